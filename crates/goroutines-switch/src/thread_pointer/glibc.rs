@@ -1,0 +1,507 @@
+//! Thread control blocks for glibc (2.35 and later).
+//!
+//! **The problem.** On x86-64 the thread pointer points at glibc's `struct pthread`; below it lies the
+//! static TLS of every module loaded at start. glibc makes such blocks for its own threads only, and
+//! the struct's layout is private.
+//!
+//! **Rejected.** Making a real pthread per carrier and stealing its block costs 16 µs and a kernel
+//! thread's worth of memory. Copying a layout out of glibc's headers breaks with the next release.
+//!
+//! **Chosen.** `ld.so` exports what `libc.so` itself makes threads with (`_dl_allocate_tls`,
+//! version `GLIBC_PRIVATE`), and `libc.so` exports, for debuggers, a description of the struct
+//! (`_thread_db_*`). What neither tells, the kernel does (`get_robust_list`). So no offset is guessed,
+//! and a library that lacks one of these is refused at start with a sentence. Seen to work with
+//! glibc 2.36, 2.41 and 2.43 (`cargo xtask glibc-matrix`).
+//!
+//! **Invariants.**
+//! * T1: words 0 and 2 of a block hold its own address; words 4–6 (`sysinfo`, stack guard, pointer
+//!   guard) are the process's; word 3 says that the process has several threads.
+//! * T2: `tid` is unique among carriers and above any kernel thread id (`PID_MAX_LIMIT` is 2²²), and
+//!   within `FUTEX_TID_MASK`: recursive, error-checking and robust mutexes compare it.
+//! * T3: the list node and the robust list are empty rings, so that `fork`'s child and robust mutexes
+//!   may work on them. (The kernel does not know the robust list: a carrier that ends while it holds a
+//!   robust mutex leaves it locked.)
+//! * T4: the rseq area says "not registered"; `sched_getcpu` then asks the kernel.
+//! * T5: libc's and ld.so's own TLS survives a reset, and with it the carrier's malloc cache; all
+//!   other modules' TLS is as in a new thread.
+//!
+//! **Compact.** glibc keeps some 1.7 KiB of static TLS free for libraries that are `dlopen`ed later
+//! and use the initial-exec model. A carrier lays out only what is used, so that its first frames
+//! share a page with its thread block. [`Facts::check_static_tls`] finds out when a later library did
+//! need that room, and `keep_surplus` gives it.
+
+use std::ffi::{CStr, c_int, c_void};
+use std::ops::Range;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// A module whose static TLS lies `below` bytes under the thread pointer.
+#[derive(Clone, Copy, Debug)]
+struct Module {
+    below: usize,
+    image: usize,
+    image_bytes: usize,
+    bytes: usize,
+}
+
+const MODULES: usize = 32;
+const TEXTS: usize = 8;
+
+/// Thread ids of carriers start here (T2).
+const FIRST_TID: u32 = 1 << 29;
+
+/// What was found out about the C library and the loaded modules.
+#[derive(Debug)]
+pub struct Facts {
+    pub(crate) sizeof_pthread: usize,
+    tid_at: usize,
+    list_at: usize,
+    robust_at: Option<usize>,
+    pub(crate) specific_used_at: Option<usize>,
+    rseq_at: Option<isize>,
+    /// Bytes to keep under the thread pointer.
+    pub(crate) static_bytes: usize,
+    pub(crate) align: usize,
+    modules: [Module; MODULES],
+    module_count: usize,
+    generation: usize,
+    dynamic_modules: bool,
+    text: [(usize, usize); TEXTS],
+    allocate_tls: unsafe extern "C" fn(*mut c_void) -> *mut c_void,
+    deallocate_tls: unsafe extern "C" fn(*mut c_void, bool),
+    pub(crate) call_tls_dtors: unsafe extern "C" fn(),
+    libc_tls: Option<(usize, usize)>,
+}
+
+/// A C library that lacks something that carriers need.
+#[derive(Debug, Clone, Copy)]
+pub struct Unsupported(pub &'static str);
+
+impl std::fmt::Display for Unsupported {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "goroutines: this C library has no `{}`; glibc 2.35 or later is needed", self.0)
+    }
+}
+
+impl std::error::Error for Unsupported {}
+
+static FACTS: OnceLock<Facts> = OnceLock::new();
+static NEXT_TID: AtomicU32 = AtomicU32::new(FIRST_TID);
+
+/// Finds the facts. `keep_surplus` lays carriers out with glibc's reserve for later libraries.
+///
+/// To be called once before the first carrier is made, on an ordinary thread; later calls return
+/// what the first found.
+///
+/// # Errors
+/// [`Unsupported`] where the C library lacks something.
+pub fn init(keep_surplus: bool) -> Result<&'static Facts, Unsupported> {
+    if let Some(facts) = FACTS.get() {
+        return Ok(facts);
+    }
+    crate::arch::init();
+    let facts = Facts::find(keep_surplus)?;
+    Ok(FACTS.get_or_init(|| facts))
+}
+
+/// The facts, after [`init`].
+///
+/// # Panics
+/// Before [`init`].
+#[inline]
+#[must_use]
+pub fn facts() -> &'static Facts {
+    FACTS.get().expect("thread_pointer::init comes first")
+}
+
+fn symbol(name: &'static CStr) -> Result<*mut c_void, Unsupported> {
+    // SAFETY: a NUL-terminated name.
+    let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) };
+    if found.is_null() {
+        return Err(Unsupported(name.to_str().unwrap_or("symbol")));
+    }
+    Ok(found)
+}
+
+/// The offset in a `_thread_db_*` field descriptor: `{ bits, count, offset }`.
+fn field(name: &'static CStr) -> Result<usize, Unsupported> {
+    let at = symbol(name)?.cast::<[u32; 3]>();
+    // SAFETY: libthread_db's DB_DESC format, three 32-bit words, fixed since glibc 2.3.3.
+    Ok(unsafe { at.read() }[2] as usize)
+}
+
+/// The word at a `_thread_db_sizeof_*` symbol.
+fn size(name: &'static CStr) -> Result<usize, Unsupported> {
+    // SAFETY: libthread_db reads these as 32-bit words.
+    Ok(unsafe { symbol(name)?.cast::<u32>().read() } as usize)
+}
+
+/// The generation counter at the head of the running thread's dynamic thread vector.
+fn generation(tp: usize) -> usize {
+    // SAFETY: T1's struct: word 1 is the vector, whose entry 0 begins with the counter.
+    unsafe { *(*(tp as *const *const usize).add(1)) }
+}
+
+/// The offset of the robust list's head in `struct pthread`; the kernel was told where it is.
+fn robust_offset(tp: usize, sizeof_pthread: usize) -> Option<usize> {
+    let (mut head, mut len) = (0usize, 0usize);
+    let args = [0, &raw mut head as usize, &raw mut len as usize, 0, 0, 0];
+    // SAFETY: two words to write.
+    let got = unsafe { crate::sys::raw(libc::SYS_get_robust_list, args) };
+    let at = head.wrapping_sub(tp);
+    (got == 0 && at < sizeof_pthread && at >= 8).then_some(at)
+}
+
+#[derive(Default)]
+struct Walk {
+    tp: usize,
+    limit: usize,
+    modules: [Option<Module>; MODULES],
+    count: usize,
+    overflow: bool,
+    used: usize,
+    dynamic: bool,
+    /// An address in each object whose code must not be interrupted, and whose TLS is kept.
+    marks: [usize; 3],
+    text: [(usize, usize); TEXTS],
+    texts: usize,
+    libc_tls: Option<(usize, usize)>,
+}
+
+impl Walk {
+    fn headers(info: &libc::dl_phdr_info) -> &[libc::Elf64_Phdr] {
+        // SAFETY: the loader hands out its program headers.
+        unsafe { std::slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum as usize) }
+    }
+
+    fn segment(info: &libc::dl_phdr_info, h: &libc::Elf64_Phdr) -> Range<usize> {
+        let at = (info.dlpi_addr as usize).wrapping_add(h.p_vaddr as usize);
+        at..at.wrapping_add(h.p_memsz as usize)
+    }
+
+    fn see(&mut self, info: &libc::dl_phdr_info) {
+        let loads = |h: &&libc::Elf64_Phdr| h.p_type == libc::PT_LOAD;
+        let mark = self.marks.iter().position(|mark| {
+            Self::headers(info).iter().filter(loads).any(|h| Self::segment(info, h).contains(mark))
+        });
+        let is_program = info.dlpi_name.is_null()
+            // SAFETY: a NUL-terminated name of the loader's.
+            || unsafe { CStr::from_ptr(info.dlpi_name) }.is_empty();
+        if mark.is_some() && !is_program {
+            self.see_text(info);
+        }
+        self.see_tls(info, mark);
+    }
+
+    fn see_text(&mut self, info: &libc::dl_phdr_info) {
+        for h in Self::headers(info) {
+            let runs = h.p_type == libc::PT_LOAD && h.p_flags & libc::PF_X != 0;
+            if runs && self.texts < TEXTS {
+                let range = Self::segment(info, h);
+                self.text[self.texts] = (range.start, range.end);
+                self.texts += 1;
+            }
+        }
+    }
+
+    fn see_tls(&mut self, info: &libc::dl_phdr_info, mark: Option<usize>) {
+        let data = info.dlpi_tls_data as usize;
+        if info.dlpi_tls_modid == 0 {
+            return;
+        }
+        let below = self.tp.wrapping_sub(data);
+        if data == 0 || below > self.limit {
+            self.dynamic = true;
+            return;
+        }
+        self.used = self.used.max(below);
+        let Some(h) = Self::headers(info).iter().find(|h| h.p_type == libc::PT_TLS) else { return };
+        if let Some(mark) = mark.filter(|mark| *mark < 2) {
+            if mark == 0 {
+                self.libc_tls = Some((below, h.p_memsz as usize));
+            }
+            return; // T5
+        }
+        if self.count == MODULES {
+            self.overflow = true;
+            return;
+        }
+        self.modules[self.count] = Some(Module {
+            below,
+            image: Self::segment(info, h).start,
+            image_bytes: h.p_filesz as usize,
+            bytes: h.p_memsz as usize,
+        });
+        self.count += 1;
+    }
+
+    /// Looks at all loaded modules from the calling thread.
+    fn run(tp: usize, limit: usize, marks: [usize; 3]) -> Self {
+        unsafe extern "C" fn each(
+            info: *mut libc::dl_phdr_info,
+            _size: libc::size_t,
+            walk: *mut c_void,
+        ) -> c_int {
+            // SAFETY: the loader's record, and the Walk given below.
+            unsafe { (*walk.cast::<Walk>()).see(&*info) };
+            0
+        }
+        let mut walk = Self { tp, limit, marks, ..Self::default() };
+        // SAFETY: `each` gets the Walk, which outlives the call, and does not unwind.
+        unsafe { libc::dl_iterate_phdr(Some(each), (&raw mut walk).cast()) };
+        walk
+    }
+}
+
+impl Facts {
+    fn find(keep_surplus: bool) -> Result<Self, Unsupported> {
+        let tp = crate::arch::thread_pointer();
+        let sizeof_pthread = size(c"_thread_db_sizeof_pthread")?;
+        let allocate = symbol(c"_dl_allocate_tls")?;
+        let (full, align) = static_info(symbol(c"_dl_get_tls_static_info")?);
+        let malloc = symbol(c"malloc")?;
+        let marks = [symbol(c"getpid")? as usize, allocate as usize, malloc as usize];
+        let walk = Walk::run(tp, full, marks);
+        if walk.overflow {
+            return Err(Unsupported("room for more than 32 modules with thread-local storage"));
+        }
+        let rseq_at = rseq_offset();
+        let extra = rseq_at.map_or(0, |at| at.min(0).unsigned_abs());
+        let used = walk.used.max(extra).next_multiple_of(64);
+        let specific = field(c"_thread_db_pthread_specific")?;
+        let report_events = field(c"_thread_db_pthread_report_events")?;
+        // Between the two stands `bool specific_used`, right behind 32 pointers.
+        let specific_used_at = (report_events == specific + 257).then_some(specific + 256);
+        // SAFETY: functions of ld.so and libc with these signatures since glibc 2.26 at least.
+        let (allocate_tls, deallocate_tls, call_tls_dtors) = unsafe {
+            (
+                std::mem::transmute::<*mut c_void, unsafe extern "C" fn(*mut c_void) -> *mut c_void>(
+                    allocate,
+                ),
+                std::mem::transmute::<*mut c_void, unsafe extern "C" fn(*mut c_void, bool)>(
+                    symbol(c"_dl_deallocate_tls")?,
+                ),
+                std::mem::transmute::<*mut c_void, unsafe extern "C" fn()>(symbol(
+                    c"__call_tls_dtors",
+                )?),
+            )
+        };
+        let none = Module { below: 0, image: 0, image_bytes: 0, bytes: 0 };
+        Ok(Self {
+            sizeof_pthread,
+            tid_at: field(c"_thread_db_pthread_tid")?,
+            list_at: field(c"_thread_db_pthread_list")?,
+            robust_at: robust_offset(tp, sizeof_pthread),
+            specific_used_at,
+            rseq_at,
+            static_bytes: if keep_surplus { full - sizeof_pthread.min(full) } else { used },
+            align: align.max(64),
+            modules: walk.modules.map(|m| m.unwrap_or(none)),
+            module_count: walk.count,
+            generation: generation(tp),
+            dynamic_modules: walk.dynamic,
+            text: walk.text,
+            allocate_tls,
+            deallocate_tls,
+            call_tls_dtors,
+            libc_tls: walk.libc_tls,
+        })
+    }
+
+    /// Whether `pc` lies in the text of libc, ld.so, or a shared library that provides `malloc`.
+    ///
+    /// Whoever is stopped there may hold a lock that the next allocation of anyone needs.
+    #[inline]
+    #[must_use]
+    pub fn in_libc(&self, pc: usize) -> bool {
+        self.text.iter().any(|&(from, to)| from <= pc && pc < to)
+    }
+
+    /// Bytes of static TLS that carriers have room for.
+    #[must_use]
+    pub fn static_tls_bytes(&self) -> usize {
+        self.static_bytes
+    }
+
+    /// Looks whether a library loaded meanwhile uses more static TLS than carriers have room for.
+    ///
+    /// # Errors
+    /// The number of bytes in use now.
+    pub fn check_static_tls(&self) -> Result<(), usize> {
+        let tp = crate::arch::thread_pointer();
+        let walk = Walk::run(tp, 1 << 20, [0; 3]);
+        // From a carrier only modules within its mapping count; the limit above is generous, and a
+        // dynamic block may happen to lie that near, so a real thread asks.
+        if walk.used > self.static_bytes { Err(walk.used) } else { Ok(()) }
+    }
+
+    /// Whether the thread pointer is written by an instruction rather than a system call.
+    #[must_use]
+    pub fn has_fsgsbase(&self) -> bool {
+        crate::arch::has_fsgsbase()
+    }
+}
+
+fn static_info(f: *mut c_void) -> (usize, usize) {
+    let (mut bytes, mut align) = (0usize, 0usize);
+    // SAFETY: void _dl_get_tls_static_info (size_t *sizep, size_t *alignp).
+    unsafe {
+        let f: unsafe extern "C" fn(*mut usize, *mut usize) = std::mem::transmute(f);
+        f(&raw mut bytes, &raw mut align);
+    }
+    (bytes, align)
+}
+
+/// Where the rseq area lies from the thread pointer (public since glibc 2.35); none if size is 0.
+fn rseq_offset() -> Option<isize> {
+    let offset = symbol(c"__rseq_offset").ok()?;
+    // SAFETY: `extern const ptrdiff_t __rseq_offset` (<sys/rseq.h>).
+    Some(unsafe { offset.cast::<isize>().read() })
+}
+
+/// A carrier's thread block, as its owner remembers it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tls {
+    pub(crate) tp: usize,
+    generation: usize,
+}
+
+/// Makes a thread block at `tp`.
+///
+/// # Safety
+/// * `[tp − static_bytes, tp + sizeof_pthread)` is writable, zeroed, and belongs to the caller for ever.
+/// * `tp` is aligned to `align`.
+pub(crate) unsafe fn make_tls(tp: usize) -> std::io::Result<Tls> {
+    let f = facts();
+    // SAFETY: the caller's memory; ld.so writes within it and allocates the dynamic vector.
+    if unsafe { (f.allocate_tls)(tp as *mut c_void) }.is_null() {
+        return Err(std::io::ErrorKind::OutOfMemory.into());
+    }
+    // SAFETY: all offsets below lie in struct pthread (found above), which is ours.
+    unsafe {
+        let own = crate::arch::thread_pointer() as *const usize;
+        let new = tp as *mut usize;
+        new.write(tp); // T1
+        new.add(2).write(tp);
+        new.add(3).cast::<u32>().write(1);
+        std::ptr::copy_nonoverlapping(own.add(4), new.add(4), 3);
+        let at = |offset: usize| (tp + offset) as *mut usize;
+        let tid = NEXT_TID.fetch_add(1, Ordering::Relaxed);
+        at(f.tid_at).cast::<u32>().write(tid); // T2
+        at(f.list_at).write(tp + f.list_at); // T3
+        at(f.list_at).add(1).write(tp + f.list_at);
+        if let Some(robust) = f.robust_at {
+            let from = (own as usize + robust) as *const usize;
+            at(robust).write(tp + robust); // head
+            at(robust).add(1).write(from.add(1).read()); // futex_offset
+            at(robust - 8).write(tp + robust); // prev
+        }
+        if let Some(rseq) = f.rseq_at {
+            const REGISTRATION_FAILED: i32 = -2; // T4
+            (tp.wrapping_add_signed(rseq + 4) as *mut i32).write(REGISTRATION_FAILED);
+        }
+    }
+    Ok(Tls { tp, generation: generation(tp) })
+}
+
+/// Makes the thread-locals of a used block those of a new thread (T5).
+///
+/// # Safety
+/// * The block was made by [`make_tls`], and nothing runs on it.
+pub(crate) unsafe fn reset_tls(tls: &mut Tls) {
+    let f = facts();
+    let clean = !f.dynamic_modules && tls.generation == f.generation;
+    // SAFETY: the block's own vector and static TLS; nothing runs on it.
+    unsafe {
+        if !(clean && generation(tls.tp) == f.generation) && has_dynamic_blocks(tls.tp) {
+            remake(tls);
+            return;
+        }
+        for m in &f.modules[..f.module_count] {
+            let to = (tls.tp - m.below) as *mut u8;
+            std::ptr::copy_nonoverlapping(m.image as *const u8, to, m.image_bytes);
+            zero(to.add(m.image_bytes), m.bytes - m.image_bytes);
+        }
+    }
+}
+
+/// Zeroes; large whole pages are dropped, so that a big `thread_local!` array costs what it uses.
+///
+/// # Safety
+/// * The range is writable and ours, in a private anonymous mapping.
+unsafe fn zero(start: *mut u8, bytes: usize) {
+    const LARGE: usize = 64 * 1024;
+    // SAFETY: the caller's range.
+    unsafe {
+        if bytes < LARGE {
+            start.write_bytes(0, bytes);
+            return;
+        }
+        let from = (start as usize).next_multiple_of(4096);
+        let to = (start as usize + bytes) & !4095;
+        start.write_bytes(0, from - start as usize);
+        if crate::sys::madvise(from as *mut u8, to - from, libc::MADV_DONTNEED).is_err() {
+            (from as *mut u8).write_bytes(0, to - from);
+        }
+        (to as *mut u8).write_bytes(0, start as usize + bytes - to);
+    }
+}
+
+/// Whether a module's TLS was allocated outside the static area for this block.
+///
+/// # Safety
+/// * As for [`reset_tls`].
+unsafe fn has_dynamic_blocks(tp: usize) -> bool {
+    const UNALLOCATED: usize = usize::MAX;
+    // SAFETY: dtv[-1] holds the vector's length; entries are two words, the first the block.
+    unsafe {
+        let dtv = *(tp as *const *const [usize; 2]).add(1);
+        let len = (*dtv.sub(1))[0];
+        (1..=len).any(|i| {
+            let block = (*dtv.add(i))[0];
+            let is_static = block <= tp && tp - block <= 1 << 20;
+            block != 0 && block != UNALLOCATED && !is_static
+        })
+    }
+}
+
+/// Gives the dynamic blocks back and makes the block anew, keeping libc's own TLS (T5).
+///
+/// # Safety
+/// * As for [`reset_tls`].
+#[cold]
+unsafe fn remake(tls: &mut Tls) {
+    let f = facts();
+    let mut saved = [0u8; 512];
+    let libc_tls = f.libc_tls.filter(|(_, bytes)| *bytes <= saved.len());
+    // SAFETY: as in make_tls; struct pthread's fields are not touched by either call.
+    unsafe {
+        if let Some((below, bytes)) = libc_tls {
+            std::ptr::copy_nonoverlapping((tls.tp - below) as *const u8, saved.as_mut_ptr(), bytes);
+        }
+        (f.deallocate_tls)(tls.tp as *mut c_void, false);
+        (tls.tp as *mut u8).sub(f.static_bytes).write_bytes(0, f.static_bytes);
+        let made = (f.allocate_tls)(tls.tp as *mut c_void);
+        assert!(!made.is_null(), "no memory for a thread's dynamic vector");
+        if let Some((below, bytes)) = libc_tls {
+            std::ptr::copy_nonoverlapping(saved.as_ptr(), (tls.tp - below) as *mut u8, bytes);
+        }
+    }
+    tls.generation = generation(tls.tp);
+}
+
+/// Fills `attr` for the carrier whose usable stack is `stack`, as `pthread_getattr_np` would.
+///
+/// # Safety
+/// * `attr` is valid for writes.
+pub unsafe fn pthread_getattr(attr: *mut libc::pthread_attr_t, stack: Range<usize>) -> c_int {
+    // SAFETY: attr is the caller's; the stack range is the carrier's.
+    unsafe {
+        match libc::pthread_attr_init(attr) {
+            0 => {}
+            e => return e,
+        }
+        libc::pthread_attr_setguardsize(attr, crate::guard::GUARD_BYTES);
+        libc::pthread_attr_setstack(attr, stack.start as *mut c_void, stack.end - stack.start)
+    }
+}

@@ -1,0 +1,10 @@
+//! What the C library must be told about a carrier, so that it takes it for a thread.
+//!
+//! One file per C library; glibc's is the only one so far.
+
+mod glibc;
+mod keys;
+
+pub use glibc::{Facts, Unsupported, facts, init, pthread_getattr};
+pub(crate) use glibc::{Tls, make_tls, reset_tls};
+pub use keys::{leave, start};
