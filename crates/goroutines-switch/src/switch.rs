@@ -15,10 +15,17 @@ pub struct Context([usize; 2]);
 pub type Entry = extern "C" fn(header: *mut u8, word: usize) -> !;
 
 impl Context {
-    /// A context to save into; switching to it before is undefined.
+    /// A context of nobody; switching to it is undefined.
     #[must_use]
     pub const fn empty() -> Self {
         Self([0, 0])
+    }
+
+    /// A context for the calling OS thread to save itself in. A switch saves the stack pointer only:
+    /// the thread pointer of a flow does not change.
+    #[must_use]
+    pub fn of_this_thread() -> Self {
+        Self([0, arch::thread_pointer()])
     }
 
     pub(crate) const fn new(stack_pointer: usize, thread_pointer: usize) -> Self {
@@ -41,7 +48,8 @@ impl Context {
 /// # Safety
 /// * `to` is suspended (made by [`Carrier::prepare`](crate::Carrier::prepare), or saved by a switch),
 ///   and nobody else continues it.
-/// * `save` stays valid until it is continued, and is read by nobody before this switch is done: the
+/// * `save` is the running flow's own context, with its thread pointer in it. It stays valid until it
+///   is continued, and is read by nobody before this switch is done: the
 ///   first thing that may publish it is what runs after the switch.
 /// * Both flows are at a point where a signal handler may see one's stack with the other's thread
 ///   pointer.

@@ -33,6 +33,8 @@
 //! **FSGSBASE.** `wrfsbase` is used where the kernel announces it (`AT_HWCAP2` bit 1), else
 //! `arch_prctl`: 20 times dearer, and safe at any instruction too.
 
+#![expect(clippy::too_many_lines, reason = "one instruction or directive a line")]
+
 use std::arch::naked_asm;
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -74,7 +76,6 @@ pub fn thread_pointer() -> usize {
 /// # Safety
 /// * `to` is suspended: made by [`init_frame`] or saved by a switch, and continued by nobody else.
 /// * `save` is valid for writes until this context is continued.
-#[expect(clippy::too_many_lines, reason = "one instruction or directive a line")]
 #[unsafe(naked)]
 pub(crate) unsafe extern "C" fn switch_raw(
     save: *mut [usize; 2],

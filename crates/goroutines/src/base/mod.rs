@@ -1,0 +1,8 @@
+//! What everything uses: the runtime's own system calls, its lock, its random numbers, its ways to
+//! give up. Knows nothing of goroutines.
+
+pub(crate) mod atomic;
+pub(crate) mod fatal;
+pub(crate) mod lock;
+pub(crate) mod rand;
+pub(crate) mod sys;

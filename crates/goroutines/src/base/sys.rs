@@ -1,0 +1,270 @@
+//! The runtime's own system calls. None of these goes through a libc symbol.
+
+use goroutines_switch::sys::raw;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+fn timespec(d: Duration) -> libc::timespec {
+    libc::timespec {
+        tv_sec: i64::try_from(d.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: i64::from(d.subsec_nanos()),
+    }
+}
+
+/// Sleeps while `*word == expected`, until woken, or until `timeout` has passed.
+/// False if it timed out. May return early for no reason.
+pub(crate) fn futex_wait(word: &AtomicU32, expected: u32, timeout: Option<Duration>) -> bool {
+    let ts = timeout.map(timespec);
+    let ts = ts.as_ref().map_or(0, |ts| std::ptr::from_ref(ts) as usize);
+    let op = (libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG) as usize;
+    let args = [word.as_ptr() as usize, op, expected as usize, ts, 0, 0];
+    // SAFETY: the word outlives the call.
+    let r = unsafe { raw(libc::SYS_futex, args) };
+    r != -(libc::ETIMEDOUT as isize)
+}
+
+/// Wakes up to `count` threads that sleep on `word`, which may be gone by now.
+pub(crate) fn futex_wake(word: *const AtomicU32, count: i32) {
+    let op = (libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG) as usize;
+    // SAFETY: a private futex wake only looks the address up; it need not be mapped.
+    unsafe { raw(libc::SYS_futex, [word as usize, op, count as usize, 0, 0, 0]) };
+}
+
+/// Sends `signal` to one thread of this process. False if there is no such thread (any more).
+pub(crate) fn tgkill(tid: u32, signal: i32) -> bool {
+    // SAFETY: no memory is involved.
+    unsafe { raw(libc::SYS_tgkill, [pid(), tid as usize, signal as usize, 0, 0, 0]) == 0 }
+}
+
+fn pid() -> usize {
+    // SAFETY: no memory is involved.
+    unsafe { raw(libc::SYS_getpid, [0; 6]) as usize }
+}
+
+/// The kernel's id of the calling thread.
+pub(crate) fn gettid() -> u32 {
+    // SAFETY: no memory is involved.
+    unsafe { raw(libc::SYS_gettid, [0; 6]) as u32 }
+}
+
+fn clock(id: i32) -> Option<u64> {
+    let mut ts = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let args = [id as usize, &raw mut ts as usize, 0, 0, 0, 0];
+    // SAFETY: one timespec to write.
+    let r = unsafe { raw(libc::SYS_clock_gettime, args) };
+    (r == 0).then_some(ts.tv_sec as u64 * 1_000_000_000 + ts.tv_nsec as u64)
+}
+
+/// CPU time that the thread `tid` of this process has had, in ns.
+pub(crate) fn thread_cpu_ns(tid: u32) -> Option<u64> {
+    const PER_THREAD_SCHED: i32 = 6; // CPUCLOCK_PERTHREAD_MASK | CPUCLOCK_SCHED
+    clock((!(tid as i32)) << 3 | PER_THREAD_SCHED)
+}
+
+/// Monotonic time in ns. Goes through the vDSO, which takes no lock.
+pub(crate) fn nanotime() -> u64 {
+    clock_vdso(libc::CLOCK_MONOTONIC)
+}
+
+/// Monotonic time in ns as of the kernel's last tick (1–10 ms ago), at a fifth of the price.
+pub(crate) fn coarse_nanotime() -> u64 {
+    clock_vdso(libc::CLOCK_MONOTONIC_COARSE)
+}
+
+fn clock_vdso(id: libc::clockid_t) -> u64 {
+    let mut ts = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: one timespec to write; the clocks used exist on all Linux.
+    unsafe { libc::clock_gettime(id, &raw mut ts) };
+    ts.tv_sec as u64 * 1_000_000_000 + ts.tv_nsec as u64
+}
+
+const MEMBARRIER_PRIVATE_EXPEDITED: usize = 1 << 3;
+const MEMBARRIER_REGISTER_PRIVATE_EXPEDITED: usize = 1 << 4;
+
+fn membarrier_call(command: usize) -> bool {
+    // SAFETY: no memory is involved.
+    unsafe { raw(libc::SYS_membarrier, [command, 0, 0, 0, 0, 0]) == 0 }
+}
+
+/// Asks the kernel for expedited barriers; false where it has none.
+pub(crate) fn membarrier_register() -> bool {
+    membarrier_call(MEMBARRIER_REGISTER_PRIVATE_EXPEDITED)
+}
+
+/// A full barrier on all running threads of the process; false if not registered.
+pub(crate) fn membarrier() -> bool {
+    membarrier_call(MEMBARRIER_PRIVATE_EXPEDITED)
+}
+
+/// Sleeps for `d` in the kernel.
+pub(crate) fn sleep(d: Duration) {
+    let never = AtomicU32::new(0);
+    let until = nanotime().saturating_add(u64::try_from(d.as_nanos()).unwrap_or(u64::MAX));
+    loop {
+        let now = nanotime();
+        if now >= until {
+            return;
+        }
+        futex_wait(&never, 0, Some(Duration::from_nanos(until - now)));
+    }
+}
+
+/// Yields the kernel thread.
+pub(crate) fn os_yield() {
+    // SAFETY: no memory is involved.
+    unsafe { raw(libc::SYS_sched_yield, [0; 6]) };
+}
+
+/// Writes all of `bytes` to the descriptor `fd`, as far as that goes.
+pub(crate) fn write_all(fd: i32, mut bytes: &[u8]) {
+    while !bytes.is_empty() {
+        let args = [fd as usize, bytes.as_ptr() as usize, bytes.len(), 0, 0, 0];
+        // SAFETY: the bytes are readable.
+        match unsafe { raw(libc::SYS_write, args) } {
+            n if n > 0 => bytes = &bytes[n as usize..],
+            n if n == -(libc::EINTR as isize) => {}
+            _ => return,
+        }
+    }
+}
+
+/// Ends the process at once.
+pub(crate) fn exit_group(status: i32) -> ! {
+    loop {
+        // SAFETY: does not return.
+        unsafe { raw(libc::SYS_exit_group, [status as usize, 0, 0, 0, 0, 0]) };
+    }
+}
+
+/// Reads at most `buf.len()` bytes of a small file; `path` ends with a NUL.
+pub(crate) fn read_file<'b>(path: &[u8], buf: &'b mut [u8]) -> Option<&'b [u8]> {
+    assert!(path.last() == Some(&0), "a C string");
+    let flags = (libc::O_RDONLY | libc::O_CLOEXEC) as usize;
+    let at = libc::AT_FDCWD as isize as usize;
+    // SAFETY: a NUL-terminated path, a writable buffer, a descriptor of ours.
+    unsafe {
+        let fd = raw(libc::SYS_openat, [at, path.as_ptr() as usize, flags, 0, 0, 0]);
+        if fd < 0 {
+            return None;
+        }
+        let args = [fd as usize, buf.as_mut_ptr() as usize, buf.len(), 0, 0, 0];
+        let n = raw(libc::SYS_read, args);
+        raw(libc::SYS_close, [fd as usize, 0, 0, 0, 0, 0]);
+        usize::try_from(n).ok().map(|n| &buf[..n])
+    }
+}
+
+/// Number of links of a directory; `path` ends with a NUL.
+pub(crate) fn links(path: &[u8]) -> Option<u64> {
+    assert!(path.last() == Some(&0), "a C string");
+    // SAFETY: stat is plain old data.
+    let mut stat: libc::stat = unsafe { std::mem::zeroed() };
+    let at = libc::AT_FDCWD as isize as usize;
+    let args = [at, path.as_ptr() as usize, &raw mut stat as usize, 0, 0, 0];
+    // SAFETY: a NUL-terminated path, one stat to write.
+    let r = unsafe { raw(libc::SYS_newfstatat, args) };
+    (r == 0).then_some(stat.st_nlink)
+}
+
+/// Whether the thread `tid` of this process is blocked in the kernel (rather than running, or
+/// waiting for a CPU). None where `/proc` can't tell.
+pub(crate) fn thread_blocked(tid: u32) -> Option<bool> {
+    let mut path = Text::<40>::new();
+    path.push("/proc/self/task/").push_number(u64::from(tid)).push("/stat\0");
+    let mut buf = [0u8; 128];
+    let stat = read_file(path.bytes(), &mut buf)?;
+    // `tid (name) S …`: the name may hold any byte, so the state follows the last ')'.
+    let after = stat.iter().rposition(|b| *b == b')')?;
+    stat.get(after + 2).map(|state| !matches!(state, b'R'))
+}
+
+/// A text of at most `N` bytes, made without allocating; what does not fit is cut.
+pub(crate) struct Text<const N: usize> {
+    bytes: [u8; N],
+    len: usize,
+}
+
+impl<const N: usize> Text<N> {
+    pub(crate) const fn new() -> Self {
+        Self { bytes: [0; N], len: 0 }
+    }
+
+    pub(crate) fn push(&mut self, s: &str) -> &mut Self {
+        let n = s.len().min(N - self.len);
+        self.bytes[self.len..self.len + n].copy_from_slice(&s.as_bytes()[..n]);
+        self.len += n;
+        self
+    }
+
+    pub(crate) fn push_number(&mut self, mut n: u64) -> &mut Self {
+        let mut digits = [0u8; 20];
+        let mut at = digits.len();
+        loop {
+            at -= 1;
+            digits[at] = b'0' + (n % 10) as u8;
+            n /= 10;
+            if n == 0 {
+                break;
+            }
+        }
+        self.push(std::str::from_utf8(&digits[at..]).unwrap_or(""))
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
+
+impl<const N: usize> std::fmt::Write for Text<N> {
+    fn write_str(&mut self, s: &str) -> std::fmt::Result {
+        self.push(s);
+        Ok(())
+    }
+}
+
+/// A word that one thread sleeps on and others set.
+#[derive(Debug)]
+pub(crate) struct Note(AtomicU32);
+
+impl Note {
+    pub(crate) const fn new() -> Self {
+        Self(AtomicU32::new(0))
+    }
+
+    /// Sleeps until [`wake`](Self::wake), or for `timeout`; takes the wake-up. False if there was none.
+    pub(crate) fn sleep(&self, timeout: Option<Duration>) -> bool {
+        let until = timeout.map(|t| (nanotime(), u64::try_from(t.as_nanos()).unwrap_or(u64::MAX)));
+        loop {
+            // Acquire: pairs with the Release in wake().
+            if self.0.swap(0, Ordering::Acquire) == 1 {
+                return true;
+            }
+            let left = match until {
+                None => None,
+                Some((from, ns)) => match ns.saturating_sub(nanotime() - from) {
+                    0 => return false,
+                    left => Some(Duration::from_nanos(left)),
+                },
+            };
+            futex_wait(&self.0, 0, left);
+        }
+    }
+
+    /// Whether a wake-up is there to be taken.
+    pub(crate) fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == 1
+    }
+
+    /// Takes the wake-up if there is one.
+    pub(crate) fn take(&self) -> bool {
+        self.is_set() && self.0.swap(0, Ordering::Acquire) == 1
+    }
+
+    /// Wakes the sleeper, or the next one. Wake-ups do not add up.
+    pub(crate) fn wake(&self) {
+        // Release: pairs with the Acquire in sleep().
+        if self.0.swap(1, Ordering::Release) == 0 {
+            futex_wake(&self.0, 1);
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! G, the goroutine.
+//!
+//! A `G` is the header of its carrier (stack, thread-locals, thread block): one mapping, made once,
+//! used for many goroutines one after another, never unmapped. A `&'static G` can therefore always be
+//! read; what it says is about whichever goroutine lives there.
+//!
+//! Read next: `status.rs`, then `sched/park.rs`.
+
+pub(crate) mod current;
+mod list;
+pub(crate) mod reason;
+pub(crate) mod status;
+
+pub(crate) use list::GList;
+
+use crate::m::M;
+use goroutines_switch::{Carrier, Context};
+use reason::WaitReason;
+use status::Status;
+use std::cell::{Cell, UnsafeCell};
+use std::panic::Location;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
+
+/// Work that waits for the goroutine to leave the runtime; bits of [`G::pending`].
+pub(crate) mod pending {
+    /// Its time slice is over.
+    pub(crate) const PREEMPT: u32 = 1;
+    /// It is inside `runtime::blocking`.
+    pub(crate) const BLOCKING: u32 = 2;
+}
+
+/// One goroutine.
+#[repr(C, align(64))]
+pub(crate) struct G {
+    /// Where it goes on; valid while it is off its stack. Owned by whoever may run it.
+    pub(crate) context: UnsafeCell<Context>,
+    /// How deep it is inside the runtime; while not 0, it is neither preempted nor loses its P.
+    /// Written by the goroutine itself, by its signal handler, and by whoever makes it.
+    pub(crate) nopreempt: AtomicU32,
+    /// Bits of [`pending`].
+    pub(crate) pending: AtomicU32,
+    /// The M that runs it; written by whoever switches to it.
+    pub(crate) m: AtomicPtr<M>,
+    pub(crate) status: Status,
+    reason: AtomicU8,
+    /// The next goroutine in a queue or list.
+    pub(crate) link: AtomicPtr<G>,
+    /// The M it is locked to.
+    pub(crate) lockedm: AtomicPtr<M>,
+    /// How often it was locked. Its own.
+    pub(crate) locks: Cell<u32>,
+    /// Depth of `runtime::blocking`. Its own.
+    pub(crate) blocking: Cell<u32>,
+    /// Its number; unique in the process, never used again.
+    pub(crate) goid: AtomicU64,
+    /// Its function, and where what it captured stands.
+    pub(crate) run: Cell<Option<unsafe fn(*mut u8)>>,
+    pub(crate) payload: Cell<*mut u8>,
+    /// What joins and names it: one reference of the goroutine's.
+    pub(crate) task: Cell<*const crate::thread::Head>,
+    /// The goroutine that started it (0: an ordinary thread), where, and when.
+    pub(crate) creator: Cell<u64>,
+    pub(crate) location: Cell<Option<&'static Location<'static>>>,
+    pub(crate) created_ns: Cell<u64>,
+    /// When it was parked (coarse).
+    pub(crate) waiting_since_ns: Cell<u64>,
+    /// Its end is the end of the process: it keeps its P afterwards.
+    pub(crate) is_last: Cell<bool>,
+    /// The runtime's own goroutine: not counted, no reason for or against a deadlock.
+    pub(crate) system: Cell<bool>,
+}
+const _: () = assert!(size_of::<G>() <= goroutines_switch::stack::HEADER_BYTES);
+
+// SAFETY: cells are the goroutine's own, or of whoever makes it before it is runnable; they are read
+// by others only while the world is stopped, or from inside the goroutine's own signal handler.
+unsafe impl Sync for G {}
+
+impl std::fmt::Debug for G {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "g{} {:?}", self.id(), self.status.get())
+    }
+}
+
+impl G {
+    /// The G in a carrier's header.
+    pub(crate) fn of(carrier: Carrier) -> &'static G {
+        // SAFETY: headers are zeroed at first, which is a valid G (status Idle, null pointers), are
+        // large and aligned enough, and never unmapped.
+        unsafe { carrier.header().cast().as_ref() }
+    }
+
+    pub(crate) fn carrier(&'static self) -> Carrier {
+        // SAFETY: a G exists as a carrier's header only.
+        unsafe { Carrier::of_header(NonNull::from(self).cast()) }
+    }
+
+    pub(crate) fn as_ptr(&'static self) -> *mut G {
+        std::ptr::from_ref(self).cast_mut()
+    }
+
+    /// The M that runs it. Only while that can't change: on the goroutine, inside the runtime.
+    #[inline]
+    pub(crate) fn m(&self) -> &'static M {
+        // SAFETY: set before the goroutine first runs; Ms are never freed.
+        unsafe { &*self.m.load(Ordering::Relaxed) }
+    }
+
+    pub(crate) fn id(&self) -> u64 {
+        self.goid.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn reason(&self) -> WaitReason {
+        WaitReason::from(self.reason.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn set_reason(&self, reason: WaitReason) {
+        self.reason.store(reason as u8, Ordering::Relaxed);
+    }
+
+    #[inline]
+    pub(crate) fn is_locked(&self) -> bool {
+        !self.lockedm.load(Ordering::Relaxed).is_null()
+    }
+}

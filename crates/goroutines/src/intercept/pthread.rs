@@ -1,0 +1,188 @@
+//! pthread calls that ask about, or end, the calling thread.
+
+use crate::base::{fatal, sys};
+use crate::g::{G, current};
+use libc::{c_int, c_void, clockid_t, cpu_set_t, pthread_attr_t, pthread_t, sched_param, size_t};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// libc's own function of a name, found once.
+struct Real {
+    name: &'static std::ffi::CStr,
+    at: AtomicUsize,
+}
+
+impl Real {
+    const fn new(name: &'static std::ffi::CStr) -> Self {
+        Self { name, at: AtomicUsize::new(0) }
+    }
+
+    fn get(&self) -> usize {
+        let mut at = self.at.load(Ordering::Relaxed);
+        if at == 0 {
+            // SAFETY: a NUL-terminated name.
+            at = unsafe { libc::dlsym(libc::RTLD_NEXT, self.name.as_ptr()) } as usize;
+            if at == 0 {
+                fatal::throw!("libc has no {:?}", self.name);
+            }
+            self.at.store(at, Ordering::Relaxed);
+        }
+        at
+    }
+}
+
+/// The calling goroutine, if `thread` is it.
+fn is_self(thread: pthread_t) -> Option<&'static G> {
+    current::g().filter(|gp| gp.carrier().thread_pointer() == thread as usize)
+}
+
+/// Whether `thread` is any goroutine.
+fn is_goroutine(thread: pthread_t) -> bool {
+    crate::observe::account::every_g()
+        .any(|gp| gp.id() != 0 && gp.carrier().thread_pointer() == thread as usize)
+}
+
+macro_rules! real {
+    ($real:ident as fn($($arg:ty),*) -> $ret:ty) => {{
+        // SAFETY: libc's function of this name has this signature.
+        unsafe { std::mem::transmute::<usize, unsafe extern "C" fn($($arg),*) -> $ret>($real.get()) }
+    }};
+}
+
+static GETATTR: Real = Real::new(c"pthread_getattr_np");
+static EXIT: Real = Real::new(c"pthread_exit");
+static CANCEL: Real = Real::new(c"pthread_cancel");
+static GETAFFINITY: Real = Real::new(c"pthread_getaffinity_np");
+static SETAFFINITY: Real = Real::new(c"pthread_setaffinity_np");
+static GETSCHEDPARAM: Real = Real::new(c"pthread_getschedparam");
+static SETSCHEDPARAM: Real = Real::new(c"pthread_setschedparam");
+static GETCPUCLOCKID: Real = Real::new(c"pthread_getcpuclockid");
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn pthread_getattr_np(thread: pthread_t, attr: *mut pthread_attr_t) -> c_int {
+    match is_self(thread) {
+        // SAFETY: attr is the caller's.
+        Some(gp) => unsafe {
+            goroutines_switch::thread_pointer::pthread_getattr(attr, gp.carrier().stack())
+        },
+        None => {
+            let real = real!(GETATTR as fn(pthread_t, *mut pthread_attr_t) -> c_int);
+            // SAFETY: forwarded.
+            unsafe { real(thread, attr) }
+        }
+    }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn pthread_exit(value: *mut c_void) -> ! {
+    if current::g().is_some() {
+        sys::write_all(2, b"pthread_exit ends a thread, and a goroutine has none: use goroutines::runtime::goexit\n");
+        fatal::fatal("pthread_exit called on a goroutine");
+    }
+    let real = real!(EXIT as fn(*mut c_void) -> !);
+    // SAFETY: forwarded.
+    unsafe { real(value) }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn pthread_cancel(thread: pthread_t) -> c_int {
+    if is_self(thread).is_some() || is_goroutine(thread) {
+        return libc::ESRCH;
+    }
+    let real = real!(CANCEL as fn(pthread_t) -> c_int);
+    // SAFETY: forwarded.
+    unsafe { real(thread) }
+}
+
+/// A system call whose error is the call's result.
+fn error_of(word: isize) -> c_int {
+    if word < 0 { -word as c_int } else { 0 }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn pthread_getaffinity_np(
+    thread: pthread_t,
+    bytes: size_t,
+    set: *mut cpu_set_t,
+) -> c_int {
+    if is_self(thread).is_none() {
+        let real = real!(GETAFFINITY as fn(pthread_t, size_t, *mut cpu_set_t) -> c_int);
+        // SAFETY: forwarded.
+        return unsafe { real(thread, bytes, set) };
+    }
+    let args = [0, bytes, set as usize, 0, 0, 0];
+    // SAFETY: the caller's set. The kernel writes what it returns; the rest is to be zero.
+    unsafe {
+        let n = goroutines_switch::sys::raw(libc::SYS_sched_getaffinity, args);
+        if n >= 0 {
+            set.cast::<u8>().add(n as usize).write_bytes(0, bytes - n as usize);
+        }
+        error_of(n)
+    }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn pthread_setaffinity_np(
+    thread: pthread_t,
+    bytes: size_t,
+    set: *const cpu_set_t,
+) -> c_int {
+    if is_self(thread).is_none() {
+        let real = real!(SETAFFINITY as fn(pthread_t, size_t, *const cpu_set_t) -> c_int);
+        // SAFETY: forwarded.
+        return unsafe { real(thread, bytes, set) };
+    }
+    let args = [0, bytes, set as usize, 0, 0, 0];
+    // SAFETY: the caller's set.
+    error_of(unsafe { goroutines_switch::sys::raw(libc::SYS_sched_setaffinity, args) })
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn pthread_getschedparam(
+    thread: pthread_t,
+    policy: *mut c_int,
+    param: *mut sched_param,
+) -> c_int {
+    if is_self(thread).is_none() {
+        let real = real!(GETSCHEDPARAM as fn(pthread_t, *mut c_int, *mut sched_param) -> c_int);
+        // SAFETY: forwarded.
+        return unsafe { real(thread, policy, param) };
+    }
+    // SAFETY: the caller's policy and param.
+    unsafe {
+        let got = goroutines_switch::sys::raw(libc::SYS_sched_getscheduler, [0; 6]);
+        if got < 0 {
+            return error_of(got);
+        }
+        *policy = got as c_int;
+        let args = [0, param as usize, 0, 0, 0, 0];
+        error_of(goroutines_switch::sys::raw(libc::SYS_sched_getparam, args))
+    }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn pthread_setschedparam(
+    thread: pthread_t,
+    policy: c_int,
+    param: *const sched_param,
+) -> c_int {
+    if is_self(thread).is_none() {
+        let real = real!(SETSCHEDPARAM as fn(pthread_t, c_int, *const sched_param) -> c_int);
+        // SAFETY: forwarded.
+        return unsafe { real(thread, policy, param) };
+    }
+    let args = [0, policy as usize, param as usize, 0, 0, 0];
+    // SAFETY: the caller's param.
+    error_of(unsafe { goroutines_switch::sys::raw(libc::SYS_sched_setscheduler, args) })
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn pthread_getcpuclockid(thread: pthread_t, clock: *mut clockid_t) -> c_int {
+    if is_self(thread).is_none() {
+        let real = real!(GETCPUCLOCKID as fn(pthread_t, *mut clockid_t) -> c_int);
+        // SAFETY: forwarded.
+        return unsafe { real(thread, clock) };
+    }
+    // SAFETY: the caller's clock.
+    unsafe { *clock = libc::CLOCK_THREAD_CPUTIME_ID };
+    0
+}

@@ -1,0 +1,130 @@
+//! M, the machine: an OS thread that runs goroutines while it holds a P.
+//!
+//! Its own stack ("g0") is the thread's; the scheduler loop lives there. Goroutines run on their
+//! carriers, switched to from g0 or directly from each other.
+
+pub(crate) mod lease;
+pub(crate) mod thread;
+
+use crate::base::rand::Rand;
+use crate::base::sys::Note;
+use crate::g::G;
+use crate::p::P;
+use goroutines_switch::Context;
+use lease::Lease;
+use std::cell::{Cell, UnsafeCell};
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
+
+/// One OS thread of the scheduler. Never freed; used again for a new thread when its thread has ended.
+#[repr(C, align(128))]
+pub(crate) struct M {
+    pub(crate) id: u64,
+    /// Whether it still has its P.
+    pub(crate) lease: Lease,
+    /// Counts switches to or from goroutines: tells the monitor that what it saw is over.
+    pub(crate) switches: AtomicU32,
+    /// The goroutine that runs on it; null on g0.
+    pub(crate) curg: AtomicPtr<G>,
+    /// Its P, while the lease is not taken; null without one. Written by the M itself.
+    pub(crate) p: AtomicPtr<P>,
+    /// The P it had last. Its own.
+    pub(crate) oldp: Cell<*mut P>,
+    /// The P it gets with its next wake-up. Written by the waker before it.
+    pub(crate) nextp: AtomicPtr<P>,
+    /// Where its own stack goes on while a goroutine runs.
+    pub(crate) g0: UnsafeCell<Context>,
+    /// It looks for work and has found none yet. Its own (and of who makes it).
+    pub(crate) spinning: Cell<bool>,
+    /// A goroutine to be run next that needs g0's attention. Its own.
+    pub(crate) stash: Cell<Option<&'static G>>,
+    /// The goroutine that only it may run.
+    pub(crate) lockedg: AtomicPtr<G>,
+    /// It waits for its locked goroutine; guarded by the scheduler lock.
+    pub(crate) waits_for_lockedg: Cell<bool>,
+    /// It is to end with the goroutine that was locked to it. Its own.
+    pub(crate) dying: Cell<bool>,
+    /// It waits here for a P.
+    pub(crate) note: Note,
+    /// Link of the idle list; guarded by the scheduler lock.
+    pub(crate) link: AtomicPtr<M>,
+    /// It is on the idle list; guarded by the scheduler lock.
+    pub(crate) is_idle: Cell<bool>,
+    /// The list of all Ms: append only.
+    pub(crate) alllink: AtomicPtr<M>,
+    /// The kernel's id of its thread; 0 if it has none.
+    pub(crate) tid: AtomicU32,
+    /// Counts announced blocking calls.
+    pub(crate) syscalltick: AtomicU32,
+    /// The slice (its `schedtick`) that the monitor wants to end, plus one; 0: none.
+    pub(crate) preempt_tick: AtomicU32,
+    /// The signal met it inside libc: ask again soon.
+    pub(crate) in_libc: AtomicBool,
+    pub(crate) rand: Rand,
+    /// What a signal frame of this thread must carry.
+    pub(crate) altstack: Cell<libc::stack_t>,
+    /// What the monitor has seen of it.
+    pub(crate) seen: UnsafeCell<Seen>,
+}
+
+/// The monitor's notes on an M.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    pub(crate) tick: u32,
+    pub(crate) since_ns: u64,
+    pub(crate) cpu_ns: Option<u64>,
+    pub(crate) cpu_at_ns: u64,
+    pub(crate) in_syscall: bool,
+    pub(crate) signals: u32,
+}
+
+// SAFETY: cells are the M's own thread's, or guarded as they say; the rest is atomic.
+unsafe impl Sync for M {}
+
+impl M {
+    pub(crate) fn new(id: u64) -> Self {
+        Self {
+            id,
+            lease: Lease::new(),
+            switches: AtomicU32::new(0),
+            curg: AtomicPtr::new(null_mut()),
+            p: AtomicPtr::new(null_mut()),
+            oldp: Cell::new(null_mut()),
+            nextp: AtomicPtr::new(null_mut()),
+            g0: UnsafeCell::new(Context::empty()),
+            spinning: Cell::new(false),
+            stash: Cell::new(None),
+            lockedg: AtomicPtr::new(null_mut()),
+            waits_for_lockedg: Cell::new(false),
+            dying: Cell::new(false),
+            note: Note::new(),
+            link: AtomicPtr::new(null_mut()),
+            is_idle: Cell::new(false),
+            alllink: AtomicPtr::new(null_mut()),
+            tid: AtomicU32::new(0),
+            syscalltick: AtomicU32::new(0),
+            preempt_tick: AtomicU32::new(0),
+            in_libc: AtomicBool::new(false),
+            rand: Rand::new(id.wrapping_add(crate::base::sys::nanotime())),
+            // SAFETY: plain old data.
+            altstack: Cell::new(unsafe { std::mem::zeroed() }),
+            seen: UnsafeCell::new(Seen::default()),
+        }
+    }
+
+    /// Its P. On this M, inside a section or on g0.
+    #[inline]
+    pub(crate) fn p(&self) -> Option<&'static P> {
+        // SAFETY: null, or one of the static Ps.
+        unsafe { self.p.load(Ordering::Relaxed).as_ref() }
+    }
+
+    pub(crate) fn curg(&self) -> Option<&'static G> {
+        // SAFETY: null, or a G, which is never freed.
+        unsafe { self.curg.load(Ordering::Acquire).as_ref() }
+    }
+
+    pub(crate) fn as_ptr(&'static self) -> *mut M {
+        std::ptr::from_ref(self).cast_mut()
+    }
+}

@@ -1,0 +1,108 @@
+//! Making the OS threads that Ms are.
+//!
+//! With `pthread_create` rather than `std::thread`: nothing here may use the program's global
+//! allocator, whose locks a descheduled goroutine may hold. (glibc's own allocator can't be: nobody is
+//! descheduled inside libc, see `sched/preempt.rs`.) Only the monitor thread makes threads, so they
+//! inherit nothing from whichever goroutine needed one.
+
+use super::M;
+use goroutines_switch::sys;
+use std::ffi::c_void;
+use std::io;
+use std::sync::OnceLock;
+
+/// Bytes of an M's own stack: the scheduler's, and of signal handlers that find it there.
+const STACK_BYTES: usize = 256 << 10;
+
+/// The signal mask that Ms run with: that of whoever started the runtime.
+static MASK: OnceLock<libc::sigset_t> = OnceLock::new();
+
+/// Remembers the calling thread's signal mask for the Ms to come.
+pub(crate) fn remember_mask() {
+    MASK.get_or_init(|| {
+        // SAFETY: plain old data, written by the call.
+        unsafe {
+            let mut set: libc::sigset_t = std::mem::zeroed();
+            libc::pthread_sigmask(libc::SIG_SETMASK, std::ptr::null(), &raw mut set);
+            libc::sigdelset(&raw mut set, libc::SIGURG);
+            set
+        }
+    });
+}
+
+/// The signal mask that Ms run with.
+pub(crate) fn mask() -> Option<&'static libc::sigset_t> {
+    MASK.get()
+}
+
+/// Starts a detached thread that calls `main(arg)`.
+///
+/// # Errors
+/// `EAGAIN` where the system allows no further thread.
+pub(crate) fn start(
+    main: extern "C" fn(*mut c_void) -> *mut c_void,
+    arg: *mut c_void,
+) -> io::Result<()> {
+    // SAFETY: attr is initialised before use; `arg` is what `main` expects.
+    unsafe {
+        let mut attr: libc::pthread_attr_t = std::mem::zeroed();
+        libc::pthread_attr_init(&raw mut attr);
+        libc::pthread_attr_setstacksize(&raw mut attr, STACK_BYTES);
+        libc::pthread_attr_setdetachstate(&raw mut attr, libc::PTHREAD_CREATE_DETACHED);
+        let mut thread: libc::pthread_t = 0;
+        let error = libc::pthread_create(&raw mut thread, &raw const attr, main, arg);
+        libc::pthread_attr_destroy(&raw mut attr);
+        if error == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(error)) }
+    }
+}
+
+/// Names the calling thread for debuggers and `/proc`, and gives it the Ms' signal mask.
+pub(crate) fn settle(name: &std::ffi::CStr) {
+    // SAFETY: a NUL-terminated name; a mask that was filled in.
+    unsafe {
+        libc::prctl(libc::PR_SET_NAME, name.as_ptr());
+        if let Some(mask) = mask() {
+            libc::pthread_sigmask(libc::SIG_SETMASK, mask, std::ptr::null_mut());
+        }
+    }
+}
+
+/// A stack for signal handlers that can't use the goroutine's: that of a stack overflow.
+pub(crate) struct AltStack {
+    base: *mut u8,
+    bytes: usize,
+}
+
+impl AltStack {
+    /// Maps one, with a guard, and makes it the calling thread's; noted in `mp` for signal frames.
+    pub(crate) fn install(mp: &M) -> Option<Self> {
+        // SAFETY: getauxval reads what the kernel laid out.
+        let least = unsafe { libc::getauxval(libc::AT_MINSIGSTKSZ) } as usize;
+        let guard = goroutines_switch::guard::GUARD_BYTES;
+        let bytes = guard + (least + (32 << 10)).next_multiple_of(4096);
+        let base = sys::map(bytes).ok()?;
+        // SAFETY: our new mapping; the stack is given to the kernel until `remove`.
+        unsafe {
+            let _ = goroutines_switch::guard::install(base);
+            let stack = libc::stack_t {
+                ss_sp: base.add(guard).cast(),
+                ss_flags: 0,
+                ss_size: bytes - guard,
+            };
+            libc::sigaltstack(&raw const stack, std::ptr::null_mut());
+            mp.altstack.set(stack);
+        }
+        Some(Self { base, bytes })
+    }
+
+    /// Takes it from the thread, which is about to end.
+    pub(crate) fn remove(self) {
+        let off =
+            libc::stack_t { ss_sp: std::ptr::null_mut(), ss_flags: libc::SS_DISABLE, ss_size: 0 };
+        // SAFETY: not running on it; after the call nobody uses it.
+        unsafe {
+            libc::sigaltstack(&raw const off, std::ptr::null_mut());
+            sys::unmap(self.base, self.bytes);
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! The account of running goroutines.
+
+use crate::base::sys;
+use crate::g::reason::WaitReason;
+use crate::g::status::State;
+use crate::g::{G, pending};
+use crate::sched::{boot, exit, stw};
+use crate::thread::Thread;
+use goroutines_switch::Class;
+use std::panic::Location;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// What a goroutine was doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum GoroutineState {
+    /// It waits for a processor.
+    Runnable,
+    /// It runs, or is blocked in a call that nobody announced.
+    Running,
+    /// It is inside [`runtime::blocking`](crate::runtime::blocking).
+    Syscall,
+    /// It waits for something; see [`GoroutineInfo::wait_reason`].
+    Waiting,
+}
+
+/// One goroutine, as it was at the moment of the account.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct GoroutineInfo {
+    /// Its number.
+    pub id: u64,
+    /// What it was doing.
+    pub state: GoroutineState,
+    /// What it waited for, in the words of a dump.
+    pub wait_reason: Option<&'static str>,
+    /// How long ago it was started (to some milliseconds).
+    pub age: Duration,
+    /// How long it has waited (to some milliseconds).
+    pub waiting: Option<Duration>,
+    /// The goroutine that started it; none if an ordinary thread did.
+    pub creator: Option<u64>,
+    /// Where it was started.
+    pub created_at: &'static Location<'static>,
+    /// Whether it is locked to its OS thread.
+    pub locked_to_thread: bool,
+    thread: Option<Thread>,
+}
+
+impl GoroutineInfo {
+    /// The name it was given.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.thread.as_ref()?.name()
+    }
+}
+
+/// As the header of a dump: `goroutine 7 [sync.WaitGroup.Wait, 2 minutes]: created by …`.
+impl std::fmt::Display for GoroutineInfo {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let doing = self.wait_reason.unwrap_or(match self.state {
+            GoroutineState::Runnable => "runnable",
+            GoroutineState::Running => "running",
+            GoroutineState::Syscall => "syscall",
+            GoroutineState::Waiting => "waiting",
+        });
+        write!(f, "goroutine {} [{doing}", self.id)?;
+        match self.waiting.map_or(0, |w| w.as_secs() / 60) {
+            0 => {}
+            1 => write!(f, ", 1 minute")?,
+            n => write!(f, ", {n} minutes")?,
+        }
+        if self.locked_to_thread {
+            write!(f, ", locked to thread")?;
+        }
+        write!(f, "]")?;
+        if let Some(name) = self.name() {
+            write!(f, " {name:?}")?;
+        }
+        match self.creator {
+            Some(id) => write!(f, " created at {} by goroutine {id}", self.created_at),
+            None => write!(f, " created at {}", self.created_at),
+        }
+    }
+}
+
+/// All goroutines that exist, by number. Stops the world for the time it takes to look at them (about
+/// 10 ns each, more where they are cold).
+#[must_use]
+pub fn goroutines() -> Vec<GoroutineInfo> {
+    boot::ensure();
+    let mut room = exit::alive() as usize + 64;
+    loop {
+        // The vector is made before: in a stopped world nothing may be allocated.
+        let mut all = Vec::with_capacity(room);
+        let whole = stw::stopped_world(|| (None, collect(&mut all)));
+        if whole {
+            all.sort_by_key(|g: &GoroutineInfo| g.id);
+            return all;
+        }
+        room *= 2;
+    }
+}
+
+/// Fills `all`, in a stopped world; false if it is too small.
+fn collect(all: &mut Vec<GoroutineInfo>) -> bool {
+    let now = sys::coarse_nanotime();
+    for gp in every_g() {
+        if matches!(gp.status.get(), State::Idle | State::Dead) || gp.system.get() {
+            continue;
+        }
+        if all.len() == all.capacity() {
+            return false;
+        }
+        all.push(info(gp, now));
+    }
+    true
+}
+
+/// Every G there ever was, whatever it is now.
+pub(crate) fn every_g() -> impl Iterator<Item = &'static G> {
+    Class::all().iter().flat_map(|class| {
+        (0..class.count()).filter_map(|number| class.header(number)).map(|header| {
+            // SAFETY: headers are Gs, zeroed at first, never unmapped.
+            unsafe { &*header.as_ptr().cast::<G>() }
+        })
+    })
+}
+
+/// What is known of a goroutine that can't change now.
+pub(crate) fn info(gp: &'static G, now: u64) -> GoroutineInfo {
+    let blocking = gp.pending.load(Ordering::Relaxed) & pending::BLOCKING != 0;
+    let state = match gp.status.get() {
+        State::Waiting => GoroutineState::Waiting,
+        State::Runnable => GoroutineState::Runnable,
+        _ if blocking => GoroutineState::Syscall,
+        _ => GoroutineState::Running,
+    };
+    let is_waiting = state == GoroutineState::Waiting;
+    let task = gp.task.get();
+    let since = |ns: u64| Duration::from_nanos(now.saturating_sub(ns));
+    GoroutineInfo {
+        id: gp.id(),
+        state,
+        wait_reason: Some(gp.reason())
+            .filter(|reason| is_waiting && *reason != WaitReason::None)
+            .map(WaitReason::text),
+        age: since(gp.created_ns.get()),
+        waiting: is_waiting.then(|| since(gp.waiting_since_ns.get())),
+        creator: Some(gp.creator.get()).filter(|id| *id != 0),
+        created_at: gp.location.get().unwrap_or(Location::caller()),
+        locked_to_thread: gp.is_locked(),
+        thread: if task.is_null() {
+            None
+        } else {
+            // SAFETY: the goroutine holds a reference, and gives it up only with a P.
+            unsafe { (*task).thread_if_made() }
+        },
+    }
+}

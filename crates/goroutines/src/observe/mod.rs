@@ -1,0 +1,4 @@
+//! Seeing inside: the account of goroutines, and dumps.
+
+pub(crate) mod account;
+pub(crate) mod dump;

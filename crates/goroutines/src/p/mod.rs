@@ -1,0 +1,101 @@
+//! P, the processor: the right to run goroutines, and what goes with it.
+//!
+//! There are `GOMAXPROCS` of them. An M holds one while it runs goroutines; who holds a P owns its
+//! run queue, its list of free goroutines and its counters, without locks.
+
+pub(crate) mod runq;
+
+use crate::g::{G, GList};
+use crate::m::M;
+use runq::LocalQueue;
+use std::cell::{Cell, UnsafeCell};
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+
+/// The most processors there can be.
+pub(crate) const MAX_PROCS: usize = 1024;
+
+/// What a P is doing, and who owns it then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum PStatus {
+    /// `GOMAXPROCS` is smaller than its number; the scheduler lock owns it.
+    Dead = 0,
+    /// On the idle list (scheduler lock), or on its way to an M (whoever took it off).
+    Idle = 1,
+    /// Owned by the M in `m`; taken from it only as `m/lease.rs` says.
+    Running = 2,
+    /// Stopped with the world; whoever stopped it owns it.
+    Stopped = 3,
+}
+
+/// One processor.
+#[repr(C, align(128))]
+pub(crate) struct P {
+    /// Its number.
+    pub(crate) id: u32,
+    status: AtomicU32,
+    /// The M that holds it.
+    pub(crate) m: AtomicPtr<M>,
+    /// Counts time slices begun here; goroutines that inherit a slice don't count.
+    pub(crate) schedtick: AtomicU32,
+    /// Link of the idle list and of the list of Ps that wait for a new M.
+    pub(crate) link: AtomicPtr<P>,
+    /// It waits for an M that is to start spinning.
+    pub(crate) wants_spinning: Cell<bool>,
+    /// Goroutines that ended here, to be used again. Owner only.
+    pub(crate) gfree: UnsafeCell<GList>,
+    /// Unused goroutine ids `[next, end)`. Owner only.
+    pub(crate) goids: Cell<(u64, u64)>,
+    /// Goroutines begun and ended on this P. Written by the owner only.
+    pub(crate) created: AtomicU64,
+    pub(crate) ended: AtomicU64,
+    /// Somebody wants this P to stop running what it runs.
+    pub(crate) preempt: AtomicBool,
+    pub(crate) runq: LocalQueue<G>,
+}
+
+// SAFETY: plain fields are the owner's (see PStatus), all else is atomic.
+unsafe impl Sync for P {}
+
+impl P {
+    pub(crate) const fn new(id: u32) -> Self {
+        Self {
+            id,
+            status: AtomicU32::new(PStatus::Dead as u32),
+            m: AtomicPtr::new(null_mut()),
+            schedtick: AtomicU32::new(0),
+            link: AtomicPtr::new(null_mut()),
+            wants_spinning: Cell::new(false),
+            gfree: UnsafeCell::new(GList::new()),
+            goids: Cell::new((0, 0)),
+            created: AtomicU64::new(0),
+            ended: AtomicU64::new(0),
+            preempt: AtomicBool::new(false),
+            runq: LocalQueue::new(),
+        }
+    }
+
+    pub(crate) fn status(&self) -> PStatus {
+        match self.status.load(Ordering::Acquire) {
+            1 => PStatus::Idle,
+            2 => PStatus::Running,
+            3 => PStatus::Stopped,
+            _ => PStatus::Dead,
+        }
+    }
+
+    pub(crate) fn set_status(&self, status: PStatus) {
+        self.status.store(status as u32, Ordering::Release);
+    }
+
+    /// Adds one to a counter that only the owner writes.
+    #[inline]
+    pub(crate) fn bump(counter: &AtomicU64) {
+        counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn as_ptr(&'static self) -> *mut P {
+        std::ptr::from_ref(self).cast_mut()
+    }
+}

@@ -1,0 +1,105 @@
+//! Starting the runtime: once a process, by the first who needs it.
+
+use super::{ALLP, SCHED, preempt, sysmon, wake};
+use crate::base::sys;
+use crate::p::MAX_PROCS;
+use goroutines_switch::{Class, thread_pointer};
+use std::io;
+use std::sync::Once;
+use std::sync::atomic::Ordering;
+
+/// How the runtime is to be.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Config {
+    pub(crate) gomaxprocs: Option<u32>,
+    pub(crate) stack_bytes: Option<usize>,
+    pub(crate) slice_ns: Option<u64>,
+    pub(crate) max_threads: Option<u32>,
+    pub(crate) thread_keep_ns: Option<u64>,
+    pub(crate) keep_surplus: bool,
+}
+
+/// Bytes of a goroutine's stack where nothing else is said: addresses, not memory.
+pub(crate) const STACK_BYTES: usize = 256 << 10;
+
+static ONCE: Once = Once::new();
+
+/// Starts the runtime, if nobody has. True if this call did.
+///
+/// # Errors
+/// The C library lacks something; the system gives no memory or no thread.
+pub(crate) fn start(config: &Config) -> io::Result<bool> {
+    let mut result = Ok(false);
+    ONCE.call_once(|| result = boot(config).map(|()| true));
+    if result.is_ok() && !SCHED.started.load(Ordering::Acquire) {
+        return Err(io::Error::other("the goroutine runtime could not be started before"));
+    }
+    result
+}
+
+/// Starts the runtime with what the environment says, if nobody has.
+///
+/// # Panics
+/// If it can't be started.
+#[inline]
+pub(crate) fn ensure() {
+    if !SCHED.started.load(Ordering::Acquire) {
+        start_default();
+    }
+}
+
+#[cold]
+fn start_default() {
+    if let Err(e) = start(&Config::default()) {
+        panic!("goroutines: the runtime can't be started: {e}");
+    }
+}
+
+fn boot(config: &Config) -> io::Result<()> {
+    thread_pointer::init(config.keep_surplus).map_err(io::Error::other)?;
+    sys::membarrier_register();
+    crate::m::thread::remember_mask();
+    let stack =
+        config.stack_bytes.or_else(|| number("GOROUTINES_STACK_SIZE")).unwrap_or(STACK_BYTES);
+    let class = Class::of(stack)?;
+    SCHED.stack_class.store(std::ptr::from_ref(class).cast_mut(), Ordering::Relaxed);
+    let set = |to: &std::sync::atomic::AtomicU64, value: Option<u64>| {
+        if let Some(value) = value {
+            to.store(value, Ordering::Relaxed);
+        }
+    };
+    set(&SCHED.slice_ns, config.slice_ns);
+    set(&SCHED.thread_keep_ns, config.thread_keep_ns);
+    if let Some(max) = config.max_threads {
+        SCHED.max_threads.store(max, Ordering::Relaxed);
+    }
+    let procs = config.gomaxprocs.or_else(env_procs).unwrap_or_else(num_cpu);
+    make_procs(procs.clamp(1, MAX_PROCS as u32));
+    super::fault::install();
+    preempt::install()?;
+    crate::intercept::fork::watch();
+    sysmon::start()?;
+    SCHED.started.store(true, Ordering::Release);
+    Ok(())
+}
+
+fn make_procs(n: u32) {
+    let mut shared = SCHED.lock();
+    SCHED.gomaxprocs.store(n, Ordering::Relaxed);
+    for pp in ALLP[..n as usize].iter().rev() {
+        wake::put_idle(&mut shared, pp);
+    }
+}
+
+fn number(name: &str) -> Option<usize> {
+    std::env::var(name).ok()?.trim().parse().ok().filter(|n| *n > 0)
+}
+
+fn env_procs() -> Option<u32> {
+    number("GOMAXPROCS").map(|n| n.min(MAX_PROCS) as u32)
+}
+
+/// CPUs this process may use: affinity and cgroup quota considered.
+pub(crate) fn num_cpu() -> u32 {
+    std::thread::available_parallelism().map_or(1, |n| n.get() as u32)
+}

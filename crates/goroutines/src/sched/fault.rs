@@ -1,0 +1,69 @@
+//! Stack overflow: a fault in a goroutine's guard page.
+//!
+//! The handler runs on the M's alternate stack, as the goroutine's has no room. A fault elsewhere goes
+//! to whoever handled it before (std's own handler, a debugger's, or the default).
+
+use crate::base::sys;
+use crate::g::current;
+use std::ffi::{c_int, c_void};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+static SEGV_BEFORE: AtomicUsize = AtomicUsize::new(libc::SIG_DFL);
+static BUS_BEFORE: AtomicUsize = AtomicUsize::new(libc::SIG_DFL);
+
+fn before(signal: c_int) -> &'static AtomicUsize {
+    if signal == libc::SIGBUS { &BUS_BEFORE } else { &SEGV_BEFORE }
+}
+
+/// Installs the handler for SIGSEGV and SIGBUS.
+pub(crate) fn install() {
+    for signal in [libc::SIGSEGV, libc::SIGBUS] {
+        // SAFETY: a zeroed sigaction is a valid start; the handler has the right signature.
+        unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            action.sa_sigaction = handler as *const () as usize;
+            action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
+            let mut old: libc::sigaction = std::mem::zeroed();
+            libc::sigaction(signal, &raw const action, &raw mut old);
+            before(signal).store(old.sa_sigaction, Ordering::Relaxed);
+        }
+    }
+}
+
+extern "C" fn handler(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
+    // SAFETY: the kernel's siginfo of a fault.
+    let address = unsafe { (*info).si_addr() } as usize;
+    if let Some(gp) = current::g() {
+        let stack = gp.carrier().stack();
+        let guard = stack.start - goroutines_switch::guard::GUARD_BYTES..stack.start;
+        if guard.contains(&address) {
+            overflow(gp.id(), gp.carrier().class().stack_bytes());
+        }
+    }
+    match before(signal).load(Ordering::Relaxed) {
+        libc::SIG_DFL | libc::SIG_IGN => {
+            // The instruction faults again, and the default is done.
+            // SAFETY: no memory is involved.
+            unsafe { libc::signal(signal, libc::SIG_DFL) };
+        }
+        previous => {
+            // SAFETY: a handler; one that takes fewer arguments ignores the rest.
+            let f: extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void) =
+                unsafe { std::mem::transmute(previous) };
+            f(signal, info, context);
+        }
+    }
+}
+
+fn overflow(goid: u64, bytes: usize) -> ! {
+    let mut out = sys::Text::<400>::new();
+    out.push("\ngoroutine ").push_number(goid).push(" [running]: stack overflow (");
+    out.push_number(bytes as u64 >> 10).push(" KiB)\n");
+    out.push("Give it more with goroutines::thread::Builder::stack_size, or all of them with ");
+    out.push("goroutines::runtime::Builder::stack_size or GOROUTINES_STACK_SIZE (bytes).\n");
+    out.push("fatal error: stack overflow\n");
+    sys::write_all(2, out.bytes());
+    // SAFETY: no memory is involved.
+    unsafe { libc::signal(libc::SIGABRT, libc::SIG_DFL) };
+    std::process::abort()
+}

@@ -1,0 +1,151 @@
+//! Finding a goroutine to run. (Go: `findRunnable`.)
+//!
+//! Previous: `wake.rs` (somebody gave this M a P). Next: `run.rs`.
+//!
+//! The order: every 61st slice the global queue first (so that two goroutines which keep readying each
+//! other can't starve it) → `runnext` and the local ring → a batch of the global queue → stealing →
+//! giving the P up, looking once more, sleeping.
+
+use super::run::Next;
+use super::{SCHED, Shared, steal, wake};
+use crate::m::M;
+use crate::p::P;
+use crate::p::runq::RING;
+use std::sync::atomic::Ordering;
+
+/// Every so many slices the global queue comes first. A prime, so that it does not beat with anything.
+const GLOBAL_EVERY: u32 = 61;
+
+/// What looking for work came to.
+pub(crate) enum Found {
+    Next(Next),
+    /// Something changed: begin anew.
+    Again,
+    /// The M's thread is to end.
+    End,
+}
+
+/// A goroutine that can be had without waiting, spinning or stealing. In a section, owning `pp`.
+#[inline]
+pub(crate) fn at_hand(pp: &'static P) -> Option<Next> {
+    let waiting = SCHED.runq_size.load(Ordering::Relaxed);
+    if waiting > 0 && pp.schedtick.load(Ordering::Relaxed) % GLOBAL_EVERY == 0 {
+        if let Some(gp) = SCHED.lock().runq_pop() {
+            return Some(Next { gp, inherits: false });
+        }
+    }
+    // SAFETY: the caller owns pp.
+    if let Some((gp, inherits)) = unsafe { pp.runq.get() } {
+        // SAFETY: queues hold Gs, which are never freed.
+        return Some(Next { gp: unsafe { &*gp }, inherits });
+    }
+    if waiting > 0 { try_global(pp) } else { None }
+}
+
+/// A batch of the global queue: the first to run, the rest for the ring.
+#[cold]
+#[inline(never)]
+fn try_global(pp: &'static P) -> Option<Next> {
+    let mut shared = SCHED.lock();
+    take_batch(&mut shared, pp)
+}
+
+/// Go: `globrunqget`. This P's share of the queue, but no more than half a ring.
+fn take_batch(shared: &mut Shared, pp: &'static P) -> Option<Next> {
+    let share = shared.runq.len() / SCHED.gomaxprocs.load(Ordering::Relaxed).max(1) as usize + 1;
+    let n = share.min(shared.runq.len()).min(RING / 2);
+    let gp = shared.runq_pop()?;
+    for _ in 1..n {
+        let Some(more) = shared.runq_pop() else { break };
+        // SAFETY: we own pp; the ring was empty or has room for half a ring's worth: if not, the
+        // overflow goes back.
+        if let Err(overflow) = unsafe { pp.runq.put(more.as_ptr()) } {
+            for gp in overflow {
+                // SAFETY: elements of the ring are Gs.
+                shared.runq_push(unsafe { &*gp });
+            }
+            break;
+        }
+    }
+    Some(Next { gp, inherits: false })
+}
+
+/// Looks everywhere, and sleeps if there is nothing. On g0, with a P.
+pub(crate) fn find_runnable(mp: &'static M) -> Found {
+    let Some(pp) = mp.p() else { return Found::Again };
+    if let Some(next) = at_hand(pp) {
+        return Found::Next(next);
+    }
+    if let Some(next) = try_steal(mp, pp) {
+        return Found::Next(next);
+    }
+    if let Some(found) = give_up(mp, pp) {
+        return found;
+    }
+    if was_spinning_and_missed(mp) {
+        return Found::Again;
+    }
+    if wake::stopm(mp) { Found::Again } else { Found::End }
+}
+
+fn try_steal(mp: &'static M, pp: &'static P) -> Option<Next> {
+    let procs = SCHED.gomaxprocs.load(Ordering::Relaxed);
+    if !mp.spinning.get() {
+        if procs == 1 || !SCHED.idle.may_spin(procs) {
+            return None;
+        }
+        mp.spinning.set(true);
+        SCHED.idle.start_spinning();
+    }
+    steal::steal(mp, pp).map(|gp| Next { gp, inherits: false })
+}
+
+/// Puts the P on the idle list, unless something has come up; then what.
+fn give_up(mp: &'static M, pp: &'static P) -> Option<Found> {
+    let mut shared = SCHED.lock();
+    if SCHED.is_stopping() {
+        return Some(Found::Again);
+    }
+    if let Some(next) = take_batch(&mut shared, pp) {
+        return Some(Found::Next(next));
+    }
+    wake::release_p(mp);
+    wake::put_idle(&mut shared, pp);
+    // Somebody looked for an idle P just before this one was: take it back and spin for him.
+    if !mp.spinning.get() && SCHED.idle.was_needed() {
+        if let Some(pp) = wake::get_idle(&mut shared, None) {
+            drop(shared);
+            wake::acquire_p(mp, pp);
+            if SCHED.gomaxprocs.load(Ordering::Relaxed) > 1 {
+                mp.spinning.set(true);
+                SCHED.idle.start_spinning();
+            }
+            return Some(Found::Again);
+        }
+    }
+    None
+}
+
+/// The delicate part (ID1): after the P is idle and we don't count as spinning any more, look at all
+/// queues once more. Who put work there before seeing us gone counted on us.
+fn was_spinning_and_missed(mp: &'static M) -> bool {
+    if !mp.spinning.get() {
+        return false;
+    }
+    mp.spinning.set(false);
+    if SCHED.idle.stop_spinning() < 0 {
+        crate::base::fatal::throw!("negative number of spinning Ms");
+    }
+    let work = SCHED.runq_size.load(Ordering::Relaxed) > 0
+        || SCHED.procs().iter().any(|pp| !pp.runq.is_empty());
+    if !work {
+        return false;
+    }
+    let mut shared = SCHED.lock();
+    let Some(pp) = wake::get_idle(&mut shared, None) else { return false };
+    drop(shared);
+    wake::acquire_p(mp, pp);
+    mp.spinning.set(true);
+    SCHED.idle.start_spinning();
+    true
+}

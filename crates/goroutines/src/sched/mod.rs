@@ -1,0 +1,229 @@
+//! The scheduler: the only module that joins goroutines, processors and machines.
+//!
+//! The way of a goroutine, with the files it passes:
+//!
+//! ```text
+//!  go.rs ──> p/runq.rs ──> find.rs / steal.rs ──> run.rs ──> (user code) ──> park.rs ──> a wait queue
+//!               ^                                              │  │                           │
+//!               │                       preempt.rs, yield_now ─┘  └─ exit.rs ──> free list    │
+//!               └──────────────────────────── ready.rs <──────────────────────────────────────┘
+//! ```
+//!
+//! Beside it: `wake.rs` (who runs a P), `syscall.rs` (coming back without one), `sysmon.rs` (the
+//! monitor thread), `stw.rs` (stopping the world, changing `GOMAXPROCS`), `locked.rs`, `deadlock.rs`,
+//! `scavenge.rs`, `boot.rs`.
+//!
+//! **Invariants.**
+//! * SC1: code that touches a P or a run queue is inside a section (`g/current.rs`), on g0, or on an
+//!   ordinary thread, which has no P.
+//! * SC2: "current M" is read again after every point at which the goroutine can move.
+//! * SC3: no lock is held across a switch, unless handed to what runs after it.
+//! * SC4: nothing in a section allocates.
+
+pub(crate) mod boot;
+pub(crate) mod deadlock;
+pub(crate) mod exit;
+pub(crate) mod fault;
+pub(crate) mod find;
+pub(crate) mod go;
+pub(crate) mod idle;
+pub(crate) mod locked;
+pub(crate) mod park;
+pub(crate) mod preempt;
+pub(crate) mod ready;
+pub(crate) mod run;
+pub(crate) mod scavenge;
+mod steal;
+pub(crate) mod stw;
+pub(crate) mod syscall;
+pub(crate) mod sysmon;
+pub(crate) mod wake;
+
+use crate::base::lock::{Guard, Lock};
+use crate::base::sys::Note;
+use crate::g::{G, GList, current};
+use crate::m::M;
+use crate::p::{MAX_PROCS, P};
+use idle::Idle;
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+
+/// Number of stack classes (see `goroutines_switch::stack`).
+pub(crate) const CLASSES: usize = 19;
+
+/// What the scheduler lock guards.
+pub(crate) struct Shared {
+    /// The global run queue. Its length is mirrored in [`Sched::runq_size`].
+    pub(crate) runq: GList,
+    /// Idle Ms, the last parked first.
+    pub(crate) midle: *mut M,
+    pub(crate) nmidle: i32,
+    /// Ms that wait for the goroutine locked to them.
+    pub(crate) nmidle_locked: i32,
+    /// Ms with a thread, and those whose thread is being made.
+    pub(crate) mcount: i32,
+    pub(crate) next_mid: u64,
+    /// Ms whose thread has ended, to be used again.
+    pub(crate) mdead: *mut M,
+    /// Idle Ps.
+    pub(crate) pidle: *mut P,
+    /// Ps that wait for the monitor to make a thread.
+    pub(crate) pwaiting: *mut P,
+    /// Goroutines that ended, by stack class.
+    pub(crate) gfree: [GList; CLASSES],
+    /// How many Ps are still to stop.
+    pub(crate) stopwait: i32,
+}
+
+// SAFETY: pointers to Ms and Ps, which are Sync and never freed.
+unsafe impl Send for Shared {}
+
+/// The scheduler's state; one a process.
+pub(crate) struct Sched {
+    shared: Lock<Shared>,
+    pub(crate) runq_size: AtomicUsize,
+    pub(crate) gfree_size: AtomicUsize,
+    pub(crate) gomaxprocs: AtomicU32,
+    pub(crate) idle: Idle,
+    /// The world is stopped, or to be.
+    pub(crate) stopping: AtomicBool,
+    pub(crate) stopnote: Note,
+    pub(crate) allm: AtomicPtr<M>,
+    pub(crate) next_goid: AtomicU64,
+    /// Goroutines begun by ordinary threads, and ended where there was no P to count on.
+    pub(crate) created: AtomicU64,
+    pub(crate) sysmon: sysmon::Wake,
+    pub(crate) started: AtomicBool,
+    /// This is the child of a fork: there is one goroutine and one thread.
+    pub(crate) forked: AtomicBool,
+    /// A scheduling slice, in ns.
+    pub(crate) slice_ns: AtomicU64,
+    pub(crate) max_threads: AtomicU32,
+    /// Threads that wait in `run`, which no goroutine's wake-up can come from.
+    pub(crate) run_waiters: AtomicU32,
+    /// Somebody waits for goroutines to end.
+    pub(crate) end_waiters: AtomicU32,
+    pub(crate) end_events: AtomicU32,
+    /// Main called goexit.
+    pub(crate) main_gone: AtomicBool,
+    pub(crate) stack_class: AtomicPtr<goroutines_switch::Class>,
+    /// How long an M without work keeps its thread, in ns.
+    pub(crate) thread_keep_ns: AtomicU64,
+}
+
+/// The scheduler.
+pub(crate) static SCHED: Sched = Sched {
+    shared: Lock::new(Shared {
+        runq: GList::new(),
+        midle: null_mut(),
+        nmidle: 0,
+        nmidle_locked: 0,
+        mcount: 0,
+        next_mid: 0,
+        mdead: null_mut(),
+        pidle: null_mut(),
+        pwaiting: null_mut(),
+        gfree: [const { GList::new() }; CLASSES],
+        stopwait: 0,
+    }),
+    runq_size: AtomicUsize::new(0),
+    gfree_size: AtomicUsize::new(0),
+    gomaxprocs: AtomicU32::new(0),
+    idle: Idle::new(),
+    stopping: AtomicBool::new(false),
+    stopnote: Note::new(),
+    allm: AtomicPtr::new(null_mut()),
+    next_goid: AtomicU64::new(1),
+    created: AtomicU64::new(0),
+    sysmon: sysmon::Wake::new(),
+    started: AtomicBool::new(false),
+    forked: AtomicBool::new(false),
+    slice_ns: AtomicU64::new(10_000_000),
+    max_threads: AtomicU32::new(10_000),
+    run_waiters: AtomicU32::new(0),
+    end_waiters: AtomicU32::new(0),
+    end_events: AtomicU32::new(0),
+    main_gone: AtomicBool::new(false),
+    stack_class: AtomicPtr::new(null_mut()),
+    thread_keep_ns: AtomicU64::new(10_000_000_000),
+};
+
+/// All processors there can be; those with a number below `GOMAXPROCS` are in use.
+pub(crate) static ALLP: [P; MAX_PROCS] = {
+    let mut all = [const { P::new(0) }; MAX_PROCS];
+    let mut i = 0;
+    while i < MAX_PROCS {
+        all[i].id = i as u32;
+        i += 1;
+    }
+    all
+};
+
+impl Sched {
+    /// The scheduler lock. The caller satisfies SC1.
+    #[inline]
+    pub(crate) fn lock(&self) -> Guard<'_, Shared> {
+        self.shared.lock()
+    }
+
+    /// The lock itself, for whoever hands it across a switch.
+    pub(crate) fn raw_lock(&self) -> &Lock<Shared> {
+        &self.shared
+    }
+
+    /// The processors in use.
+    #[inline]
+    pub(crate) fn procs(&self) -> &'static [P] {
+        &ALLP[..self.gomaxprocs.load(Ordering::Relaxed) as usize]
+    }
+
+    /// Whether the world is to stop: whoever schedules must stop its P.
+    #[inline]
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// All Ms ever made.
+    pub(crate) fn all_ms(&self) -> impl Iterator<Item = &'static M> {
+        // SAFETY: a list that only grows at its head, of Ms, which are never freed.
+        let mut next = unsafe { self.allm.load(Ordering::Acquire).as_ref() };
+        std::iter::from_fn(move || {
+            let mp = next?;
+            // SAFETY: as above.
+            next = unsafe { mp.alllink.load(Ordering::Acquire).as_ref() };
+            Some(mp)
+        })
+    }
+}
+
+impl Shared {
+    /// Appends to the global run queue.
+    #[inline]
+    pub(crate) fn runq_push(&mut self, gp: &'static G) {
+        self.runq.push_back(gp);
+        SCHED.runq_size.store(self.runq.len(), Ordering::Relaxed);
+    }
+
+    /// Takes the first of the global run queue.
+    #[inline]
+    pub(crate) fn runq_pop(&mut self) -> Option<&'static G> {
+        let gp = self.runq.pop_front();
+        SCHED.runq_size.store(self.runq.len(), Ordering::Relaxed);
+        gp
+    }
+}
+
+/// The M the calling flow runs on; none on an ordinary thread. In a section, or on g0.
+#[inline]
+pub(crate) fn current_m() -> Option<&'static M> {
+    match current::g() {
+        Some(gp) => Some(gp.m()),
+        None => current::m_of_g0(),
+    }
+}
+
+/// The P the calling flow owns; none on an ordinary thread. In a section, or on g0.
+#[inline]
+pub(crate) fn current_p() -> Option<&'static P> {
+    current_m()?.p()
+}

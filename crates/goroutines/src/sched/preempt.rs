@@ -1,0 +1,164 @@
+//! Preemption: ending a time slice at any instruction.
+//!
+//! Previous: `sysmon.rs` sends SIGURG to an M whose goroutine has had its slice while others wait.
+//! Next: `find.rs`; later, the goroutine goes on inside the handler and returns from it.
+//!
+//! **Why it is sound.** A goroutine owns its stack and its thread pointer, so stopping it at an
+//! arbitrary instruction is what the kernel does to a thread. The signal frame stays on its stack, with
+//! all its registers; when it is resumed, maybe on another M, it returns from the handler. What the
+//! kernel keeps per *thread* and restores from the frame, the alternate stack and the signal mask, must
+//! then be the new thread's: the frame is corrected.
+//!
+//! **When it is not done.**
+//! * PR1: inside a section. The wish is noted and done when the section ends.
+//! * PR2: in `runtime::blocking`: the P can be taken without the goroutine.
+//! * PR3: on another stack than the goroutine's (somebody else's coroutine, an alternate stack).
+//! * PR4: inside libc, ld.so or a shared allocator. Who is stopped there may hold the lock that the next
+//!   `malloc` of anybody waits for, the monitor's `pthread_create` included. The monitor asks again in
+//!   100 µs; after a few times it takes the *P* instead (`m/lease.rs`): others run, and the goroutine
+//!   goes on, without a P, until it leaves libc and is stopped then. So nobody is ever descheduled
+//!   inside libc, and libc's locks are always held by running threads.
+//!
+//! Past that point the handler is a runtime entry like any other: the interrupted code holds no runtime
+//! lock (PR1), so the scheduler's may be taken; nothing allocates.
+//!
+//! **The switch in the handler** leaves SIGURG unblocked (`SA_NODEFER`), since the handler may return
+//! on another thread, and runs on the goroutine's stack (no `SA_ONSTACK`).
+
+use super::{SCHED, park, syscall};
+use crate::base::sys;
+use crate::g::reason::WaitReason;
+use crate::g::{G, current, pending};
+use crate::m::M;
+use goroutines_switch::thread_pointer::facts;
+use std::ffi::{c_int, c_void};
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Go's choice too: debuggers pass it on, libc does not use it, and its default is to be ignored.
+pub(crate) const SIGNAL: c_int = libc::SIGURG;
+
+/// The handler that was there before.
+static PREVIOUS: AtomicUsize = AtomicUsize::new(libc::SIG_DFL);
+
+/// Asks `mp` to end the slice `tick`.
+pub(crate) fn ask(mp: &M, tick: u32) {
+    mp.preempt_tick.store(tick.wrapping_add(1), Ordering::Release);
+    signal(mp);
+}
+
+/// Sends the signal to the thread of `mp`.
+pub(crate) fn signal(mp: &M) {
+    let tid = mp.tid.load(Ordering::Relaxed);
+    if tid != 0 {
+        sys::tgkill(tid, SIGNAL);
+    }
+}
+
+/// Whether the slice that `mp` is in is the one to end.
+fn is_wanted(mp: &M) -> bool {
+    mp.p().is_some_and(|pp| {
+        let tick = pp.schedtick.load(Ordering::Relaxed).wrapping_add(1);
+        mp.preempt_tick.load(Ordering::Acquire) == tick || SCHED.is_stopping()
+    })
+}
+
+/// Installs the handler.
+///
+/// # Errors
+/// The kernel's.
+pub(crate) fn install() -> io::Result<()> {
+    // SAFETY: a zeroed sigaction is a valid start; the handler has the right signature.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = handler as *const () as usize;
+        action.sa_flags = libc::SA_SIGINFO | libc::SA_NODEFER | libc::SA_RESTART;
+        let mut old: libc::sigaction = std::mem::zeroed();
+        if libc::sigaction(SIGNAL, &raw const action, &raw mut old) != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        PREVIOUS.store(old.sa_sigaction, Ordering::Relaxed);
+    }
+    Ok(())
+}
+
+extern "C" fn handler(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
+    // SAFETY: the kernel's siginfo.
+    let ours = unsafe { (*info).si_code == libc::SI_TKILL };
+    if !ours {
+        pass_on(signal, info, context);
+        return;
+    }
+    let Some(gp) = current::g() else { return };
+    // SAFETY: errno is the goroutine's, and this handler runs on it.
+    let errno = unsafe { *libc::__errno_location() };
+    // SAFETY: the kernel's signal frame, on this stack.
+    interrupted(gp, unsafe { &mut *context.cast::<libc::ucontext_t>() });
+    // SAFETY: as above.
+    unsafe { *libc::__errno_location() = errno };
+}
+
+/// Somebody else's SIGURG (out-of-band data): to the handler that was there.
+fn pass_on(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
+    let previous = PREVIOUS.load(Ordering::Relaxed);
+    if previous != libc::SIG_DFL && previous != libc::SIG_IGN {
+        // SAFETY: a handler; one that takes fewer arguments ignores the rest.
+        let f: extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void) =
+            unsafe { std::mem::transmute(previous) };
+        f(signal, info, context);
+    }
+}
+
+fn interrupted(gp: &'static G, frame: &mut libc::ucontext_t) {
+    if gp.nopreempt.load(Ordering::Relaxed) != 0 {
+        // PR1. In a section the M does not change, and between two goroutines either's will do.
+        if is_wanted(gp.m()) {
+            gp.pending.fetch_or(pending::PREEMPT, Ordering::Relaxed);
+        }
+        return;
+    }
+    if gp.pending.load(Ordering::Relaxed) & pending::BLOCKING != 0 {
+        return; // PR2
+    }
+    let sp = frame.uc_mcontext.gregs[libc::REG_RSP as usize] as usize;
+    if !gp.carrier().stack().contains(&sp) {
+        return; // PR3
+    }
+    current::raise(gp);
+    let mp = gp.m();
+    let pc = frame.uc_mcontext.gregs[libc::REG_RIP as usize] as usize;
+    if facts().in_libc(pc) {
+        mp.in_libc.store(true, Ordering::Relaxed); // PR4
+    } else if !mp.lease.is_owned() {
+        // It runs without a P, or it is about to be taken.
+        syscall::come_back(gp);
+    } else if is_wanted(mp) {
+        gp.pending.fetch_and(!pending::PREEMPT, Ordering::Relaxed);
+        park::yield_now(gp, WaitReason::Preempted);
+    }
+    let now = gp.m(); // SC2
+    if !std::ptr::eq(now, mp) {
+        frame.uc_stack = now.altstack.get();
+        if let Some(mask) = crate::m::thread::mask() {
+            frame.uc_sigmask = *mask;
+        }
+    }
+    current::lower(gp);
+}
+
+/// At the end of a goroutine's outermost section, with the count at 1: what has been put off.
+#[cold]
+#[inline(never)]
+pub(crate) fn do_pending(gp: &'static G) {
+    let bits = gp.pending.fetch_and(!pending::PREEMPT, Ordering::Relaxed);
+    if bits & pending::PREEMPT != 0 {
+        park::yield_now(gp, WaitReason::Preempted);
+    }
+    if bits & pending::BLOCKING != 0 {
+        let mp = gp.m();
+        mp.syscalltick.store(mp.syscalltick.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        mp.lease.enter_syscall();
+        SCHED.sysmon.syscall_begins();
+    }
+    current::lower(gp);
+}

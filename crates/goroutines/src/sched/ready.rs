@@ -1,0 +1,46 @@
+//! Readying: the end of a wait.
+//!
+//! Previous: `park.rs`. Next: `p/runq.rs`, then `find.rs`.
+
+use super::{SCHED, Shared, current_p, wake};
+use crate::base::fatal::throw;
+use crate::g::G;
+use crate::p::P;
+use crate::p::runq::Overflow;
+
+/// Makes a waiting goroutine runnable, next on this P (on an ordinary thread: last of all), and wakes
+/// an M if one is needed. In a section, on g0, or on an ordinary thread.
+pub(crate) fn ready(gp: &'static G) {
+    if !gp.status.ready() {
+        throw!("readying goroutine {}, which does not wait ({:?})", gp.id(), gp.status.get());
+    }
+    enqueue(gp);
+    wake::wakep();
+}
+
+/// Puts a runnable goroutine in the slot in front of this P's queue; without a P, in the global queue.
+#[inline]
+pub(crate) fn enqueue(gp: &'static G) {
+    match current_p() {
+        Some(pp) => put_next(pp, gp),
+        None => SCHED.lock().runq_push(gp),
+    }
+}
+
+/// Puts a runnable goroutine in the slot in front of `pp`'s queue, which the caller owns.
+#[inline]
+pub(crate) fn put_next(pp: &'static P, gp: &'static G) {
+    // SAFETY: the caller owns pp; a goroutine just made runnable is in no queue.
+    if let Err(overflow) = unsafe { pp.runq.put_next(gp.as_ptr()) } {
+        spill(&mut SCHED.lock(), &overflow);
+    }
+}
+
+/// Half of a full ring goes to the global queue, in order.
+#[cold]
+pub(crate) fn spill(shared: &mut Shared, overflow: &Overflow<G>) {
+    for gp in overflow {
+        // SAFETY: the ring holds Gs, which are never freed.
+        shared.runq_push(unsafe { &**gp });
+    }
+}

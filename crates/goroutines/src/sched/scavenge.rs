@@ -1,0 +1,125 @@
+//! The scavenger: gives the pages of idle stacks back to the kernel.
+//!
+//! This is what garbage collection is to Go's scheduler: a background goroutine of the runtime's own,
+//! run when there is something to collect and scheduled like any other. A burst of deep goroutines
+//! leaves stacks with many pages touched on the free list; a second later they are down to the page that
+//! holds their thread block.
+
+use super::{SCHED, go, park, ready};
+use crate::g::reason::WaitReason;
+use crate::g::{G, GList, current};
+use std::panic::Location;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
+use std::time::Duration;
+
+/// How long stacks lie on the free list before their pages go.
+const REST_NS: u64 = 1_000_000_000;
+/// How many are done between two yields.
+const BATCH: usize = 32;
+
+/// The scavenger, while it waits for work.
+static WAITING: AtomicPtr<G> = AtomicPtr::new(std::ptr::null_mut());
+/// When to look next; 0: there is nothing.
+static DUE_NS: AtomicU64 = AtomicU64::new(0);
+/// A stack was put on the free list since the scavenger was last called.
+static DIRTY: AtomicBool = AtomicBool::new(false);
+
+/// A stack was put on the free list. Under the scheduler lock.
+pub(crate) fn soil() {
+    if !DIRTY.load(Ordering::Relaxed) {
+        DIRTY.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Whether the scavenger is to run.
+pub(crate) fn due(now: u64) -> bool {
+    let due = DUE_NS.load(Ordering::Relaxed);
+    if due == 0 {
+        if DIRTY.load(Ordering::Relaxed) && DIRTY.swap(false, Ordering::Relaxed) {
+            DUE_NS.store(now + REST_NS, Ordering::Relaxed);
+        }
+        return false;
+    }
+    now >= due
+}
+
+/// How long until there is something to do; none if there is nothing.
+pub(crate) fn next_in(now: u64) -> Option<Duration> {
+    if due(now) {
+        return Some(Duration::from_millis(1));
+    }
+    match DUE_NS.load(Ordering::Relaxed) {
+        0 => None,
+        due => Some(Duration::from_nanos(due.saturating_sub(now).max(1_000_000))),
+    }
+}
+
+/// Readies the scavenger; makes it the first time. On the monitor's thread.
+pub(crate) fn wake() {
+    DUE_NS.store(0, Ordering::Relaxed);
+    static MADE: std::sync::Once = std::sync::Once::new();
+    MADE.call_once(|| {
+        let spec = go::Spec {
+            class: go::default_class(),
+            task: std::ptr::null(),
+            location: Location::caller(),
+            system: true,
+        };
+        // SAFETY: `run` captures nothing. Without a stack for it there is no scavenger.
+        let _ = unsafe { go::spawn(&spec, run) };
+    });
+    // SAFETY: null, or the scavenger, which waits.
+    if let Some(gp) = unsafe { WAITING.swap(std::ptr::null_mut(), Ordering::AcqRel).as_ref() } {
+        ready::ready(gp);
+    }
+}
+
+fn run() {
+    loop {
+        while sweep() {
+            let section = current::enter();
+            if let Some(gp) = section.g() {
+                park::yield_now(gp, WaitReason::None);
+            }
+        }
+        let section = current::enter();
+        if let Some(gp) = section.g() {
+            park::park(gp, WaitReason::Scavenger, || {
+                WAITING.store(gp.as_ptr(), Ordering::Release);
+                true
+            });
+        }
+    }
+}
+
+/// Takes some stacks from the free list, drops their pages, and puts them back behind the others.
+/// False when all have been seen.
+fn sweep() -> bool {
+    let class = go::default_class();
+    let mut batch = GList::new();
+    let section = current::enter();
+    {
+        let mut shared = SCHED.lock();
+        for _ in 0..BATCH {
+            let Some(gp) = shared.gfree_pop_dirty(class) else { break };
+            batch.push_back(gp);
+        }
+    }
+    drop(section);
+    let found = !batch.is_empty();
+    let mut clean = GList::new();
+    while let Some(gp) = batch.pop_front() {
+        let carrier = gp.carrier();
+        // SAFETY: taken from the free list: nothing runs on it, and its frames are dead.
+        unsafe { carrier.drop_pages(carrier.stack().end) };
+        gp.created_ns.set(0); // marks it as done
+        clean.push_back(gp);
+    }
+    let _section = current::enter();
+    let mut shared = SCHED.lock();
+    while let Some(gp) = clean.pop_front() {
+        shared.gfree_append(gp, class);
+    }
+    drop(shared);
+    found
+}

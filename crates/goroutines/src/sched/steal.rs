@@ -1,0 +1,94 @@
+//! Stealing from other processors. (Go: `stealWork`.)
+
+use super::SCHED;
+use crate::base::sys;
+use crate::g::G;
+use crate::m::M;
+use crate::p::runq::LocalQueue;
+use crate::p::{P, PStatus};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// How often to go round all processors. In the last round their `runnext` too.
+const ROUNDS: usize = 4;
+
+/// What a victim that runs is given to run its `runnext` itself: it has just readied it, and is
+/// probably about to park.
+const GRACE: Duration = Duration::from_micros(3);
+
+/// Steals half of some P's queue. On g0, owning `pp`, whose queue is empty.
+pub(super) fn steal(mp: &'static M, pp: &'static P) -> Option<&'static G> {
+    let procs = SCHED.procs();
+    for round in 0..ROUNDS {
+        for victim in order(procs.len(), mp.rand.next() as usize, mp.rand.next() as usize) {
+            let victim = &procs[victim];
+            if SCHED.is_stopping() {
+                return None;
+            }
+            if std::ptr::eq(victim, pp) || victim.status() == PStatus::Idle {
+                continue;
+            }
+            // SAFETY: we own pp, and its queue is empty.
+            let mut got = unsafe { pp.runq.steal(&victim.runq) };
+            if got.is_none() && round == ROUNDS - 1 && victim.runq.len().1 {
+                give_grace(victim);
+                got = LocalQueue::steal_next(&victim.runq);
+            }
+            if let Some(gp) = got {
+                // SAFETY: queues hold Gs, which are never freed.
+                return Some(unsafe { &*gp });
+            }
+        }
+    }
+    None
+}
+
+fn give_grace(victim: &P) {
+    // SAFETY: null, or an M, which is never freed.
+    let in_syscall =
+        unsafe { victim.m.load(Ordering::Acquire).as_ref() }.is_none_or(|mp| mp.lease.in_syscall());
+    if victim.status() == PStatus::Running && !in_syscall {
+        let until = sys::nanotime() + GRACE.as_nanos() as u64;
+        while sys::nanotime() < until && victim.runq.len().1 {
+            std::hint::spin_loop();
+        }
+    }
+}
+
+/// All numbers below `n` once, in an order that two random numbers choose: a start, and a stride that
+/// has no factor in common with `n`. (Go: `randomOrder`.)
+pub(super) fn order(n: usize, start: usize, stride: usize) -> impl Iterator<Item = usize> {
+    let coprimes = || (1..=n).filter(move |s| gcd(*s, n) == 1);
+    let stride = coprimes().nth(stride % coprimes().count().max(1)).unwrap_or(1);
+    let mut at = start % n.max(1);
+    (0..n).map(move |_| {
+        let this = at;
+        at = (at + stride) % n;
+        this
+    })
+}
+
+fn gcd(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::order;
+
+    /// Go: `TestStealOrder` (runtime/proc_test.go, 1.27; BSD-3-Clause): each order visits all.
+    #[test]
+    fn every_order_visits_every_processor_once() {
+        for n in 1..=64 {
+            for start in 0..n {
+                for stride in 0..n {
+                    let mut seen = vec![false; n];
+                    for i in order(n, start, stride) {
+                        assert!(!std::mem::replace(&mut seen[i], true), "{i} twice of {n}");
+                    }
+                    assert!(seen.iter().all(|s| *s), "not all of {n} from {start} by {stride}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Blocking calls, and coming back from them.
+//!
+//! A goroutine that announces a blocking call ([`blocking`]) keeps its P until the monitor has seen it
+//! there twice (20 µs or more), then the P goes to another M (Go: `entersyscall`, `retake`). One that
+//! blocks without a word loses its P within about 10 ms, see `sysmon.rs` and `m/lease.rs`.
+//!
+//! Either way, what comes back goes on without a P until it enters the runtime. Then it needs one: the
+//! one it had, any idle one, or it waits in the global queue for its turn. (Go: `exitsyscall`.)
+
+use super::run::leave_to;
+use super::{SCHED, wake};
+use crate::g::status::State;
+use crate::g::{G, current, pending};
+use crate::m::lease::Reclaimed;
+use std::ptr::null_mut;
+use std::sync::atomic::Ordering;
+
+/// The slow path of entering the runtime: an attempt to take the P is under way, or it is gone.
+/// With the count raised; may come back on another M.
+#[cold]
+#[inline(never)]
+pub(crate) fn come_back(gp: &'static G) {
+    let mp = gp.m();
+    if mp.lease.reclaim() == Reclaimed::Kept {
+        return;
+    }
+    mp.oldp.set(mp.p.swap(null_mut(), Ordering::Relaxed));
+    if !gp.is_locked() {
+        let mut shared = SCHED.lock();
+        let pp = if SCHED.is_stopping() {
+            None
+        } else {
+            wake::get_idle(&mut shared, Some(mp.oldp.get()))
+        };
+        drop(shared);
+        if let Some(pp) = pp {
+            wake::acquire_p(mp, pp);
+            return;
+        }
+    }
+    // No P to be had: wait in the global queue. What comes next may have found one meanwhile.
+    leave_to(gp, None, |gp, mp| {
+        gp.status.set(State::Runnable);
+        let mut shared = SCHED.lock();
+        if !gp.is_locked()
+            && !SCHED.is_stopping()
+            && let Some(pp) = wake::get_idle(&mut shared, None)
+        {
+            drop(shared);
+            wake::acquire_p(mp, pp);
+            mp.stash.set(Some(gp));
+            return;
+        }
+        shared.runq_push(gp);
+        drop(shared);
+        wake::wakep();
+    });
+}
+
+/// Calls `f`, which may block its thread: meanwhile the P may run others.
+pub(crate) fn blocking<R>(f: impl FnOnce() -> R) -> R {
+    /// Ends the region also when `f` unwinds.
+    struct Region(&'static G);
+    impl Drop for Region {
+        fn drop(&mut self) {
+            let _section = current::enter();
+            let gp = self.0;
+            gp.blocking.set(gp.blocking.get() - 1);
+            if gp.blocking.get() == 0 {
+                gp.pending.fetch_and(!pending::BLOCKING, Ordering::Relaxed);
+            }
+        }
+    }
+    let section = current::enter();
+    let Some(gp) = section.g() else { return f() };
+    gp.blocking.set(gp.blocking.get() + 1);
+    gp.pending.fetch_or(pending::BLOCKING, Ordering::Relaxed);
+    // The end of the section announces the call: see `preempt::do_pending`.
+    drop(section);
+    let _region = Region(gp);
+    f()
+}

@@ -1,0 +1,469 @@
+//! The monitor: a thread without a P that watches those which have one. (Go: `sysmon`, `retake`.)
+//!
+//! What it does: ends time slices; takes the Ps of goroutines that block, announced or not; stops
+//! goroutines that burn CPU without a P; makes threads for Ps that have none; wakes the scavenger.
+//!
+//! **How often it looks.** A look costs about a microsecond a busy P, and a wake-up five. Where an
+//! announced call has just begun: 20 µs. While goroutines wait for a P: 1 ms (so a slice of 10 ms ends
+//! within 11; Go, which backs off to 10 ms and must look twice, takes up to 40). Else 10 ms; who makes a
+//! goroutine wait ends that sleep. While all Ps are idle: not at all.
+
+use super::{SCHED, deadlock, preempt, scavenge, wake};
+use crate::base::sys::{self, Note};
+use crate::m::{M, Seen};
+use crate::p::{P, PStatus};
+use std::ffi::c_void;
+use std::io;
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+const FAST_NS: u64 = 20_000;
+const LOOK_NS: u64 = 1_000_000;
+const SLOW_NS: u64 = 10_000_000;
+/// How soon to ask again a goroutine that was met inside libc, and how often before its P is taken.
+const LIBC_NS: u64 = 100_000;
+const LIBC_TRIES: u32 = 5;
+/// A P that waits for nobody leaves a blocked goroutine after this long.
+const IDLE_RETAKE_NS: u64 = 10_000_000;
+/// How long to look often after something happened.
+const ALERT_NS: u64 = 10_000_000;
+/// While all is idle but something must still be looked at (goroutines blocked without their P, threads
+/// outside the runtime that may end a deadlock or leave one): so often.
+const DROWSY: Duration = Duration::from_millis(500);
+
+/// How others reach the monitor.
+pub(crate) struct Wake {
+    note: Note,
+    /// It sleeps until woken. Written under the scheduler lock.
+    deep: AtomicBool,
+    /// It sleeps 10 ms, since nobody waits for a P.
+    slow: AtomicBool,
+    /// All goroutines may be asleep for ever, as far as the runtime's own threads go.
+    pub(crate) suspects_deadlock: AtomicBool,
+}
+
+impl Wake {
+    pub(crate) const fn new() -> Self {
+        Self {
+            note: Note::new(),
+            deep: AtomicBool::new(false),
+            slow: AtomicBool::new(false),
+            suspects_deadlock: AtomicBool::new(false),
+        }
+    }
+
+    /// A goroutine waits, and no M was woken for it: its P may be in need of the monitor.
+    #[inline]
+    pub(crate) fn work_waits(&self) {
+        if self.slow.load(Ordering::Relaxed) {
+            self.hurry();
+        }
+    }
+
+    #[cold]
+    fn hurry(&self) {
+        if self.slow.swap(false, Ordering::Relaxed) {
+            self.note.wake();
+        }
+    }
+
+    /// An announced call begins.
+    #[inline]
+    pub(crate) fn syscall_begins(&self) {
+        if self.slow.load(Ordering::Relaxed)
+            && (SCHED.runq_size.load(Ordering::Relaxed) > 0
+                || super::current_p().is_some_and(|pp| !pp.runq.is_empty()))
+        {
+            self.hurry();
+        }
+    }
+
+    /// A P is not idle any more. Under the scheduler lock.
+    pub(crate) fn wake_from_deep_sleep(&self) {
+        if self.deep.load(Ordering::Relaxed) && self.deep.swap(false, Ordering::Relaxed) {
+            self.note.wake();
+        }
+    }
+
+    /// A P waits for a thread.
+    pub(crate) fn make_thread(&self) {
+        self.note.wake();
+    }
+
+    /// There is something to look at.
+    pub(crate) fn nudge(&self) {
+        self.note.wake();
+    }
+}
+
+/// Starts the monitor's thread.
+///
+/// # Errors
+/// The system's.
+pub(crate) fn start() -> io::Result<()> {
+    crate::m::thread::start(main, null_mut())
+}
+
+extern "C" fn main(_: *mut c_void) -> *mut c_void {
+    crate::m::thread::settle(c"sysmon");
+    let mut monitor = Monitor {
+        delay_ns: LOOK_NS,
+        fast_rounds: 0,
+        alert_until_ns: 0,
+        spare: null_mut(),
+        room: 0,
+        retry: false,
+    };
+    loop {
+        monitor.round();
+    }
+}
+
+/// What the monitor remembers between looks.
+struct Monitor {
+    delay_ns: u64,
+    fast_rounds: u32,
+    alert_until_ns: u64,
+    /// Memory for Ms to come.
+    spare: *mut M,
+    room: usize,
+    /// A thread could not be made: try again soon.
+    retry: bool,
+}
+
+/// What a look found.
+#[derive(Default)]
+struct Look {
+    /// Something was taken, preempted or made.
+    acted: bool,
+    /// An announced call was seen for the first time or is to be taken soon.
+    syscall: bool,
+    /// Goroutines wait for a P.
+    waiting: bool,
+    /// A goroutine was met inside libc.
+    in_libc: bool,
+}
+
+impl Monitor {
+    fn round(&mut self) {
+        self.sleep();
+        self.make_threads();
+        let now = sys::nanotime();
+        let mut look = Look::default();
+        for pp in SCHED.procs() {
+            self.look_at(pp, now, &mut look);
+        }
+        look_at_detached(now, look.waiting);
+        if scavenge::due(now) {
+            scavenge::wake();
+        }
+        self.set_delay(now, &look);
+    }
+
+    fn set_delay(&mut self, now: u64, look: &Look) {
+        let slice = SCHED.slice_ns.load(Ordering::Relaxed);
+        if look.acted || look.waiting {
+            self.alert_until_ns = now + ALERT_NS;
+        }
+        self.fast_rounds = if look.syscall { self.fast_rounds + 1 } else { 0 };
+        self.delay_ns = if look.syscall {
+            // As Go: 20 µs for a millisecond, then longer and longer.
+            FAST_NS << self.fast_rounds.saturating_sub(50).min(9)
+        } else if look.in_libc {
+            LIBC_NS
+        } else if now < self.alert_until_ns {
+            LOOK_NS
+        } else {
+            SLOW_NS
+        }
+        .min(slice);
+        if self.retry {
+            self.delay_ns = self.delay_ns.min(SLOW_NS);
+        }
+    }
+
+    fn sleep(&mut self) {
+        if self.try_deep_sleep() {
+            self.delay_ns = LOOK_NS;
+            self.alert_until_ns = sys::nanotime() + ALERT_NS;
+            return;
+        }
+        let wake = &SCHED.sysmon;
+        let slow = self.delay_ns == SLOW_NS;
+        if slow {
+            wake.slow.store(true, Ordering::Relaxed);
+        }
+        if wake.note.sleep(Some(Duration::from_nanos(self.delay_ns))) && slow {
+            self.alert_until_ns = sys::nanotime() + ALERT_NS;
+        }
+        wake.slow.store(false, Ordering::Relaxed);
+    }
+
+    /// Sleeps until a P is busy, if none is now.
+    fn try_deep_sleep(&mut self) -> bool {
+        let shared = SCHED.lock();
+        let idle =
+            SCHED.idle.procs.load(Ordering::Relaxed) == SCHED.gomaxprocs.load(Ordering::Relaxed);
+        if !idle || !shared.pwaiting.is_null() || SCHED.is_stopping() {
+            return false;
+        }
+        SCHED.sysmon.deep.store(true, Ordering::Relaxed);
+        drop(shared);
+        let mut timeout = scavenge::next_in(sys::nanotime());
+        let drowsy = SCHED.sysmon.suspects_deadlock.load(Ordering::Relaxed)
+            || SCHED.all_ms().any(|mp| is_detached(mp));
+        if drowsy {
+            timeout = Some(timeout.map_or(DROWSY, |t| t.min(DROWSY)));
+        }
+        SCHED.sysmon.note.sleep(timeout);
+        SCHED.sysmon.deep.store(false, Ordering::Relaxed);
+        if SCHED.sysmon.suspects_deadlock.swap(false, Ordering::Relaxed) {
+            deadlock::check(SCHED.lock());
+        }
+        true
+    }
+
+    /// Makes threads for the Ps that wait for one.
+    fn make_threads(&mut self) {
+        self.retry = false;
+        loop {
+            let mut shared = SCHED.lock();
+            // SAFETY: null, or a static P.
+            let Some(pp) = (unsafe { shared.pwaiting.as_ref() }) else { return };
+            shared.pwaiting = pp.link.load(Ordering::Relaxed);
+            let limit = SCHED.max_threads.load(Ordering::Relaxed) as i32;
+            if shared.mcount > limit {
+                drop(shared);
+                let mut out = sys::Text::<80>::new();
+                out.push("runtime: program exceeds ")
+                    .push_number(limit as u64)
+                    .push("-thread limit\n");
+                sys::write_all(2, out.bytes());
+                crate::base::fatal::fatal("thread exhaustion");
+            }
+            let mp = self.new_m(&mut shared);
+            drop(shared);
+            mp.spinning.set(pp.wants_spinning.get());
+            mp.nextp.store(pp.as_ptr(), Ordering::Release);
+            if crate::m::thread::start(m_main, mp.as_ptr().cast()).is_err() {
+                self.give_back(mp, pp);
+                return;
+            }
+        }
+    }
+
+    /// The system makes no further thread: the P waits among the idle ones, for an M that comes back.
+    fn give_back(&mut self, mp: &'static M, pp: &'static P) {
+        self.retry = true;
+        if mp.spinning.replace(false) {
+            SCHED.idle.stop_spinning();
+        }
+        mp.nextp.store(null_mut(), Ordering::Relaxed);
+        let mut shared = SCHED.lock();
+        bury(&mut shared, mp);
+        if SCHED.is_stopping() {
+            super::stw::stopped(&mut shared, pp);
+        } else if pp.runq.is_empty() {
+            wake::put_idle(&mut shared, pp);
+        } else {
+            // Its goroutines wait with it: it goes on waiting for a thread.
+            pp.link.store(shared.pwaiting, Ordering::Relaxed);
+            shared.pwaiting = pp.as_ptr();
+            shared.mcount += 1;
+        }
+    }
+
+    /// A dead M, or a new one.
+    fn new_m(&mut self, shared: &mut super::Shared) -> &'static M {
+        // SAFETY: null, or an M, which is never freed.
+        if let Some(mp) = unsafe { shared.mdead.as_ref() } {
+            shared.mdead = mp.link.load(Ordering::Relaxed);
+            return mp;
+        }
+        if self.room == 0 {
+            let bytes = 64 * size_of::<M>();
+            match goroutines_switch::sys::map(bytes) {
+                Ok(at) => (self.spare, self.room) = (at.cast(), 64),
+                Err(_) => crate::base::fatal::throw!("no memory for an M"),
+            }
+        }
+        let at = self.spare;
+        self.spare = at.wrapping_add(1);
+        self.room -= 1;
+        // SAFETY: our mapping, unused so far, never unmapped.
+        let mp: &'static M = unsafe {
+            at.write(M::new(shared.next_mid));
+            &*at
+        };
+        shared.next_mid += 1;
+        mp.alllink.store(SCHED.allm.load(Ordering::Relaxed), Ordering::Relaxed);
+        SCHED.allm.store(mp.as_ptr(), Ordering::Release);
+        mp
+    }
+
+    fn look_at(&mut self, pp: &'static P, now: u64, look: &mut Look) {
+        if !pp.runq.is_empty() {
+            look.waiting = true;
+        }
+        if SCHED.runq_size.load(Ordering::Relaxed) > 0 {
+            look.waiting = true;
+        }
+        if pp.status() != PStatus::Running {
+            return;
+        }
+        // SAFETY: null, or an M, which is never freed.
+        let Some(mp) = (unsafe { pp.m.load(Ordering::Acquire).as_ref() }) else { return };
+        // SAFETY: only this thread looks at it.
+        let seen = unsafe { &mut *mp.seen.get() };
+        if mp.lease.in_syscall() {
+            look_at_syscall(pp, mp, seen, now, look);
+        } else {
+            look_at_running(pp, mp, seen, now, look);
+        }
+    }
+}
+
+/// Go: `retake`, the part about system calls.
+fn look_at_syscall(pp: &'static P, mp: &'static M, seen: &mut Seen, now: u64, look: &mut Look) {
+    let tick = mp.syscalltick.load(Ordering::Relaxed);
+    if !seen.in_syscall || seen.tick != tick {
+        *seen = Seen { tick, since_ns: now, in_syscall: true, ..Seen::default() };
+        look.syscall = true;
+        return;
+    }
+    let idle = &SCHED.idle;
+    let others =
+        idle.spinning.load(Ordering::Relaxed) > 0 || idle.procs.load(Ordering::Relaxed) > 0;
+    let waiting = !pp.runq.is_empty() || SCHED.runq_size.load(Ordering::Relaxed) > 0;
+    if !waiting && others && now - seen.since_ns < IDLE_RETAKE_NS {
+        return;
+    }
+    if mp.lease.take_syscall() {
+        look.acted = true;
+        taken(pp);
+    }
+}
+
+fn look_at_running(pp: &'static P, mp: &'static M, seen: &mut Seen, now: u64, look: &mut Look) {
+    let tick = pp.schedtick.load(Ordering::Relaxed);
+    if seen.in_syscall || seen.tick != tick || seen.since_ns == 0 {
+        *seen = Seen { tick, since_ns: now, ..Seen::default() };
+        return;
+    }
+    let waiting = !pp.runq.is_empty() || SCHED.runq_size.load(Ordering::Relaxed) > 0;
+    let for_ns = now - seen.since_ns;
+    let slice = SCHED.slice_ns.load(Ordering::Relaxed);
+    let patience = if waiting { LOOK_NS.min(slice) } else { IDLE_RETAKE_NS };
+    if for_ns >= patience && is_blocked(mp, seen, now) {
+        if take(pp, mp) {
+            look.acted = true;
+        }
+        return;
+    }
+    if for_ns < slice || !waiting {
+        return;
+    }
+    look.acted = true;
+    if mp.in_libc.swap(false, Ordering::Relaxed) {
+        seen.signals += 1;
+        look.in_libc = true;
+        if seen.signals > LIBC_TRIES && take(pp, mp) {
+            return;
+        }
+    }
+    preempt::ask(mp, tick);
+}
+
+/// Whether the thread has been blocked in the kernel since the look before.
+fn is_blocked(mp: &M, seen: &mut Seen, now: u64) -> bool {
+    let tid = mp.tid.load(Ordering::Relaxed);
+    let Some(cpu) = sys::thread_cpu_ns(tid) else { return false };
+    let before = seen.cpu_ns.replace(cpu);
+    let elapsed = now - std::mem::replace(&mut seen.cpu_at_ns, now);
+    let Some(before) = before else { return false };
+    // Its clock stood still. It may still be a runnable thread that the kernel does not run.
+    cpu - before < elapsed / 8 && sys::thread_blocked(tid).unwrap_or(true)
+}
+
+/// Takes the P of a goroutine in user code, without a word to it (`m/lease.rs`).
+pub(super) fn take(pp: &'static P, mp: &'static M) -> bool {
+    let switches = mp.switches.load(Ordering::Acquire);
+    let taken_now = mp.lease.take_from_user_code(crate::base::atomic::heavy_barrier, || {
+        let in_user_code = mp.curg().is_some_and(|gp| gp.nopreempt.load(Ordering::Acquire) == 0);
+        // LE2: the goroutine looked at is still the one, and the P still this M's.
+        in_user_code
+            && std::ptr::eq(pp.m.load(Ordering::Acquire), mp)
+            && mp.switches.load(Ordering::Acquire) == switches
+    });
+    if taken_now {
+        taken(pp);
+    }
+    taken_now
+}
+
+/// The caller has taken `pp` from an M: somebody else is to run it.
+fn taken(pp: &'static P) {
+    pp.m.store(null_mut(), Ordering::Release);
+    pp.set_status(PStatus::Idle);
+    wake::hand_off(pp);
+}
+
+/// It runs (or blocks) a goroutine without a P, unannounced.
+fn is_detached(mp: &M) -> bool {
+    mp.lease.is_taken()
+        && mp
+            .curg()
+            .is_some_and(|gp| gp.pending.load(Ordering::Relaxed) & crate::g::pending::BLOCKING == 0)
+}
+
+/// Goroutines whose P was taken and that burn CPU now: they are to get a P, or wait for one.
+fn look_at_detached(now: u64, waiting: bool) {
+    static NEXT_NS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+    if now < NEXT_NS.load(Ordering::Relaxed) {
+        return;
+    }
+    let slice = SCHED.slice_ns.load(Ordering::Relaxed);
+    NEXT_NS.store(now + if waiting { LOOK_NS } else { SLOW_NS }.min(slice), Ordering::Relaxed);
+    for mp in SCHED.all_ms().filter(|mp| is_detached(mp)) {
+        // SAFETY: only this thread looks at it.
+        let seen = unsafe { &mut *mp.seen.get() };
+        let Some(cpu) = sys::thread_cpu_ns(mp.tid.load(Ordering::Relaxed)) else { continue };
+        let before = seen.cpu_ns.replace(cpu);
+        let elapsed = now.saturating_sub(std::mem::replace(&mut seen.cpu_at_ns, now));
+        if before.is_some_and(|before| cpu.saturating_sub(before) > elapsed / 4) {
+            preempt::signal(mp);
+        }
+    }
+}
+
+/// The dead M is to be used again. Under the scheduler lock.
+fn bury(shared: &mut super::Shared, mp: &'static M) {
+    mp.tid.store(0, Ordering::Relaxed);
+    mp.link.store(shared.mdead, Ordering::Relaxed);
+    shared.mdead = mp.as_ptr();
+    shared.mcount -= 1;
+}
+
+/// The life of an M's thread.
+extern "C" fn m_main(arg: *mut c_void) -> *mut c_void {
+    // SAFETY: make_threads gives an M, which is never freed.
+    let mp: &'static M = unsafe { &*arg.cast::<M>() };
+    crate::m::thread::settle(c"goroutines-m");
+    mp.tid.store(sys::gettid(), Ordering::Relaxed);
+    crate::g::current::set_m(mp);
+    // SAFETY: nothing has switched on this M yet.
+    unsafe { *mp.g0.get() = goroutines_switch::Context::of_this_thread() };
+    let altstack = crate::m::thread::AltStack::install(mp);
+    wake::take_nextp(mp);
+    super::run::main_loop(mp);
+    mp.dying.set(false);
+    crate::g::current::set_m(std::ptr::null());
+    if let Some(altstack) = altstack {
+        altstack.remove();
+    }
+    let mut shared = SCHED.lock();
+    bury(&mut shared, mp);
+    deadlock::check(shared);
+    null_mut()
+}

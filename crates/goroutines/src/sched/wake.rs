@@ -1,0 +1,228 @@
+//! Who runs a P: waking Ms, putting them to sleep, handing Ps from one to another.
+//!
+//! (Go: `wakep`, `startm`, `stopm`, `handoffp`, `acquirep`, `releasep`, `pidleget`, `pidleput`.)
+
+use super::{SCHED, Shared, deadlock};
+use crate::base::fatal::throw;
+use crate::m::M;
+use crate::p::{P, PStatus};
+use std::ptr::null_mut;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// After work was put in a queue: wakes an M to look for it, if a P is idle and nobody looks already.
+#[inline]
+pub(crate) fn wakep() {
+    if SCHED.idle.want_wake() {
+        wake_spinning();
+    } else {
+        SCHED.sysmon.work_waits();
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn wake_spinning() {
+    let mut shared = SCHED.lock();
+    match get_idle(&mut shared, None) {
+        Some(pp) => start_with(shared, pp, true),
+        None => {
+            drop(shared);
+            SCHED.idle.stop_spinning();
+        }
+    }
+}
+
+/// An M that spun has found work: the next one may look now.
+pub(crate) fn reset_spinning(mp: &M) {
+    mp.spinning.set(false);
+    if SCHED.idle.stop_spinning() < 0 {
+        throw!("negative number of spinning Ms");
+    }
+    wakep();
+}
+
+/// Starts an M on `pp`, which the caller owns. If it is to spin, it has been counted.
+pub(crate) fn startm(pp: &'static P, spinning: bool) {
+    start_with(SCHED.lock(), pp, spinning);
+}
+
+fn start_with(mut shared: super::Guard<'_, Shared>, pp: &'static P, spinning: bool) {
+    pp.set_status(PStatus::Idle);
+    if let Some(mp) = get_idle_m(&mut shared) {
+        drop(shared);
+        mp.spinning.set(spinning);
+        mp.nextp.store(pp.as_ptr(), Ordering::Release);
+        mp.note.wake();
+        return;
+    }
+    // No M is idle: the monitor makes a thread. Until it runs, its M counts as one that is not idle.
+    pp.wants_spinning.set(spinning);
+    pp.link.store(shared.pwaiting, Ordering::Relaxed);
+    shared.pwaiting = pp.as_ptr();
+    shared.mcount += 1;
+    drop(shared);
+    SCHED.sysmon.make_thread();
+}
+
+/// Puts the M to sleep until it is given a P. False if it has waited too long: its thread is to end,
+/// and it is not on any list.
+pub(crate) fn stopm(mp: &'static M) -> bool {
+    if mp.p().is_some() || mp.spinning.get() {
+        throw!("m{}: stopping with a P, or spinning", mp.id);
+    }
+    let mut shared = SCHED.lock();
+    mp.is_idle.set(true);
+    mp.link.store(shared.midle, Ordering::Relaxed);
+    shared.midle = mp.as_ptr();
+    shared.nmidle += 1;
+    deadlock::check(shared);
+    loop {
+        let keep = Duration::from_nanos(SCHED.thread_keep_ns.load(Ordering::Relaxed));
+        if mp.note.sleep(Some(keep)) {
+            take_nextp(mp);
+            return true;
+        }
+        let mut shared = SCHED.lock();
+        if mp.is_idle.get() {
+            remove_idle_m(&mut shared, mp);
+            return false;
+        }
+    }
+}
+
+/// Takes the P that came with a wake-up.
+pub(crate) fn take_nextp(mp: &'static M) {
+    // SAFETY: null, or one of the static Ps.
+    match unsafe { mp.nextp.swap(null_mut(), Ordering::Acquire).as_ref() } {
+        Some(pp) => acquire_p(mp, pp),
+        None => throw!("m{}: woken without a P", mp.id),
+    }
+}
+
+fn get_idle_m(shared: &mut Shared) -> Option<&'static M> {
+    // SAFETY: null, or an M, which is never freed.
+    let mp = unsafe { shared.midle.as_ref() }?;
+    shared.midle = mp.link.load(Ordering::Relaxed);
+    shared.nmidle -= 1;
+    mp.is_idle.set(false);
+    Some(mp)
+}
+
+fn remove_idle_m(shared: &mut Shared, mp: &'static M) {
+    let mut at: *mut M = shared.midle;
+    if std::ptr::eq(at, mp) {
+        shared.midle = mp.link.load(Ordering::Relaxed);
+    }
+    // SAFETY: the list is of Ms, which are never freed.
+    while let Some(here) = unsafe { at.as_ref() } {
+        if std::ptr::eq(here.link.load(Ordering::Relaxed), mp) {
+            here.link.store(mp.link.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+        at = here.link.load(Ordering::Relaxed);
+    }
+    shared.nmidle -= 1;
+    mp.is_idle.set(false);
+}
+
+/// Makes `pp` the P of `mp`: on its own stack or on its goroutine's, in a section.
+pub(crate) fn acquire_p(mp: &'static M, pp: &'static P) {
+    if !mp.p.load(Ordering::Relaxed).is_null() {
+        throw!("m{}: acquiring p{} beside another", mp.id, pp.id);
+    }
+    pp.m.store(mp.as_ptr(), Ordering::Release);
+    mp.p.store(pp.as_ptr(), Ordering::Relaxed);
+    pp.set_status(PStatus::Running);
+    mp.lease.grant();
+}
+
+/// Takes the P from `mp`: on its own stack.
+pub(crate) fn release_p(mp: &'static M) -> &'static P {
+    // SAFETY: null, or one of the static Ps.
+    let Some(pp) = (unsafe { mp.p.swap(null_mut(), Ordering::Relaxed).as_ref() }) else {
+        throw!("m{}: releasing no P", mp.id);
+    };
+    mp.oldp.set(pp.as_ptr());
+    pp.m.store(null_mut(), Ordering::Release);
+    pp.set_status(PStatus::Idle);
+    pp
+}
+
+/// Hands the M's P on, if it has one.
+pub(crate) fn give_up_p(mp: &'static M) {
+    if mp.p().is_some() {
+        let pp = release_p(mp);
+        hand_off(pp);
+    }
+}
+
+/// Puts a P on the idle list.
+pub(crate) fn put_idle(shared: &mut Shared, pp: &'static P) {
+    if !pp.runq.is_empty() {
+        throw!("p{} goes idle with goroutines in its queue", pp.id);
+    }
+    pp.set_status(PStatus::Idle);
+    pp.link.store(shared.pidle, Ordering::Relaxed);
+    shared.pidle = pp.as_ptr();
+    SCHED.idle.proc_idle();
+}
+
+/// Takes a P off the idle list: `wanted` if it is there.
+pub(crate) fn get_idle(shared: &mut Shared, wanted: Option<*mut P>) -> Option<&'static P> {
+    let mut at: *mut P = shared.pidle;
+    let mut before: Option<&'static P> = None;
+    if let Some(wanted) = wanted {
+        // SAFETY: the list is of static Ps.
+        while let Some(here) = unsafe { at.as_ref() } {
+            if at == wanted {
+                break;
+            }
+            before = Some(here);
+            at = here.link.load(Ordering::Relaxed);
+        }
+        if at.is_null() {
+            (at, before) = (shared.pidle, None);
+        }
+    }
+    // SAFETY: null, or a static P.
+    let pp = unsafe { at.as_ref() }?;
+    let next = pp.link.load(Ordering::Relaxed);
+    match before {
+        Some(before) => before.link.store(next, Ordering::Relaxed),
+        None => shared.pidle = next,
+    }
+    SCHED.idle.proc_busy();
+    SCHED.sysmon.wake_from_deep_sleep();
+    Some(pp)
+}
+
+/// Finds somebody to run a P that the caller owns and can't run itself; or makes it idle.
+pub(crate) fn hand_off(pp: &'static P) {
+    let work = |pp: &P| !pp.runq.is_empty() || SCHED.runq_size.load(Ordering::Relaxed) > 0;
+    if work(pp) {
+        return startm(pp, false);
+    }
+    // Nobody is idle and nobody looks for work: keep one who does, or work made now would wait.
+    let idle = &SCHED.idle;
+    let nobody = idle.spinning.load(Ordering::SeqCst) == 0
+        && idle.procs.load(Ordering::SeqCst) == 0
+        && SCHED.gomaxprocs.load(Ordering::Relaxed) > 1;
+    if nobody && idle.spinning.compare_exchange(0, 1, Ordering::SeqCst, Ordering::Relaxed).is_ok() {
+        return startm(pp, true);
+    }
+    let mut shared = SCHED.lock();
+    if SCHED.is_stopping() {
+        super::stw::stopped(&mut shared, pp);
+        return;
+    }
+    if SCHED.runq_size.load(Ordering::Relaxed) > 0 {
+        return start_with(shared, pp, false);
+    }
+    put_idle(&mut shared, pp);
+    if SCHED.idle.was_needed() {
+        if let Some(pp) = get_idle(&mut shared, None) {
+            return start_with(shared, pp, false);
+        }
+    }
+    deadlock::check(shared);
+}

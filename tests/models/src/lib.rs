@@ -1,0 +1,1 @@
+//! Models; see `cargo xtask loom`.
