@@ -11,8 +11,9 @@ use std::ffi::c_void;
 use std::io;
 use std::sync::OnceLock;
 
-/// Bytes of an M's own stack: the scheduler's, and of signal handlers that find it there.
-const STACK_BYTES: usize = 256 << 10;
+/// Bytes of an M's own stack: the scheduler's, and of signal handlers that find it there. The monitor's
+/// too, which prints dumps. (Addresses: memory is used as touched.)
+const STACK_BYTES: usize = 1 << 20;
 
 /// The signal mask that Ms run with: that of whoever started the runtime.
 static MASK: OnceLock<libc::sigset_t> = OnceLock::new();

@@ -79,64 +79,74 @@ impl<T> LocalQueue<T> {
         }
     }
 
-    /// Puts an element in the slot in front; the one that was there goes to the tail.
-    ///
-    /// # Errors
-    /// The overflow, if the ring was full.
+    /// Puts an element in the slot in front; the one that was there goes to the tail. If the ring is
+    /// full, `spill` gets the overflow.
     ///
     /// # Safety
     /// * The caller owns this queue. R3 for `element`.
     #[inline]
-    pub(crate) unsafe fn put_next(&self, element: *mut T) -> Result<(), Overflow<T>> {
+    pub(crate) unsafe fn put_next(&self, element: *mut T, spill: impl FnOnce(&Overflow<T>)) {
         // AcqRel: hands what `element` points at to a thief, and takes over what the old one does.
         let old = self.runnext.swap(element, Ordering::AcqRel);
-        if old.is_null() {
-            return Ok(());
+        if !old.is_null() {
+            // SAFETY: the owner (caller); `old` has just left the slot.
+            unsafe { self.put(old, spill) };
         }
-        // SAFETY: the owner (caller); `old` has just left the slot.
-        unsafe { self.put(old) }
     }
 
-    /// Puts an element at the tail.
-    ///
-    /// # Errors
-    /// The overflow, if the ring was full.
+    /// Puts an element at the tail. If the ring is full, `spill` gets the overflow.
     ///
     /// # Safety
     /// * The caller owns this queue. R3 for `element`.
     #[inline]
-    pub(crate) unsafe fn put(&self, element: *mut T) -> Result<(), Overflow<T>> {
-        loop {
-            // Acquire: pairs with the thieves' Release on head; they are done with the slot.
-            let head = self.head.load(Ordering::Acquire);
-            let tail = self.tail.load(Ordering::Relaxed);
-            if tail.wrapping_sub(head) < RING as u32 {
-                self.slot(tail).store(element, Ordering::Relaxed);
-                // Release: pairs with the Acquire on tail in grab().
-                self.tail.store(tail.wrapping_add(1), Ordering::Release);
-                return Ok(());
-            }
-            if let Some(batch) = self.overflow(element, head) {
-                return Err(batch);
-            }
+    pub(crate) unsafe fn put(&self, element: *mut T, spill: impl FnOnce(&Overflow<T>)) {
+        if !self.try_put(element) {
+            self.put_full(element, spill);
         }
     }
 
-    /// Takes half of a full ring; none if a thief was faster (then there is room).
-    #[cold]
-    fn overflow(&self, element: *mut T, head: u32) -> Option<Overflow<T>> {
-        const HALF: u32 = RING as u32 / 2;
-        let mut batch = [null_mut(); RING / 2 + 1];
-        for i in 0..HALF {
-            batch[i as usize] = self.slot(head.wrapping_add(i)).load(Ordering::Relaxed);
+    #[inline]
+    fn try_put(&self, element: *mut T) -> bool {
+        // Acquire: pairs with the thieves' Release on head; they are done with the slot.
+        let head = self.head.load(Ordering::Acquire);
+        let tail = self.tail.load(Ordering::Relaxed);
+        if tail.wrapping_sub(head) == RING as u32 {
+            return false;
         }
-        batch[HALF as usize] = element;
-        let next = head.wrapping_add(HALF);
-        // Release: our reads of the slots stay before it.
-        self.head
-            .compare_exchange(head, next, Ordering::Release, Ordering::Relaxed)
-            .is_ok()
-            .then_some(batch)
+        self.slot(tail).store(element, Ordering::Relaxed);
+        // Release: pairs with the Acquire on tail in grab().
+        self.tail.store(tail.wrapping_add(1), Ordering::Release);
+        true
+    }
+
+    /// Takes half of a full ring out, unless a thief was faster (then there is room). Apart, for the
+    /// kilobyte of stack it needs.
+    #[cold]
+    #[inline(never)]
+    fn put_full(&self, element: *mut T, spill: impl FnOnce(&Overflow<T>)) {
+        const HALF: u32 = RING as u32 / 2;
+        loop {
+            let mut batch = [null_mut(); RING / 2 + 1];
+            let head = self.head.load(Ordering::Acquire);
+            for i in 0..HALF {
+                batch[i as usize] = self.slot(head.wrapping_add(i)).load(Ordering::Relaxed);
+            }
+            batch[HALF as usize] = element;
+            let is_full = self.tail.load(Ordering::Relaxed).wrapping_sub(head) == RING as u32;
+            let next = head.wrapping_add(HALF);
+            // Release: our reads of the slots stay before it.
+            let took = is_full
+                && self
+                    .head
+                    .compare_exchange(head, next, Ordering::Release, Ordering::Relaxed)
+                    .is_ok();
+            if took {
+                return spill(&batch);
+            }
+            if self.try_put(element) {
+                return;
+            }
+        }
     }
 
     /// Takes what is in the slot in front (true), else the ring's head (false).

@@ -1,52 +1,55 @@
 //! All goroutines asleep. (Go: `checkdead`.)
 //!
-//! Looked at whenever an M goes idle. There is a deadlock if no M runs or is about to, no P is busy, no
-//! goroutine is runnable, and the process has no other thread that could wake one. A goroutine that
-//! blocks its thread keeps its M from being idle; so this never fires while anything in the process
-//! could still end a wait. Where another thread exists, the monitor looks again from time to time: it
-//! may end without waking anybody.
+//! Looked at by the monitor when it is about to sleep because all Ps are idle. (Go looks whenever an M
+//! goes idle; here that costs the Ms nothing, and a deadlock is found some milliseconds later.) There is
+//! a deadlock if no M runs or is about to, no goroutine is runnable, and the process has no other thread
+//! that could wake one. A goroutine that blocks its thread keeps its M from being idle; so this never
+//! fires while anything in the process could still end a wait. Where another thread exists, the monitor
+//! looks again from time to time: it may end without waking anybody.
 
 use super::{Guard, SCHED, Shared, exit};
 use crate::base::{fatal, sys};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
-/// Ends the process if all goroutines are asleep for ever. Takes the scheduler lock's guard, as it may
-/// have to report without it.
-pub(crate) fn check(shared: Guard<'_, Shared>) {
+/// What looking came to, if it was no deadlock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// There is nobody who could be in one.
+    Nobody,
+    /// There is none as long as some thread lives that may end without waking anybody: look again.
+    NotYet,
+}
+
+/// Ends the process if all goroutines are asleep for ever. Takes the scheduler lock's guard, as it has
+/// to report without it.
+pub(crate) fn check(shared: Guard<'_, Shared>) -> Verdict {
     let awake = shared.mcount - shared.nmidle - shared.nmidle_locked;
     let procs = SCHED.gomaxprocs.load(Ordering::Relaxed);
     let quiet = awake == 0
         && shared.runq.is_empty()
         && shared.pwaiting.is_null()
         && SCHED.idle.procs.load(Ordering::Relaxed) == procs
-        && !SCHED.is_stopping()
-        && !SCHED.forked.load(Ordering::Relaxed);
-    if !quiet {
-        return;
-    }
+        && !SCHED.is_stopping();
     // Ours: the Ms, the monitor, and those that wait in `run`.
     let ours = shared.mcount as u64 + 1 + u64::from(SCHED.run_waiters.load(Ordering::SeqCst));
+    drop(shared);
+    let gone = SCHED.main_gone.load(Ordering::Relaxed);
+    let verdict = match exit::alive() {
+        0 if !gone => return Verdict::Nobody,
+        _ => Verdict::NotYet,
+    };
+    if !quiet {
+        return verdict;
+    }
     // A directory of tasks has a link for each, and two of its own.
     match sys::links(b"/proc/self/task\0") {
-        Some(links) if links.saturating_sub(2) <= ours => {}
-        _ => {
-            SCHED.sysmon.suspects_deadlock.store(true, Ordering::Relaxed);
-            return;
-        }
+        Some(links) if links.saturating_sub(2) <= ours => report(),
+        _ => verdict,
     }
-    drop(shared);
-    report();
 }
 
 #[cold]
-fn report() {
-    static REPORTED: AtomicBool = AtomicBool::new(false);
-    if exit::alive() == 0 && !SCHED.main_gone.load(Ordering::Relaxed) {
-        return; // main has just returned
-    }
-    if REPORTED.swap(true, Ordering::SeqCst) {
-        return;
-    }
+fn report() -> ! {
     if exit::alive() == 0 {
         fatal::fatal("no goroutines (main called runtime.Goexit) - deadlock!");
     }

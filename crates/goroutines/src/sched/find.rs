@@ -7,7 +7,8 @@
 //! giving the P up, looking once more, sleeping.
 
 use super::run::Next;
-use super::{SCHED, Shared, steal, wake};
+use super::{Guard, SCHED, Shared, ready, steal, wake};
+use crate::g::G;
 use crate::m::M;
 use crate::p::P;
 use crate::p::runq::RING;
@@ -29,10 +30,11 @@ pub(crate) enum Found {
 #[inline]
 pub(crate) fn at_hand(pp: &'static P) -> Option<Next> {
     let waiting = SCHED.runq_size.load(Ordering::Relaxed);
-    if waiting > 0 && pp.schedtick.load(Ordering::Relaxed) % GLOBAL_EVERY == 0 {
-        if let Some(gp) = SCHED.lock().runq_pop() {
-            return Some(Next { gp, inherits: false });
-        }
+    if waiting > 0
+        && pp.schedtick.load(Ordering::Relaxed).is_multiple_of(GLOBAL_EVERY)
+        && let Some(gp) = SCHED.lock().runq_pop()
+    {
+        return Some(Next { gp, inherits: false });
     }
     // SAFETY: the caller owns pp.
     if let Some((gp, inherits)) = unsafe { pp.runq.get() } {
@@ -57,17 +59,61 @@ fn take_batch(shared: &mut Shared, pp: &'static P) -> Option<Next> {
     let gp = shared.runq_pop()?;
     for _ in 1..n {
         let Some(more) = shared.runq_pop() else { break };
-        // SAFETY: we own pp; the ring was empty or has room for half a ring's worth: if not, the
-        // overflow goes back.
-        if let Err(overflow) = unsafe { pp.runq.put(more.as_ptr()) } {
-            for gp in overflow {
-                // SAFETY: elements of the ring are Gs.
-                shared.runq_push(unsafe { &*gp });
-            }
-            break;
-        }
+        // SAFETY: we own pp.
+        unsafe { pp.runq.put(more.as_ptr(), |overflow| ready::spill(shared, overflow)) };
     }
     Some(Next { gp, inherits: false })
+}
+
+/// Who runs instead of a goroutine that yields.
+pub(crate) enum Instead {
+    /// One of this P, or whoever g0 finds.
+    Local(Option<Next>),
+    /// One of the global queue (or whoever g0 finds), with the lock held.
+    Global(Option<Next>, Guard<'static, Shared>),
+    /// There is nobody else.
+    Nobody,
+}
+
+/// Finds who runs instead of `gp`. In a section.
+#[inline]
+pub(crate) fn for_yield(gp: &'static G) -> Instead {
+    let mp = gp.m();
+    let Some(pp) = mp.p() else { return Instead::Local(None) };
+    if SCHED.is_stopping() || gp.is_locked() {
+        return Instead::Local(None);
+    }
+    let global_first = pp.schedtick.load(Ordering::Relaxed).is_multiple_of(GLOBAL_EVERY);
+    if !global_first || SCHED.runq_size.load(Ordering::Relaxed) == 0 {
+        // SAFETY: we own pp.
+        if let Some((next, inherits)) = unsafe { pp.runq.get() } {
+            // SAFETY: queues hold Gs, which are never freed.
+            return Instead::Local(unlocked(mp, Next { gp: unsafe { &*next }, inherits }));
+        }
+    }
+    if SCHED.runq_size.load(Ordering::Relaxed) == 0 {
+        return Instead::Nobody;
+    }
+    let mut shared = SCHED.lock();
+    let next = if global_first {
+        shared.runq_pop().map(|gp| Next { gp, inherits: false })
+    } else {
+        take_batch(&mut shared, pp)
+    };
+    match next {
+        Some(next) => Instead::Global(unlocked(mp, next), shared),
+        None => Instead::Nobody,
+    }
+}
+
+/// `next`, unless it is locked to another thread: then g0 sees to it.
+#[inline]
+pub(crate) fn unlocked(mp: &'static M, next: Next) -> Option<Next> {
+    if next.gp.is_locked() {
+        mp.stash.set(Some(next.gp));
+        return None;
+    }
+    Some(next)
 }
 
 /// Looks everywhere, and sleeps if there is nothing. On g0, with a P.
@@ -112,16 +158,17 @@ fn give_up(mp: &'static M, pp: &'static P) -> Option<Found> {
     wake::release_p(mp);
     wake::put_idle(&mut shared, pp);
     // Somebody looked for an idle P just before this one was: take it back and spin for him.
-    if !mp.spinning.get() && SCHED.idle.was_needed() {
-        if let Some(pp) = wake::get_idle(&mut shared, None) {
-            drop(shared);
-            wake::acquire_p(mp, pp);
-            if SCHED.gomaxprocs.load(Ordering::Relaxed) > 1 {
-                mp.spinning.set(true);
-                SCHED.idle.start_spinning();
-            }
-            return Some(Found::Again);
+    if !mp.spinning.get()
+        && SCHED.idle.was_needed()
+        && let Some(pp) = wake::get_idle(&mut shared, None)
+    {
+        drop(shared);
+        wake::acquire_p(mp, pp);
+        if SCHED.gomaxprocs.load(Ordering::Relaxed) > 1 {
+            mp.spinning.set(true);
+            SCHED.idle.start_spinning();
         }
+        return Some(Found::Again);
     }
     None
 }

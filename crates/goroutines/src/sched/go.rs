@@ -56,7 +56,7 @@ pub(crate) unsafe fn spawn<F: FnOnce() + Send>(spec: &Spec, f: F) -> io::Result<
     if size_of::<F>() > INLINE_BYTES || align_of::<F>() > 64 {
         let f = Box::new(f);
         // SAFETY: forwarded.
-        return unsafe { spawn_inline(spec, move || f()) };
+        return unsafe { spawn_inline(spec, f) };
     }
     // SAFETY: forwarded.
     unsafe { spawn_inline(spec, f) }

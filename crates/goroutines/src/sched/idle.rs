@@ -77,6 +77,12 @@ impl Idle {
         self.procs.load(Ordering::Relaxed) != 0
     }
 
+    /// Who was to wake an M found no idle P after all, under the scheduler lock: leaves word for the next
+    /// P that goes idle. Others may have relied on the M that is not woken now.
+    pub(crate) fn leave_word(&self) {
+        self.needed.store(true, Ordering::SeqCst);
+    }
+
     /// An M wants to spin: at most half as many as there are busy Ps. `gomaxprocs` Ps exist.
     pub(crate) fn may_spin(&self, gomaxprocs: u32) -> bool {
         let busy = gomaxprocs.saturating_sub(self.procs.load(Ordering::Relaxed));

@@ -4,7 +4,7 @@
 //! P on and sleeps; who finds it in a queue gives his P to that M and goes to sleep himself.
 
 use super::run::Next;
-use super::{SCHED, deadlock, wake};
+use super::{SCHED, wake};
 use crate::g::G;
 use crate::m::M;
 use std::ptr::null_mut;
@@ -42,9 +42,7 @@ pub(crate) fn end_with_thread(gp: &'static G) {
 /// Sleeps until the goroutine locked to `mp` may run. On g0.
 pub(crate) fn wait_for_lockedg(mp: &'static M) -> Next {
     wake::give_up_p(mp);
-    let mut shared = SCHED.lock();
-    shared.nmidle_locked += 1;
-    deadlock::check(shared);
+    SCHED.lock().nmidle_locked += 1;
     while !mp.note.sleep(None) {}
     wake::take_nextp(mp);
     // SAFETY: only the goroutine itself changes it, and it is not running.

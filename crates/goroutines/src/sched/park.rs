@@ -9,7 +9,7 @@
 //! on. The commit may take runtime locks; it may not allocate, park or switch (RU2).
 
 use super::run::{leave_to, pick};
-use super::{SCHED, ready, wake};
+use super::{SCHED, find, ready, wake};
 use crate::base::lock::Lock;
 use crate::base::sys;
 use crate::g::reason::WaitReason;
@@ -32,16 +32,32 @@ pub(crate) fn park(gp: &'static G, reason: WaitReason, commit: impl FnOnce() -> 
     gp.set_reason(WaitReason::None);
 }
 
-/// Lets others run first: to the tail of the global queue. (Go: `Gosched`.) In a section.
+/// Lets others run first: to the tail of the global queue. (Go: `Gosched`.) In a section. Where nobody
+/// else is at hand it returns at once.
 #[inline]
 pub(crate) fn yield_now(gp: &'static G, reason: WaitReason) {
     gp.set_reason(reason);
-    let next = pick(gp);
-    leave_to(gp, next, |gp, _| {
-        gp.status.set(State::Runnable);
-        SCHED.lock().runq_push(gp);
-        wake::wakep();
-    });
+    match find::for_yield(gp) {
+        find::Instead::Local(next) => leave_to(gp, next, |gp, _| {
+            gp.status.set(State::Runnable);
+            SCHED.lock().runq_push(gp);
+            wake::wakep();
+        }),
+        // Taking the next and queueing this one is one turn of the lock: it is held across the switch.
+        find::Instead::Global(next, guard) => {
+            guard.hand_over();
+            leave_to(gp, next, |gp, _| {
+                gp.status.set(State::Runnable);
+                // SAFETY: the lock was handed over.
+                unsafe {
+                    SCHED.raw_lock().held().runq_push(gp);
+                    SCHED.raw_lock().unlock();
+                }
+                wake::wakep();
+            });
+        }
+        find::Instead::Nobody => {}
+    }
     gp.set_reason(WaitReason::None);
 }
 

@@ -31,13 +31,10 @@ pub(crate) fn enqueue(gp: &'static G) {
 #[inline]
 pub(crate) fn put_next(pp: &'static P, gp: &'static G) {
     // SAFETY: the caller owns pp; a goroutine just made runnable is in no queue.
-    if let Err(overflow) = unsafe { pp.runq.put_next(gp.as_ptr()) } {
-        spill(&mut SCHED.lock(), &overflow);
-    }
+    unsafe { pp.runq.put_next(gp.as_ptr(), |overflow| spill(&mut SCHED.lock(), overflow)) };
 }
 
 /// Half of a full ring goes to the global queue, in order.
-#[cold]
 pub(crate) fn spill(shared: &mut Shared, overflow: &Overflow<G>) {
     for gp in overflow {
         // SAFETY: the ring holds Gs, which are never freed.

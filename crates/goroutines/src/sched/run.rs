@@ -122,12 +122,7 @@ pub(crate) fn pick(gp: &'static G) -> Option<Next> {
     if SCHED.is_stopping() || gp.is_locked() {
         return None;
     }
-    let next = find::at_hand(pp)?;
-    if next.gp.is_locked() {
-        mp.stash.set(Some(next.gp));
-        return None;
-    }
-    Some(next)
+    find::unlocked(mp, find::at_hand(pp)?)
 }
 
 /// The scheduler loop of an M, on its own stack. Returns when its thread is to end.

@@ -81,9 +81,7 @@ fn press(pp: &'static P, round: u32) {
             pp.m.store(null_mut(), Ordering::Release);
             stopped(&mut SCHED.lock(), pp);
         }
-    } else if round < 2 {
-        preempt::signal(mp);
-    } else if !sysmon::take(pp, mp) {
+    } else if round < 2 || !sysmon::take(pp, mp) {
         preempt::signal(mp);
     }
 }

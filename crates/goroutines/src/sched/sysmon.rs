@@ -31,6 +31,7 @@ const ALERT_NS: u64 = 10_000_000;
 /// While all is idle but something must still be looked at (goroutines blocked without their P, threads
 /// outside the runtime that may end a deadlock or leave one): so often.
 const DROWSY: Duration = Duration::from_millis(500);
+const FIRST_DROWSE: Duration = Duration::from_millis(10);
 
 /// How others reach the monitor.
 pub(crate) struct Wake {
@@ -39,18 +40,11 @@ pub(crate) struct Wake {
     deep: AtomicBool,
     /// It sleeps 10 ms, since nobody waits for a P.
     slow: AtomicBool,
-    /// All goroutines may be asleep for ever, as far as the runtime's own threads go.
-    pub(crate) suspects_deadlock: AtomicBool,
 }
 
 impl Wake {
     pub(crate) const fn new() -> Self {
-        Self {
-            note: Note::new(),
-            deep: AtomicBool::new(false),
-            slow: AtomicBool::new(false),
-            suspects_deadlock: AtomicBool::new(false),
-        }
+        Self { note: Note::new(), deep: AtomicBool::new(false), slow: AtomicBool::new(false) }
     }
 
     /// A goroutine waits, and no M was woken for it: its P may be in need of the monitor.
@@ -114,6 +108,7 @@ extern "C" fn main(_: *mut c_void) -> *mut c_void {
         spare: null_mut(),
         room: 0,
         retry: false,
+        drowse: FIRST_DROWSE,
     };
     loop {
         monitor.round();
@@ -130,6 +125,8 @@ struct Monitor {
     room: usize,
     /// A thread could not be made: try again soon.
     retry: bool,
+    /// How long the next drowsy sleep is.
+    drowse: Duration,
 }
 
 /// What a look found.
@@ -209,17 +206,17 @@ impl Monitor {
             return false;
         }
         SCHED.sysmon.deep.store(true, Ordering::Relaxed);
-        drop(shared);
+        // Some M is still on its way to sleep, or blocks with a goroutine, or a thread outside the runtime
+        // may wake one or end without doing so: look again, soon at first.
+        let drowsy = deadlock::check(shared) == deadlock::Verdict::NotYet;
         let mut timeout = scavenge::next_in(sys::nanotime());
-        let drowsy = SCHED.sysmon.suspects_deadlock.load(Ordering::Relaxed)
-            || SCHED.all_ms().any(|mp| is_detached(mp));
         if drowsy {
-            timeout = Some(timeout.map_or(DROWSY, |t| t.min(DROWSY)));
+            timeout = Some(timeout.map_or(self.drowse, |t| t.min(self.drowse)));
+            self.drowse = (2 * self.drowse).min(DROWSY);
         }
         SCHED.sysmon.note.sleep(timeout);
-        SCHED.sysmon.deep.store(false, Ordering::Relaxed);
-        if SCHED.sysmon.suspects_deadlock.swap(false, Ordering::Relaxed) {
-            deadlock::check(SCHED.lock());
+        if !SCHED.sysmon.deep.swap(false, Ordering::Relaxed) {
+            self.drowse = FIRST_DROWSE;
         }
         true
     }
@@ -464,6 +461,5 @@ extern "C" fn m_main(arg: *mut c_void) -> *mut c_void {
     }
     let mut shared = SCHED.lock();
     bury(&mut shared, mp);
-    deadlock::check(shared);
     null_mut()
 }

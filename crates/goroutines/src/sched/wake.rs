@@ -2,7 +2,7 @@
 //!
 //! (Go: `wakep`, `startm`, `stopm`, `handoffp`, `acquirep`, `releasep`, `pidleget`, `pidleput`.)
 
-use super::{SCHED, Shared, deadlock};
+use super::{SCHED, Shared};
 use crate::base::fatal::throw;
 use crate::m::M;
 use crate::p::{P, PStatus};
@@ -27,6 +27,7 @@ fn wake_spinning() {
     match get_idle(&mut shared, None) {
         Some(pp) => start_with(shared, pp, true),
         None => {
+            SCHED.idle.leave_word();
             drop(shared);
             SCHED.idle.stop_spinning();
         }
@@ -76,7 +77,7 @@ pub(crate) fn stopm(mp: &'static M) -> bool {
     mp.link.store(shared.midle, Ordering::Relaxed);
     shared.midle = mp.as_ptr();
     shared.nmidle += 1;
-    deadlock::check(shared);
+    drop(shared);
     loop {
         let keep = Duration::from_nanos(SCHED.thread_keep_ns.load(Ordering::Relaxed));
         if mp.note.sleep(Some(keep)) {
@@ -219,10 +220,9 @@ pub(crate) fn hand_off(pp: &'static P) {
         return start_with(shared, pp, false);
     }
     put_idle(&mut shared, pp);
-    if SCHED.idle.was_needed() {
-        if let Some(pp) = get_idle(&mut shared, None) {
-            return start_with(shared, pp, false);
-        }
+    if SCHED.idle.was_needed()
+        && let Some(pp) = get_idle(&mut shared, None)
+    {
+        start_with(shared, pp, false);
     }
-    deadlock::check(shared);
 }
