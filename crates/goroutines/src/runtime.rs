@@ -313,7 +313,6 @@ where
     if current::g().is_some() {
         return f();
     }
-    SCHED.run_waiters.fetch_add(1, Ordering::SeqCst);
     let body = move || {
         let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(f));
         if let Err(payload) = &result
@@ -335,6 +334,9 @@ where
         Ok(main) => main,
         Err(e) => panic!("failed to start the main goroutine: {e}"),
     };
+    // Counted now, not before: until here this thread could still start goroutines. If main has ended
+    // by now, it has counted this thread out already.
+    SCHED.run_waiters.fetch_add(1, Ordering::SeqCst);
     match main.join() {
         Ok(Some(Ok(result))) => result,
         Ok(Some(Err(payload))) | Err(payload) => resume_unwind(payload),

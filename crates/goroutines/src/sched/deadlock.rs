@@ -31,7 +31,8 @@ pub(crate) fn check(shared: Guard<'_, Shared>) -> Verdict {
         && SCHED.idle.procs.load(Ordering::Relaxed) == procs
         && !SCHED.is_stopping();
     // Ours: the Ms, the monitor, and those that wait in `run`.
-    let ours = shared.mcount as u64 + 1 + u64::from(SCHED.run_waiters.load(Ordering::SeqCst));
+    let waiters = SCHED.run_waiters.load(Ordering::SeqCst).max(0);
+    let ours = (shared.mcount + 1 + waiters) as u64;
     drop(shared);
     let gone = SCHED.main_gone.load(Ordering::Relaxed);
     let verdict = match exit::alive() {

@@ -46,7 +46,9 @@ use crate::m::M;
 use crate::p::{MAX_PROCS, P};
 use idle::Idle;
 use std::ptr::null_mut;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{
+    AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering,
+};
 
 /// Number of stack classes (see `goroutines_switch::stack`).
 pub(crate) const CLASSES: usize = 19;
@@ -100,7 +102,7 @@ pub(crate) struct Sched {
     pub(crate) slice_ns: AtomicU64,
     pub(crate) max_threads: AtomicU32,
     /// Threads that wait in `run`, which no goroutine's wake-up can come from.
-    pub(crate) run_waiters: AtomicU32,
+    pub(crate) run_waiters: AtomicI32,
     /// Somebody waits for goroutines to end.
     pub(crate) end_waiters: AtomicU32,
     pub(crate) end_events: AtomicU32,
@@ -140,7 +142,7 @@ pub(crate) static SCHED: Sched = Sched {
     forked: AtomicBool::new(false),
     slice_ns: AtomicU64::new(10_000_000),
     max_threads: AtomicU32::new(10_000),
-    run_waiters: AtomicU32::new(0),
+    run_waiters: AtomicI32::new(0),
     end_waiters: AtomicU32::new(0),
     end_events: AtomicU32::new(0),
     main_gone: AtomicBool::new(false),
