@@ -279,29 +279,23 @@ impl Carrier {
         unsafe { (*self.tail()).tls.tp }
     }
 
-    /// Lays out a first frame that will call `entry`, and `bytes` aligned to `align` above it for what
-    /// `entry` is to find. Thread-locals are those of a new thread afterwards.
-    ///
-    /// # Panics
-    /// If `bytes` is more than half the stack.
+    /// Lays out a first frame that will call `entry`. Thread-locals are those of a new thread afterwards.
     ///
     /// # Safety
     /// * Nothing runs on the carrier, and nothing will run on it again but what this sets up.
     #[inline]
-    pub unsafe fn prepare(self, entry: Entry, bytes: usize, align: usize) -> (Context, *mut u8) {
+    pub unsafe fn prepare(self, entry: Entry) -> Context {
         // SAFETY: the tail was written; nothing runs here (caller).
         let tail = unsafe { &mut *self.tail() };
-        assert!(bytes <= tail.class.stack_bytes / 2, "the payload must leave room on the stack");
         if tail.used {
             // SAFETY: nothing runs on it.
             unsafe { thread_pointer::reset_tls(&mut tail.tls) };
         }
         tail.used = true;
-        let top = tail.tls.tp - thread_pointer::facts().static_bytes;
-        let payload = (top - bytes) & !(align.max(16) - 1);
+        let top = (tail.tls.tp - thread_pointer::facts().static_bytes) & !15;
         // SAFETY: 16-aligned, and S3: all below is dead.
-        let sp = unsafe { arch::init_frame(payload as *mut u8, entry, self.header.as_ptr()) };
-        (Context::new(sp, tail.tls.tp), payload as *mut u8)
+        let sp = unsafe { arch::init_frame(top as *mut u8, entry, self.header.as_ptr()) };
+        Context::new(sp, tail.tls.tp)
     }
 
     /// To be called on the carrier when it begins to run: libc's part of a thread's start.

@@ -328,7 +328,7 @@ where
         Some(result)
     };
     let options =
-        Options { name: Some("main".into()), stack_bytes: Some(stack_bytes), scope: None };
+        Options { name: Some("main".into()), stack_bytes: Some(stack_bytes), ..Options::default() };
     // SAFETY: this thread stays here until the goroutine has ended, or for ever.
     let main = match unsafe { thread::start(body, options, Location::caller()) } {
         Ok(main) => main,

@@ -36,6 +36,15 @@ pub(crate) fn tgkill(tid: u32, signal: i32) -> bool {
     unsafe { raw(libc::SYS_tgkill, [pid(), tid as usize, signal as usize, 0, 0, 0]) == 0 }
 }
 
+/// Blocks or unblocks a signal for the calling thread.
+pub(crate) fn block_signal(signal: i32, block: bool) {
+    let set: u64 = 1 << (signal - 1);
+    let how = if block { libc::SIG_BLOCK } else { libc::SIG_UNBLOCK };
+    let args = [how as usize, &raw const set as usize, 0, size_of::<u64>(), 0, 0];
+    // SAFETY: one word to read, the kernel's signal set.
+    unsafe { raw(libc::SYS_rt_sigprocmask, args) };
+}
+
 fn pid() -> usize {
     // SAFETY: no memory is involved.
     unsafe { raw(libc::SYS_getpid, [0; 6]) as usize }

@@ -10,6 +10,7 @@ pub(crate) mod current;
 mod list;
 pub(crate) mod reason;
 pub(crate) mod status;
+pub(crate) mod task;
 
 pub(crate) use list::GList;
 
@@ -18,7 +19,6 @@ use goroutines_switch::{Carrier, Context};
 use reason::WaitReason;
 use status::Status;
 use std::cell::{Cell, UnsafeCell};
-use std::panic::Location;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
@@ -44,8 +44,10 @@ pub(crate) struct G {
     pub(crate) m: AtomicPtr<M>,
     pub(crate) status: Status,
     reason: AtomicU8,
-    /// The next goroutine in a queue or list.
+    /// The next in a list of free ones.
     pub(crate) link: AtomicPtr<G>,
+    /// The next in a run queue.
+    pub(crate) runlink: AtomicPtr<task::Opaque>,
     /// The M it is locked to.
     pub(crate) lockedm: AtomicPtr<M>,
     /// How often it was locked. Its own.
@@ -54,21 +56,14 @@ pub(crate) struct G {
     pub(crate) blocking: Cell<u32>,
     /// Its number; unique in the process, never used again.
     pub(crate) goid: AtomicU64,
-    /// Its function, and where what it captured stands.
-    pub(crate) run: Cell<Option<unsafe fn(*mut u8)>>,
-    pub(crate) payload: Cell<*mut u8>,
-    /// What joins and names it: one reference of the goroutine's.
-    pub(crate) task: Cell<*const crate::thread::Head>,
-    /// The goroutine that started it (0: an ordinary thread), where, and when.
-    pub(crate) creator: Cell<u64>,
-    pub(crate) location: Cell<Option<&'static Location<'static>>>,
-    pub(crate) created_ns: Cell<u64>,
+    /// What it is known by: the goroutine's reference. Null before the first and after the end.
+    pub(crate) task: Cell<*const task::Task>,
+    /// Its stack has been run on since the scavenger saw to it.
+    pub(crate) is_soiled: Cell<bool>,
     /// When it was parked (coarse).
     pub(crate) waiting_since_ns: Cell<u64>,
     /// Its end is the end of the process: it keeps its P afterwards.
     pub(crate) is_last: Cell<bool>,
-    /// The runtime's own goroutine: not counted, no reason for or against a deadlock.
-    pub(crate) system: Cell<bool>,
 }
 const _: () = assert!(size_of::<G>() <= goroutines_switch::stack::HEADER_BYTES);
 
@@ -108,6 +103,12 @@ impl G {
 
     pub(crate) fn id(&self) -> u64 {
         self.goid.load(Ordering::Relaxed)
+    }
+
+    /// Its task. On the goroutine, or in a stopped world.
+    pub(crate) fn task(&self) -> Option<&task::Task> {
+        // SAFETY: null, or alive, as the goroutine has a reference.
+        unsafe { self.task.get().as_ref() }
     }
 
     pub(crate) fn reason(&self) -> WaitReason {

@@ -9,6 +9,7 @@ pub(crate) mod thread;
 use crate::base::rand::Rand;
 use crate::base::sys::Note;
 use crate::g::G;
+use crate::g::task::Runnable;
 use crate::p::P;
 use goroutines_switch::Context;
 use lease::Lease;
@@ -36,8 +37,8 @@ pub(crate) struct M {
     pub(crate) g0: UnsafeCell<Context>,
     /// It looks for work and has found none yet. Its own (and of who makes it).
     pub(crate) spinning: Cell<bool>,
-    /// A goroutine to be run next that needs g0's attention. Its own.
-    pub(crate) stash: Cell<Option<&'static G>>,
+    /// What is to be run next and needs g0's attention. Its own.
+    pub(crate) stash: Cell<Option<Runnable>>,
     /// The goroutine that only it may run.
     pub(crate) lockedg: AtomicPtr<G>,
     /// It waits for its locked goroutine; guarded by the scheduler lock.

@@ -3,8 +3,9 @@
 use crate::base::sys;
 use crate::g::reason::WaitReason;
 use crate::g::status::State;
+use crate::g::task::{Kind, Runnable, Task};
 use crate::g::{G, pending};
-use crate::sched::{boot, exit, stw};
+use crate::sched::{SCHED, boot, exit, stw};
 use crate::thread::Thread;
 use goroutines_switch::Class;
 use std::panic::Location;
@@ -106,16 +107,53 @@ pub fn goroutines() -> Vec<GoroutineInfo> {
 /// Fills `all`, in a stopped world; false if it is too small.
 fn collect(all: &mut Vec<GoroutineInfo>) -> bool {
     let now = sys::coarse_nanotime();
+    let mut fits = true;
+    let mut add = |info: Option<GoroutineInfo>| {
+        fits &= info.is_none() || all.len() < all.capacity();
+        if let Some(info) = info.filter(|_| fits) {
+            all.push(info);
+        }
+    };
     for gp in every_g() {
-        if matches!(gp.status.get(), State::Idle | State::Dead) || gp.system.get() {
-            continue;
-        }
-        if all.len() == all.capacity() {
-            return false;
-        }
-        all.push(info(gp, now));
+        add(info(gp, now));
     }
-    true
+    each_unbegun(|task| add(info_of_task(task, now)));
+    fits
+}
+
+/// Those that wait for their first run are in queues only. In a stopped world.
+fn each_unbegun(mut f: impl FnMut(&Task)) {
+    let mut look = |one: Runnable| {
+        if let Kind::Task(task) = one.kind() {
+            // SAFETY: its reference is the queue's.
+            f(unsafe { &*task });
+        }
+    };
+    SCHED.lock().runq.iter().for_each(&mut look);
+    for pp in SCHED.procs() {
+        // SAFETY: the queue holds Runnables.
+        pp.runq.each(|one| look(unsafe { Runnable::from_ptr(one) }));
+    }
+    for mp in SCHED.all_ms() {
+        mp.stash.get().into_iter().for_each(&mut look);
+    }
+}
+
+fn info_of_task(task: &Task, now: u64) -> Option<GoroutineInfo> {
+    if task.is_system {
+        return None;
+    }
+    Some(GoroutineInfo {
+        id: task.id(),
+        state: GoroutineState::Runnable,
+        wait_reason: None,
+        age: Duration::from_nanos(now.saturating_sub(task.created_ns.get())),
+        waiting: None,
+        creator: Some(task.creator.get()).filter(|id| *id != 0),
+        created_at: task.location,
+        locked_to_thread: false,
+        thread: crate::thread::thread_if_made(task),
+    })
 }
 
 /// Every G there ever was, whatever it is now.
@@ -128,34 +166,29 @@ pub(crate) fn every_g() -> impl Iterator<Item = &'static G> {
     })
 }
 
-/// What is known of a goroutine that can't change now.
-pub(crate) fn info(gp: &'static G, now: u64) -> GoroutineInfo {
+/// What is known of a goroutine that can't change now; none of one that is over, or the runtime's own.
+pub(crate) fn info(gp: &'static G, now: u64) -> Option<GoroutineInfo> {
+    let status = gp.status.get();
+    if matches!(status, State::Idle | State::Dead) {
+        return None;
+    }
+    let info = info_of_task(gp.task()?, now)?;
     let blocking = gp.pending.load(Ordering::Relaxed) & pending::BLOCKING != 0;
-    let state = match gp.status.get() {
+    let state = match status {
         State::Waiting => GoroutineState::Waiting,
         State::Runnable => GoroutineState::Runnable,
         _ if blocking => GoroutineState::Syscall,
         _ => GoroutineState::Running,
     };
     let is_waiting = state == GoroutineState::Waiting;
-    let task = gp.task.get();
-    let since = |ns: u64| Duration::from_nanos(now.saturating_sub(ns));
-    GoroutineInfo {
-        id: gp.id(),
+    let since = Duration::from_nanos(now.saturating_sub(gp.waiting_since_ns.get()));
+    Some(GoroutineInfo {
         state,
         wait_reason: Some(gp.reason())
             .filter(|reason| is_waiting && *reason != WaitReason::None)
             .map(WaitReason::text),
-        age: since(gp.created_ns.get()),
-        waiting: is_waiting.then(|| since(gp.waiting_since_ns.get())),
-        creator: Some(gp.creator.get()).filter(|id| *id != 0),
-        created_at: gp.location.get().unwrap_or(Location::caller()),
+        waiting: is_waiting.then_some(since),
         locked_to_thread: gp.is_locked(),
-        thread: if task.is_null() {
-            None
-        } else {
-            // SAFETY: the goroutine holds a reference, and gives it up only with a P.
-            unsafe { (*task).thread_if_made() }
-        },
-    }
+        ..info
+    })
 }

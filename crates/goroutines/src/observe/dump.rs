@@ -45,11 +45,11 @@ fn stack_of(gp: &'static G) -> Walk {
 pub(crate) fn print_all() {
     let now = sys::coarse_nanotime();
     let mut waiting: Vec<&'static G> =
-        every_g().filter(|gp| gp.status.get() == State::Waiting && !gp.system.get()).collect();
+        every_g().filter(|gp| gp.status.get() == State::Waiting).collect();
     waiting.sort_by_key(|gp| gp.id());
     for gp in waiting {
         let mut text = String::new();
-        let info = info(gp, now);
+        let Some(info) = info(gp, now) else { continue };
         let header = info.to_string();
         let header = header.split_inclusive(']').next().unwrap_or("");
         let _ = write!(text, "\n{header}:\n");

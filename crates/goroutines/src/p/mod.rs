@@ -5,7 +5,8 @@
 
 pub(crate) mod runq;
 
-use crate::g::{G, GList};
+use crate::g::GList;
+use crate::g::task::Opaque;
 use crate::m::M;
 use runq::LocalQueue;
 use std::cell::{Cell, UnsafeCell};
@@ -52,7 +53,8 @@ pub(crate) struct P {
     pub(crate) ended: AtomicU64,
     /// Somebody wants this P to stop running what it runs.
     pub(crate) preempt: AtomicBool,
-    pub(crate) runq: LocalQueue<G>,
+    /// Runnables, as words.
+    pub(crate) runq: LocalQueue<Opaque>,
 }
 
 // SAFETY: plain fields are the owner's (see PStatus), all else is atomic.

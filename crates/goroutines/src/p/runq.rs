@@ -65,6 +65,18 @@ impl<T> LocalQueue<T> {
         (self.tail.load(Ordering::Acquire).wrapping_sub(head).min(RING as u32), next)
     }
 
+    /// Looks at all that is here, while nobody changes it (the world is stopped).
+    pub(crate) fn each(&self, mut f: impl FnMut(*mut T)) {
+        let head = self.head.load(Ordering::Acquire);
+        let tail = self.tail.load(Ordering::Acquire);
+        let next = self.runnext.load(Ordering::Acquire);
+        if !next.is_null() {
+            f(next);
+        }
+        (0..tail.wrapping_sub(head))
+            .for_each(|i| f(self.slot(head.wrapping_add(i)).load(Ordering::Relaxed)));
+    }
+
     /// Whether nothing is here, at one moment between call and return. (Go: `runqempty`.)
     pub(crate) fn is_empty(&self) -> bool {
         // `put` moves the old runnext into the ring: looking at tail before and after tells whether

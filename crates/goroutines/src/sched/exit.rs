@@ -12,7 +12,6 @@ use crate::base::sys;
 use crate::g::status::State;
 use crate::g::{G, current};
 use crate::p::P;
-use crate::thread::Head;
 use std::sync::atomic::Ordering;
 
 /// Ends the running goroutine. Outside all sections.
@@ -24,19 +23,19 @@ pub(crate) fn exit(gp: &'static G) -> ! {
     }
     // In a section: who has stopped the world may be looking at it.
     let section = current::enter();
+    let is_system = gp.task().is_some_and(|task| task.is_system);
     let task = gp.task.replace(std::ptr::null());
     drop(section);
     // Main has returned: the process is about to end, and nobody runs on this P until it does.
     let last = gp.is_last.get().then(current::enter);
     if !task.is_null() {
-        // SAFETY: the goroutine's reference, given back here.
-        unsafe { Head::finish(task) };
+        // SAFETY: the goroutine's reference, given back here. Joiners are woken.
+        unsafe { crate::thread::finish(task) };
     }
     while last.is_some() {
         sys::sleep(std::time::Duration::from_secs(3600));
     }
     let _never_left = std::mem::ManuallyDrop::new(current::enter());
-    let is_system = gp.system.get();
     if !gp.lockedm.load(Ordering::Relaxed).is_null() {
         super::locked::end_with_thread(gp);
     }

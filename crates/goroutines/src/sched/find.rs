@@ -7,8 +7,9 @@
 //! giving the P up, looking once more, sleeping.
 
 use super::run::Next;
-use super::{Guard, SCHED, Shared, ready, steal, wake};
+use super::{Guard, SCHED, Shared, go, ready, steal, wake};
 use crate::g::G;
+use crate::g::task::{Kind, Runnable};
 use crate::m::M;
 use crate::p::P;
 use crate::p::runq::RING;
@@ -17,59 +18,84 @@ use std::sync::atomic::Ordering;
 /// Every so many slices the global queue comes first. A prime, so that it does not beat with anything.
 const GLOBAL_EVERY: u32 = 61;
 
+/// What was found in a queue, and whether it goes on with the time slice of the one before.
+#[derive(Clone, Copy)]
+pub(crate) struct Candidate {
+    pub(crate) one: Runnable,
+    pub(crate) inherits: bool,
+}
+
+impl Candidate {
+    fn fresh(one: Runnable) -> Self {
+        Self { one, inherits: false }
+    }
+}
+
 /// What looking for work came to.
 pub(crate) enum Found {
-    Next(Next),
+    Work(Candidate),
     /// Something changed: begin anew.
     Again,
     /// The M's thread is to end.
     End,
 }
 
-/// A goroutine that can be had without waiting, spinning or stealing. In a section, owning `pp`.
+/// What can be had without waiting, spinning or stealing. In a section, owning `pp`.
 #[inline]
-pub(crate) fn at_hand(pp: &'static P) -> Option<Next> {
+pub(crate) fn at_hand(pp: &'static P) -> Option<Candidate> {
     let waiting = SCHED.runq_size.load(Ordering::Relaxed);
     if waiting > 0
-        && pp.schedtick.load(Ordering::Relaxed).is_multiple_of(GLOBAL_EVERY)
-        && let Some(gp) = SCHED.lock().runq_pop()
+        && is_global_first(pp)
+        && let Some(one) = SCHED.lock().runq_pop()
     {
-        return Some(Next { gp, inherits: false });
+        return Some(Candidate::fresh(one));
     }
-    // SAFETY: the caller owns pp.
-    if let Some((gp, inherits)) = unsafe { pp.runq.get() } {
-        // SAFETY: queues hold Gs, which are never freed.
-        return Some(Next { gp: unsafe { &*gp }, inherits });
+    if let Some(found) = local(pp) {
+        return Some(found);
     }
     if waiting > 0 { try_global(pp) } else { None }
+}
+
+#[inline]
+fn is_global_first(pp: &'static P) -> bool {
+    pp.schedtick.load(Ordering::Relaxed).is_multiple_of(GLOBAL_EVERY)
+}
+
+#[inline]
+fn local(pp: &'static P) -> Option<Candidate> {
+    // SAFETY: the caller owns pp; its queue holds Runnables.
+    unsafe {
+        let (one, inherits) = pp.runq.get()?;
+        Some(Candidate { one: Runnable::from_ptr(one), inherits })
+    }
 }
 
 /// A batch of the global queue: the first to run, the rest for the ring.
 #[cold]
 #[inline(never)]
-fn try_global(pp: &'static P) -> Option<Next> {
+fn try_global(pp: &'static P) -> Option<Candidate> {
     let mut shared = SCHED.lock();
     take_batch(&mut shared, pp)
 }
 
 /// Go: `globrunqget`. This P's share of the queue, but no more than half a ring.
-fn take_batch(shared: &mut Shared, pp: &'static P) -> Option<Next> {
+fn take_batch(shared: &mut Shared, pp: &'static P) -> Option<Candidate> {
     let share = shared.runq.len() / SCHED.gomaxprocs.load(Ordering::Relaxed).max(1) as usize + 1;
     let n = share.min(shared.runq.len()).min(RING / 2);
-    let gp = shared.runq_pop()?;
+    let first = shared.runq_pop()?;
     for _ in 1..n {
         let Some(more) = shared.runq_pop() else { break };
         // SAFETY: we own pp.
         unsafe { pp.runq.put(more.as_ptr(), |overflow| ready::spill(shared, overflow)) };
     }
-    Some(Next { gp, inherits: false })
+    Some(Candidate::fresh(first))
 }
 
-/// Who runs instead of a goroutine that yields.
+/// Who runs instead of a goroutine that yields; `None` for whoever g0 finds.
 pub(crate) enum Instead {
-    /// One of this P, or whoever g0 finds.
+    /// One that needs no lock.
     Local(Option<Next>),
-    /// One of the global queue (or whoever g0 finds), with the lock held.
+    /// One of the global queue, with the lock held.
     Global(Option<Next>, Guard<'static, Shared>),
     /// There is nobody else.
     Nobody,
@@ -83,47 +109,53 @@ pub(crate) fn for_yield(gp: &'static G) -> Instead {
     if SCHED.is_stopping() || gp.is_locked() {
         return Instead::Local(None);
     }
-    let global_first = pp.schedtick.load(Ordering::Relaxed).is_multiple_of(GLOBAL_EVERY);
-    if !global_first || SCHED.runq_size.load(Ordering::Relaxed) == 0 {
-        // SAFETY: we own pp.
-        if let Some((next, inherits)) = unsafe { pp.runq.get() } {
-            // SAFETY: queues hold Gs, which are never freed.
-            return Instead::Local(unlocked(mp, Next { gp: unsafe { &*next }, inherits }));
-        }
+    let waiting = SCHED.runq_size.load(Ordering::Relaxed);
+    let global_first = is_global_first(pp) && waiting > 0;
+    if !global_first && let Some(found) = local(pp) {
+        return Instead::Local(ready_made(mp, pp, found));
     }
-    if SCHED.runq_size.load(Ordering::Relaxed) == 0 {
+    if waiting == 0 {
         return Instead::Nobody;
     }
     let mut shared = SCHED.lock();
-    let next = if global_first {
-        shared.runq_pop().map(|gp| Next { gp, inherits: false })
+    let found = if global_first {
+        shared.runq_pop().map(Candidate::fresh)
     } else {
         take_batch(&mut shared, pp)
     };
-    match next {
-        Some(next) => Instead::Global(unlocked(mp, next), shared),
+    match found {
+        Some(found) => Instead::Global(ready_made(mp, pp, found), shared),
         None => Instead::Nobody,
     }
 }
 
-/// `next`, unless it is locked to another thread: then g0 sees to it.
+/// The goroutine of what was found, if it can be switched to from another's stack; if it is locked to
+/// another thread, or has no stack and none is at hand, g0 sees to it.
 #[inline]
-pub(crate) fn unlocked(mp: &'static M, next: Next) -> Option<Next> {
-    if next.gp.is_locked() {
-        mp.stash.set(Some(next.gp));
-        return None;
+pub(crate) fn ready_made(mp: &'static M, pp: &'static P, found: Candidate) -> Option<Next> {
+    let gp = match found.one.kind() {
+        Kind::G(gp) if !gp.is_locked() => Some(gp),
+        Kind::G(_) => None,
+        // SAFETY: taken from a queue.
+        Kind::Task(task) => unsafe { go::attach_local(pp, task) },
+    };
+    match gp {
+        Some(gp) => Some(Next { gp, inherits: found.inherits }),
+        None => {
+            mp.stash.set(Some(found.one));
+            None
+        }
     }
-    Some(next)
 }
 
 /// Looks everywhere, and sleeps if there is nothing. On g0, with a P.
 pub(crate) fn find_runnable(mp: &'static M) -> Found {
     let Some(pp) = mp.p() else { return Found::Again };
     if let Some(next) = at_hand(pp) {
-        return Found::Next(next);
+        return Found::Work(next);
     }
     if let Some(next) = try_steal(mp, pp) {
-        return Found::Next(next);
+        return Found::Work(next);
     }
     if let Some(found) = give_up(mp, pp) {
         return found;
@@ -134,7 +166,7 @@ pub(crate) fn find_runnable(mp: &'static M) -> Found {
     if wake::stopm(mp) { Found::Again } else { Found::End }
 }
 
-fn try_steal(mp: &'static M, pp: &'static P) -> Option<Next> {
+fn try_steal(mp: &'static M, pp: &'static P) -> Option<Candidate> {
     let procs = SCHED.gomaxprocs.load(Ordering::Relaxed);
     if !mp.spinning.get() {
         if procs == 1 || !SCHED.idle.may_spin(procs) {
@@ -143,7 +175,7 @@ fn try_steal(mp: &'static M, pp: &'static P) -> Option<Next> {
         mp.spinning.set(true);
         SCHED.idle.start_spinning();
     }
-    steal::steal(mp, pp).map(|gp| Next { gp, inherits: false })
+    steal::steal(mp, pp).map(Candidate::fresh)
 }
 
 /// Puts the P on the idle list, unless something has come up; then what.
@@ -153,7 +185,7 @@ fn give_up(mp: &'static M, pp: &'static P) -> Option<Found> {
         return Some(Found::Again);
     }
     if let Some(next) = take_batch(&mut shared, pp) {
-        return Some(Found::Next(next));
+        return Some(Found::Work(next));
     }
     wake::release_p(mp);
     wake::put_idle(&mut shared, pp);

@@ -1,129 +1,108 @@
-//! `go`: making a goroutine.
+//! `go`: making a goroutine, and giving it a stack.
 //!
 //! Next: `p/runq.rs`, then `run.rs`.
 //!
-//! A goroutine that ended left its carrier on the P's free list (or the global one); only where none is
-//! left is a new one made, outside the section, because that allocates. What the closure captured is
-//! moved straight to the top of the new stack: no box, and it is warm when the goroutine begins.
+//! `go` makes a task (`g/task.rs`) and queues it. Its stack comes with its first run: from the free list
+//! of the P that runs it, where the goroutine that has just ended left one, still warm; else from the
+//! global free list; else g0 makes some. Where the caller wants to be told that there is no memory for a
+//! stack (`thread::Builder`), or wants another size, it gets its stack at once.
+//!
+//! Making a carrier allocates (in libc), so it is not done in a section: g0 does it as if in a system
+//! call, and may have lost its P afterwards.
 
 use super::{SCHED, Shared, current_p, ready, wake};
-use crate::base::sys;
+use crate::base::{fatal, sys};
 use crate::g::status::State;
-use crate::g::{G, current};
+use crate::g::task::{Runnable, Task};
+use crate::g::{G, GList, current};
+use crate::m::M;
+use crate::m::lease::Reclaimed;
 use crate::p::P;
-use crate::thread::Head;
 use goroutines_switch::Class;
 use std::io;
-use std::panic::Location;
+use std::ptr::null_mut;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 /// Goroutines a P keeps for itself before it gives half of them to all.
 const KEEP: usize = 64;
 const BATCH: usize = 32;
 
-/// Captured values up to this size go onto the stack as they are.
-const INLINE_BYTES: usize = 2048;
+/// Carriers that are made at a time.
+const MAKE: usize = 8;
 
 /// Ids a P takes at a time.
 const GOIDS: u64 = 16;
-
-/// How a goroutine is to be made.
-pub(crate) struct Spec {
-    pub(crate) class: &'static Class,
-    /// What joins it; one reference passes to the goroutine. Null for the runtime's own.
-    pub(crate) task: *const Head,
-    pub(crate) location: &'static Location<'static>,
-    pub(crate) system: bool,
-}
 
 /// The class of stacks used where nothing else is asked for.
 pub(crate) fn default_class() -> &'static Class {
     // SAFETY: set at start to one of the static classes.
     match unsafe { SCHED.stack_class.load(Ordering::Relaxed).as_ref() } {
         Some(class) => class,
-        None => crate::base::fatal::throw!("go before the runtime was started"),
+        None => fatal::throw!("go before the runtime was started"),
     }
 }
 
-/// Starts a goroutine that calls `f`, which must not unwind. Returns its id.
-///
-/// # Errors
-/// Where no carrier can be made: memory, addresses, or mappings are used up. `f` is dropped.
+/// Queues a goroutine, whose reference to the task is the caller's until now.
 ///
 /// # Safety
-/// * What `f` captures stays valid until `f` has returned.
-pub(crate) unsafe fn spawn<F: FnOnce() + Send>(spec: &Spec, f: F) -> io::Result<u64> {
-    if size_of::<F>() > INLINE_BYTES || align_of::<F>() > 64 {
-        let f = Box::new(f);
-        // SAFETY: forwarded.
-        return unsafe { spawn_inline(spec, f) };
-    }
-    // SAFETY: forwarded.
-    unsafe { spawn_inline(spec, f) }
+/// * The task's class is the default one, and it is in no queue.
+#[inline]
+pub(crate) unsafe fn spawn(task: *const Task) {
+    let section = current::enter();
+    // SAFETY: alive, as we have a reference.
+    begin(unsafe { &*task }, section.g());
+    // SAFETY: the goroutine's reference.
+    ready::enqueue(unsafe { Runnable::of_task(task) });
+    wake::wakep();
 }
 
-#[inline]
-unsafe fn spawn_inline<F: FnOnce() + Send>(spec: &Spec, f: F) -> io::Result<u64> {
-    unsafe fn run<F: FnOnce()>(payload: *mut u8) {
-        // SAFETY: spawn_inline put an F there, for this one call.
-        (unsafe { payload.cast::<F>().read() })();
-    }
+/// Queues a goroutine with a stack of its task's class.
+///
+/// # Errors
+/// Where no carrier can be made. The caller keeps the reference.
+///
+/// # Safety
+/// * As for [`spawn`], but for the class.
+pub(crate) unsafe fn spawn_with_stack(task: *const Task) -> io::Result<()> {
+    // SAFETY: alive, as the caller has a reference.
+    let class = unsafe { (*task).class };
     let mut section = current::enter();
-    let gp = match free_one(spec.class) {
+    let gp = match free_one(class) {
         Some(gp) => gp,
         None => {
             drop(section);
-            let gp = G::of(spec.class.make()?);
+            let gp = G::of(class.make()?);
             section = current::enter();
             gp
         }
     };
-    // SAFETY: the goroutine came from a free list, or is new: it is ours, and nothing runs on it.
+    // SAFETY: as above; gp is ours.
     unsafe {
-        let (context, payload) =
-            gp.carrier().prepare(super::run::entry, size_of::<F>(), align_of::<F>());
-        payload.cast::<F>().write(f);
-        *gp.context.get() = context;
-        gp.payload.set(payload);
+        begin(&*task, section.g());
+        join_up(gp, task);
     }
-    gp.run.set(Some(run::<F>));
-    let goid = begin(gp, spec, section.g());
-    gp.status.set(State::Runnable);
-    ready::enqueue(gp);
+    ready::enqueue(Runnable::of_g(gp));
     wake::wakep();
-    drop(section);
-    Ok(goid)
+    Ok(())
 }
 
 /// Fills in what a goroutine is known by.
 #[inline]
-fn begin(gp: &'static G, spec: &Spec, creator: Option<&'static G>) -> u64 {
+fn begin(task: &Task, creator: Option<&'static G>) {
     let pp = current_p();
-    let goid = next_goid(pp);
-    gp.goid.store(goid, Ordering::Relaxed);
-    gp.nopreempt.store(1, Ordering::Relaxed);
-    gp.pending.store(0, Ordering::Relaxed);
-    gp.locks.set(0);
-    gp.blocking.set(0);
-    gp.is_last.set(false);
-    gp.task.set(spec.task);
-    gp.location.set(Some(spec.location));
-    gp.system.set(spec.system);
-    gp.creator.set(creator.map_or(0, G::id));
-    gp.created_ns.set(sys::coarse_nanotime());
-    if !spec.task.is_null() {
-        // SAFETY: the caller's reference, which is the goroutine's now.
-        unsafe { (*spec.task).set_goid(goid) };
+    task.goid.store(next_goid(pp), Ordering::Relaxed);
+    task.creator.set(creator.map_or(0, G::id));
+    task.created_ns.set(sys::coarse_nanotime());
+    if task.is_system {
+        return;
     }
-    if !spec.system {
-        match pp {
-            Some(pp) => P::bump(&pp.created),
-            None => {
-                SCHED.created.fetch_add(1, Ordering::Relaxed);
-            }
+    match pp {
+        Some(pp) => P::bump(&pp.created),
+        None => {
+            SCHED.created.fetch_add(1, Ordering::Relaxed);
         }
     }
-    goid
 }
 
 #[inline]
@@ -138,7 +117,102 @@ fn next_goid(pp: Option<&'static P>) -> u64 {
     next
 }
 
-/// A goroutine that ended, to be used again.
+/// Gives a task its goroutine: a carrier with fresh thread-locals and a first frame.
+///
+/// # Safety
+/// * `gp` is the caller's: from a free list, or new. The task's reference passes to it.
+#[inline]
+unsafe fn join_up(gp: &'static G, task: *const Task) {
+    // SAFETY: nothing runs on the carrier.
+    unsafe {
+        *gp.context.get() = gp.carrier().prepare(super::run::entry);
+        gp.goid.store((*task).id(), Ordering::Relaxed);
+    }
+    gp.nopreempt.store(1, Ordering::Relaxed);
+    gp.pending.store(0, Ordering::Relaxed);
+    gp.locks.set(0);
+    gp.blocking.set(0);
+    gp.is_last.set(false);
+    gp.is_soiled.set(true);
+    gp.task.set(task);
+    gp.status.set(State::Runnable);
+}
+
+/// Gives a task a goroutine of this P's free list, if there is one. In a section.
+///
+/// # Safety
+/// * The caller owns `pp`, and the task's reference, which passes on with success.
+#[inline]
+pub(crate) unsafe fn attach_local(pp: &'static P, task: *const Task) -> Option<&'static G> {
+    // SAFETY: we own pp.
+    let gp = unsafe { (*pp.gfree.get()).pop_front() }?;
+    // SAFETY: from a free list.
+    unsafe { join_up(gp, task) };
+    Some(gp)
+}
+
+/// Gives a task a goroutine, made if need be. None if the P was lost meanwhile: the task is queued again
+/// then. On g0.
+///
+/// # Safety
+/// * The task's reference is the caller's, and passes on.
+pub(crate) unsafe fn attach(mp: &'static M, task: *const Task) -> Option<&'static G> {
+    // SAFETY: alive.
+    let class = unsafe { (*task).class };
+    loop {
+        if let Some(gp) = free_one(class) {
+            // SAFETY: from a free list.
+            unsafe { join_up(gp, task) };
+            return Some(gp);
+        }
+        if !make_some(mp, class) {
+            // SAFETY: the reference passes to the queue.
+            SCHED.lock().runq_push(unsafe { Runnable::of_task(task) });
+            wake::wakep();
+            return None;
+        }
+    }
+}
+
+/// Makes carriers for the free list, as in a system call. False if the P was lost. On g0.
+#[cold]
+fn make_some(mp: &'static M, class: &'static Class) -> bool {
+    mp.syscalltick.store(mp.syscalltick.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    mp.lease.enter_syscall();
+    let mut made = GList::new();
+    let mut tries = 0;
+    while made.len() < MAKE {
+        match class.make() {
+            Ok(carrier) => made.push_back(G::of(carrier)),
+            Err(_) if !made.is_empty() => break,
+            // Others may end meanwhile, and leave their stacks.
+            Err(_) if SCHED.gfree_size.load(Ordering::Relaxed) > 0 => break,
+            Err(e) => wait_for_memory(&mut tries, &e),
+        }
+    }
+    let kept = mp.lease.reclaim() == Reclaimed::Kept;
+    if !kept {
+        mp.oldp.set(mp.p.swap(null_mut(), Ordering::Relaxed));
+    }
+    while let Some(gp) = made.pop_front() {
+        free(gp, mp.p());
+    }
+    kept
+}
+
+/// No stack can be made for a goroutine that is to run: there may be memory in a moment.
+fn wait_for_memory(tries: &mut u32, e: &io::Error) {
+    *tries += 1;
+    if *tries > 10_000 {
+        let mut out = sys::Text::<200>::new();
+        let _ = std::fmt::Write::write_fmt(&mut out, format_args!("goroutines: no stack: {e}\n"));
+        sys::write_all(2, out.bytes());
+        fatal::fatal("out of memory for goroutine stacks");
+    }
+    sys::sleep(Duration::from_millis(1));
+}
+
+/// A goroutine that ended, to be used again. In a section, or on g0.
 #[inline]
 fn free_one(class: &'static Class) -> Option<&'static G> {
     let is_default = std::ptr::eq(class, default_class());
@@ -175,49 +249,50 @@ pub(crate) fn free(gp: &'static G, pp: Option<&'static P>) {
     let free = unsafe { &mut *pp.gfree.get() };
     free.push_front(gp);
     if free.len() >= KEEP {
-        flush(free, class, BATCH);
+        flush(free, class);
     }
 }
 
-/// Gives goroutines of a P's free list to all, until `keep` are left.
+/// Gives goroutines of a P's free list to all.
 #[cold]
-pub(crate) fn flush(free: &mut crate::g::GList, class: &'static Class, keep: usize) {
+fn flush(free: &mut GList, class: &'static Class) {
     let mut shared = SCHED.lock();
-    while free.len() > keep {
+    while free.len() > KEEP - BATCH {
         let Some(gp) = free.pop_front() else { return };
         shared.gfree_push(gp, class);
     }
 }
 
 impl Shared {
-    fn gfree_pop(&mut self, class: &'static Class) -> Option<&'static G> {
-        let list = &mut self.gfree[class.index()];
-        let gp = list.pop_front()?;
+    fn gfree_changed(&self, class: &'static Class) {
         if std::ptr::eq(class, default_class()) {
-            SCHED.gfree_size.store(list.len(), Ordering::Relaxed);
+            SCHED.gfree_size.store(self.gfree[class.index()].len(), Ordering::Relaxed);
         }
+    }
+
+    fn gfree_pop(&mut self, class: &'static Class) -> Option<&'static G> {
+        let gp = self.gfree[class.index()].pop_front()?;
+        self.gfree_changed(class);
         Some(gp)
     }
 
+    pub(crate) fn gfree_push(&mut self, gp: &'static G, class: &'static Class) {
+        self.gfree[class.index()].push_front(gp);
+        self.gfree_changed(class);
+        if gp.is_soiled.get() {
+            super::scavenge::soil();
+        }
+    }
+
     /// An ended goroutine whose stack the scavenger has not done: those are in front.
-    pub(crate) fn gfree_pop_dirty(&mut self, class: &'static Class) -> Option<&'static G> {
+    pub(crate) fn gfree_pop_soiled(&mut self, class: &'static Class) -> Option<&'static G> {
         let first = self.gfree[class.index()].first()?;
-        (first.created_ns.get() != 0).then(|| self.gfree_pop(class))?
+        if first.is_soiled.get() { self.gfree_pop(class) } else { None }
     }
 
     /// Puts one whose stack is done behind the others.
     pub(crate) fn gfree_append(&mut self, gp: &'static G, class: &'static Class) {
-        let list = &mut self.gfree[class.index()];
-        list.push_back(gp);
-        SCHED.gfree_size.store(list.len(), Ordering::Relaxed);
-    }
-
-    pub(crate) fn gfree_push(&mut self, gp: &'static G, class: &'static Class) {
-        let list = &mut self.gfree[class.index()];
-        list.push_front(gp);
-        if std::ptr::eq(class, default_class()) {
-            SCHED.gfree_size.store(list.len(), Ordering::Relaxed);
-            super::scavenge::soil();
-        }
+        self.gfree[class.index()].push_back(gp);
+        self.gfree_changed(class);
     }
 }

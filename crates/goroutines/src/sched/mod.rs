@@ -41,7 +41,8 @@ pub(crate) mod wake;
 
 use crate::base::lock::{Guard, Lock};
 use crate::base::sys::Note;
-use crate::g::{G, GList, current};
+use crate::g::task::{RunList, Runnable};
+use crate::g::{GList, current};
 use crate::m::M;
 use crate::p::{MAX_PROCS, P};
 use idle::Idle;
@@ -56,7 +57,7 @@ pub(crate) const CLASSES: usize = 19;
 /// What the scheduler lock guards.
 pub(crate) struct Shared {
     /// The global run queue. Its length is mirrored in [`Sched::runq_size`].
-    pub(crate) runq: GList,
+    pub(crate) runq: RunList,
     /// Idle Ms, the last parked first.
     pub(crate) midle: *mut M,
     pub(crate) nmidle: i32,
@@ -116,7 +117,7 @@ pub(crate) struct Sched {
 /// The scheduler.
 pub(crate) static SCHED: Sched = Sched {
     shared: Lock::new(Shared {
-        runq: GList::new(),
+        runq: RunList::new(),
         midle: null_mut(),
         nmidle: 0,
         nmidle_locked: 0,
@@ -201,17 +202,17 @@ impl Sched {
 impl Shared {
     /// Appends to the global run queue.
     #[inline]
-    pub(crate) fn runq_push(&mut self, gp: &'static G) {
-        self.runq.push_back(gp);
+    pub(crate) fn runq_push(&mut self, one: Runnable) {
+        self.runq.push_back(one);
         SCHED.runq_size.store(self.runq.len(), Ordering::Relaxed);
     }
 
     /// Takes the first of the global run queue.
     #[inline]
-    pub(crate) fn runq_pop(&mut self) -> Option<&'static G> {
-        let gp = self.runq.pop_front();
+    pub(crate) fn runq_pop(&mut self) -> Option<Runnable> {
+        let first = self.runq.pop_front();
         SCHED.runq_size.store(self.runq.len(), Ordering::Relaxed);
-        gp
+        first
     }
 }
 

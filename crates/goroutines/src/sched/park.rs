@@ -14,6 +14,7 @@ use crate::base::lock::Lock;
 use crate::base::sys;
 use crate::g::reason::WaitReason;
 use crate::g::status::State;
+use crate::g::task::Runnable;
 use crate::g::{G, current};
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
@@ -40,7 +41,7 @@ pub(crate) fn yield_now(gp: &'static G, reason: WaitReason) {
     match find::for_yield(gp) {
         find::Instead::Local(next) => leave_to(gp, next, |gp, _| {
             gp.status.set(State::Runnable);
-            SCHED.lock().runq_push(gp);
+            SCHED.lock().runq_push(Runnable::of_g(gp));
             wake::wakep();
         }),
         // Taking the next and queueing this one is one turn of the lock: it is held across the switch.
@@ -50,7 +51,7 @@ pub(crate) fn yield_now(gp: &'static G, reason: WaitReason) {
                 gp.status.set(State::Runnable);
                 // SAFETY: the lock was handed over.
                 unsafe {
-                    SCHED.raw_lock().held().runq_push(gp);
+                    SCHED.raw_lock().held().runq_push(Runnable::of_g(gp));
                     SCHED.raw_lock().unlock();
                 }
                 wake::wakep();

@@ -22,8 +22,12 @@
 //! Past that point the handler is a runtime entry like any other: the interrupted code holds no runtime
 //! lock (PR1), so the scheduler's may be taken; nothing allocates.
 //!
-//! **The switch in the handler** leaves SIGURG unblocked (`SA_NODEFER`), since the handler may return
-//! on another thread, and runs on the goroutine's stack (no `SA_ONSTACK`).
+//! **The signal in the handler.** The kernel blocks SIGURG while the handler runs, from before its first
+//! instruction: a second signal there would find our own code interrupted, outside libc, while the frame
+//! below may be inside (seen: a goroutine descheduled with the arena's lock). Only around the switch is
+//! it unblocked, with the count raised; so a handler that switches makes two system calls more, and the
+//! M that goes on with another goroutine can be signalled. The handler runs on the goroutine's stack (no
+//! `SA_ONSTACK`).
 
 use super::{SCHED, park, syscall};
 use crate::base::sys;
@@ -72,7 +76,7 @@ pub(crate) fn install() -> io::Result<()> {
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
         action.sa_sigaction = handler as *const () as usize;
-        action.sa_flags = libc::SA_SIGINFO | libc::SA_NODEFER | libc::SA_RESTART;
+        action.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART;
         let mut old: libc::sigaction = std::mem::zeroed();
         if libc::sigaction(SIGNAL, &raw const action, &raw mut old) != 0 {
             return Err(io::Error::last_os_error());
@@ -131,10 +135,14 @@ fn interrupted(gp: &'static G, frame: &mut libc::ucontext_t) {
         mp.in_libc.store(true, Ordering::Relaxed); // PR4
     } else if !mp.lease.is_owned() {
         // It runs without a P, or it is about to be taken.
+        sys::block_signal(SIGNAL, false);
         syscall::come_back(gp);
+        sys::block_signal(SIGNAL, true);
     } else if is_wanted(mp) {
-        gp.pending.fetch_and(!pending::PREEMPT, Ordering::Relaxed);
+        sys::block_signal(SIGNAL, false);
         park::yield_now(gp, WaitReason::Preempted);
+        sys::block_signal(SIGNAL, true);
+        gp.pending.fetch_and(!pending::PREEMPT, Ordering::Relaxed);
     }
     let now = gp.m(); // SC2
     if !std::ptr::eq(now, mp) {

@@ -5,6 +5,7 @@
 use super::{SCHED, Shared, current_p, wake};
 use crate::base::fatal::throw;
 use crate::g::G;
+use crate::g::task::{Opaque, Runnable};
 use crate::p::P;
 use crate::p::runq::Overflow;
 
@@ -14,30 +15,30 @@ pub(crate) fn ready(gp: &'static G) {
     if !gp.status.ready() {
         throw!("readying goroutine {}, which does not wait ({:?})", gp.id(), gp.status.get());
     }
-    enqueue(gp);
+    enqueue(Runnable::of_g(gp));
     wake::wakep();
 }
 
-/// Puts a runnable goroutine in the slot in front of this P's queue; without a P, in the global queue.
+/// Puts what can run in the slot in front of this P's queue; without a P, in the global queue.
 #[inline]
-pub(crate) fn enqueue(gp: &'static G) {
+pub(crate) fn enqueue(one: Runnable) {
     match current_p() {
-        Some(pp) => put_next(pp, gp),
-        None => SCHED.lock().runq_push(gp),
+        Some(pp) => put_next(pp, one),
+        None => SCHED.lock().runq_push(one),
     }
 }
 
-/// Puts a runnable goroutine in the slot in front of `pp`'s queue, which the caller owns.
+/// Puts what can run in the slot in front of `pp`'s queue, which the caller owns.
 #[inline]
-pub(crate) fn put_next(pp: &'static P, gp: &'static G) {
+fn put_next(pp: &'static P, one: Runnable) {
     // SAFETY: the caller owns pp; a goroutine just made runnable is in no queue.
-    unsafe { pp.runq.put_next(gp.as_ptr(), |overflow| spill(&mut SCHED.lock(), overflow)) };
+    unsafe { pp.runq.put_next(one.as_ptr(), |overflow| spill(&mut SCHED.lock(), overflow)) };
 }
 
 /// Half of a full ring goes to the global queue, in order.
-pub(crate) fn spill(shared: &mut Shared, overflow: &Overflow<G>) {
-    for gp in overflow {
-        // SAFETY: the ring holds Gs, which are never freed.
-        shared.runq_push(unsafe { &**gp });
+pub(crate) fn spill(shared: &mut Shared, overflow: &Overflow<Opaque>) {
+    for one in overflow {
+        // SAFETY: the ring holds Runnables.
+        shared.runq_push(unsafe { Runnable::from_ptr(*one) });
     }
 }

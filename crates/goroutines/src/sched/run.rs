@@ -17,6 +17,7 @@
 use super::{SCHED, find, wake};
 use crate::base::fatal::throw;
 use crate::g::status::State;
+use crate::g::task::Kind;
 use crate::g::{G, current};
 use crate::m::M;
 use goroutines_switch::switch;
@@ -122,7 +123,7 @@ pub(crate) fn pick(gp: &'static G) -> Option<Next> {
     if SCHED.is_stopping() || gp.is_locked() {
         return None;
     }
-    find::unlocked(mp, find::at_hand(pp)?)
+    find::ready_made(mp, pp, find::at_hand(pp)?)
 }
 
 /// The scheduler loop of an M, on its own stack. Returns when its thread is to end.
@@ -155,10 +156,10 @@ fn next_for(mp: &'static M) -> Option<Next> {
             super::stw::stop_p(mp);
             continue;
         }
-        let next = match mp.stash.take() {
-            Some(gp) => Next { gp, inherits: false },
+        let found = match mp.stash.take() {
+            Some(one) => find::Candidate { one, inherits: false },
             None => match find::find_runnable(mp) {
-                find::Found::Next(next) => next,
+                find::Found::Work(next) => next,
                 find::Found::Again => continue,
                 find::Found::End => return None,
             },
@@ -166,11 +167,19 @@ fn next_for(mp: &'static M) -> Option<Next> {
         if mp.spinning.get() {
             wake::reset_spinning(mp);
         }
-        if next.gp.is_locked() {
-            super::locked::start_lockedm(mp, next.gp);
+        let gp = match found.one.kind() {
+            Kind::G(gp) => gp,
+            // SAFETY: taken from a queue.
+            Kind::Task(task) => match unsafe { super::go::attach(mp, task) } {
+                Some(gp) => gp,
+                None => continue,
+            },
+        };
+        if gp.is_locked() {
+            super::locked::start_lockedm(mp, gp);
             continue;
         }
-        return Some(next);
+        return Some(Next { gp, inherits: found.inherits });
     }
 }
 
@@ -184,9 +193,8 @@ pub(crate) extern "C" fn entry(header: *mut u8, word: usize) -> ! {
     // SAFETY: this flow runs on that carrier.
     unsafe { gp.carrier().start() };
     current::leave(gp); // made with a count of 1
-    if let Some(run) = gp.run.get() {
-        // SAFETY: go.rs set both, for this one call. It catches panics.
-        unsafe { run(gp.payload.get()) };
-    }
+    let task = gp.task.get();
+    // SAFETY: attached to this goroutine, for this one call. It catches panics.
+    unsafe { ((*task).run)(task) };
     super::exit::exit(gp)
 }

@@ -7,6 +7,7 @@
 
 use super::{SCHED, go, park, ready};
 use crate::g::reason::WaitReason;
+use crate::g::task::Task;
 use crate::g::{G, GList, current};
 use std::panic::Location;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
@@ -59,14 +60,13 @@ pub(crate) fn wake() {
     DUE_NS.store(0, Ordering::Relaxed);
     static MADE: std::sync::Once = std::sync::Once::new();
     MADE.call_once(|| {
-        let spec = go::Spec {
-            class: go::default_class(),
-            task: std::ptr::null(),
-            location: Location::caller(),
-            system: true,
-        };
-        // SAFETY: `run` captures nothing. Without a stack for it there is no scavenger.
-        let _ = unsafe { go::spawn(&spec, run) };
+        unsafe fn nothing(_: *const Task) {}
+        unsafe fn main(_: *const Task) {
+            run();
+        }
+        let task = Task::new(go::default_class(), Location::caller(), true, main, nothing);
+        // SAFETY: a task that is never freed, in no queue.
+        unsafe { go::spawn(Box::leak(Box::new(task))) };
     });
     // SAFETY: null, or the scavenger, which waits.
     if let Some(gp) = unsafe { WAITING.swap(std::ptr::null_mut(), Ordering::AcqRel).as_ref() } {
@@ -101,7 +101,7 @@ fn sweep() -> bool {
     {
         let mut shared = SCHED.lock();
         for _ in 0..BATCH {
-            let Some(gp) = shared.gfree_pop_dirty(class) else { break };
+            let Some(gp) = shared.gfree_pop_soiled(class) else { break };
             batch.push_back(gp);
         }
     }
@@ -112,7 +112,7 @@ fn sweep() -> bool {
         let carrier = gp.carrier();
         // SAFETY: taken from the free list: nothing runs on it, and its frames are dead.
         unsafe { carrier.drop_pages(carrier.stack().end) };
-        gp.created_ns.set(0); // marks it as done
+        gp.is_soiled.set(false);
         clean.push_back(gp);
     }
     let _section = current::enter();

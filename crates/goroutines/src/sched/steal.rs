@@ -2,7 +2,7 @@
 
 use super::SCHED;
 use crate::base::sys;
-use crate::g::G;
+use crate::g::task::Runnable;
 use crate::m::M;
 use crate::p::runq::LocalQueue;
 use crate::p::{P, PStatus};
@@ -17,7 +17,7 @@ const ROUNDS: usize = 4;
 const GRACE: Duration = Duration::from_micros(3);
 
 /// Steals half of some P's queue. On g0, owning `pp`, whose queue is empty.
-pub(super) fn steal(mp: &'static M, pp: &'static P) -> Option<&'static G> {
+pub(super) fn steal(mp: &'static M, pp: &'static P) -> Option<Runnable> {
     let procs = SCHED.procs();
     for round in 0..ROUNDS {
         for victim in order(procs.len(), mp.rand.next() as usize, mp.rand.next() as usize) {
@@ -34,9 +34,9 @@ pub(super) fn steal(mp: &'static M, pp: &'static P) -> Option<&'static G> {
                 give_grace(victim);
                 got = LocalQueue::steal_next(&victim.runq);
             }
-            if let Some(gp) = got {
-                // SAFETY: queues hold Gs, which are never freed.
-                return Some(unsafe { &*gp });
+            if let Some(one) = got {
+                // SAFETY: queues hold Runnables.
+                return Some(unsafe { Runnable::from_ptr(one) });
             }
         }
     }

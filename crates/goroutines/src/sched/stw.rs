@@ -8,6 +8,7 @@
 use super::park::ParkingLock;
 use super::{ALLP, SCHED, Shared, current_m, go, preempt, sysmon, wake};
 use crate::g::current;
+use crate::g::task::Runnable;
 use crate::m::M;
 use crate::p::{MAX_PROCS, P, PStatus};
 use std::ptr::null_mut;
@@ -159,8 +160,8 @@ fn start(procs: Option<u32>) {
 fn retire(shared: &mut Shared, pp: &'static P) {
     // SAFETY: the P is stopped, so it is ours.
     unsafe {
-        while let Some((gp, _)) = pp.runq.get() {
-            shared.runq_push(&*gp);
+        while let Some((one, _)) = pp.runq.get() {
+            shared.runq_push(Runnable::from_ptr(one));
         }
         let free = &mut *pp.gfree.get();
         while let Some(gp) = free.pop_front() {

@@ -10,6 +10,7 @@
 use super::run::leave_to;
 use super::{SCHED, wake};
 use crate::g::status::State;
+use crate::g::task::Runnable;
 use crate::g::{G, current, pending};
 use crate::m::lease::Reclaimed;
 use std::ptr::null_mut;
@@ -48,10 +49,10 @@ pub(crate) fn come_back(gp: &'static G) {
         {
             drop(shared);
             wake::acquire_p(mp, pp);
-            mp.stash.set(Some(gp));
+            mp.stash.set(Some(Runnable::of_g(gp)));
             return;
         }
-        shared.runq_push(gp);
+        shared.runq_push(Runnable::of_g(gp));
         drop(shared);
         wake::wakep();
     });

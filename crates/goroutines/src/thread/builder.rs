@@ -48,7 +48,7 @@ impl Builder {
     }
 
     pub(super) fn options(self) -> Options {
-        Options { name: self.name, stack_bytes: self.stack_bytes, scope: None }
+        Options { name: self.name, stack_bytes: self.stack_bytes, scope: None, at_once: true }
     }
 
     /// Starts the goroutine. Like [`std::thread::Builder::spawn`].

@@ -113,9 +113,9 @@ pub fn current() -> Thread {
     let Some(gp) = current::g() else { return Thread(Kind::Os(std::thread::current())) };
     let task = gp.task.get();
     assert!(
-        !task.is_null(),
+        !task.is_null() && gp.task().is_some_and(|task| !task.is_system),
         "thread::current() in a goroutine that has ended (or in one of the runtime's own)"
     );
-    // SAFETY: the goroutine's own reference, which it gives up at its very end.
-    unsafe { (*task).thread() }
+    // SAFETY: the goroutine's own reference, which it gives up at its very end; start() made the task.
+    unsafe { super::join::thread(&*task) }
 }

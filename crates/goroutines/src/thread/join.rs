@@ -1,6 +1,6 @@
 //! What a goroutine leaves behind: its result, and who waits for it.
 //!
-//! One allocation a goroutine: a [`Packet`], shared by the goroutine and its handle.
+//! One allocation a goroutine: its task, its result and its closure, shared with its handle.
 //!
 //! * J1: the result is written by the goroutine before it gives up its share in it, and taken or
 //!   dropped by whoever has the last share. So a result that borrows from a scope is gone before the
@@ -15,135 +15,139 @@ use crate::base::fatal;
 use crate::base::sys;
 use crate::g::current;
 use crate::g::reason::WaitReason;
+use crate::g::task::Task;
 use crate::sched::park::{Waiter, block};
-use crate::sched::{boot, go};
+use crate::sched::{SCHED, boot, go};
 use goroutines_switch::Class;
 use std::any::Any;
 use std::cell::UnsafeCell;
 use std::io;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::ptr::null_mut;
-use std::sync::atomic::{
-    AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
-};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
 /// J2: it has ended.
 const DONE: *mut Waiter = std::ptr::without_provenance_mut(1);
 
-/// The part of a packet that does not depend on the result's type.
-#[repr(C)]
-pub(crate) struct Head {
-    refs: AtomicUsize,
-    free: unsafe fn(*const Head),
-    goid: AtomicU64,
-    joiner: AtomicPtr<Waiter>,
-    /// An `Arc<Inner>`, made when somebody asks for it.
-    thread: AtomicPtr<Inner>,
-}
-
+/// What a goroutine and its handle share: one allocation, its task in front, its closure behind.
 #[repr(C)]
 struct Packet<T> {
-    head: Head,
+    task: Task,
     /// Shares in the result: the goroutine's and the handle's.
     shares: AtomicU32,
     result: UnsafeCell<Option<super::Result<T>>>,
     scope: Option<Arc<ScopeData>>,
 }
 
-impl Head {
-    /// # Safety
-    /// * `this` has a reference of the caller's, which is given back.
-    unsafe fn release(this: *const Head) {
-        // SAFETY: alive, as we have a reference.
-        if unsafe { (*this).refs.fetch_sub(1, Ordering::Release) } == 1 {
-            fence(Ordering::Acquire); // pairs with the other's Release
-            // SAFETY: that was the last; `free` is that of its type.
-            unsafe { ((*this).free)(this) };
-        }
-    }
-
-    /// The goroutine has ended: wakes who joins it, and gives the goroutine's reference back.
-    ///
-    /// # Safety
-    /// * `this` has a reference of the caller's, which is given back.
-    pub(crate) unsafe fn finish(this: *const Head) {
-        let section = current::enter();
-        // SAFETY: alive, as we have a reference.
-        let joiner = unsafe { (*this).joiner.swap(DONE, Ordering::AcqRel) };
-        if !joiner.is_null() {
-            // SAFETY: J2: it waits, and only we wake it.
-            unsafe { Waiter::wake(joiner) };
-        }
-        drop(section);
-        // SAFETY: the caller's reference.
-        unsafe { Self::release(this) };
-    }
-
-    pub(crate) fn set_goid(&self, goid: u64) {
-        self.goid.store(goid, Ordering::Relaxed);
-    }
-
-    /// The handle that names it and unparks it, if somebody has asked for it.
-    pub(crate) fn thread_if_made(&self) -> Option<Thread> {
-        let inner = self.thread.load(Ordering::Acquire);
-        if inner.is_null() {
-            return None;
-        }
-        // SAFETY: an Arc's pointer, of which the Head has a reference for as long as it lives.
-        unsafe { Arc::increment_strong_count(inner) };
-        // SAFETY: the reference just made.
-        Some(Thread::ours(unsafe { Arc::from_raw(inner) }))
-    }
-
-    /// The handle that names it and unparks it.
-    pub(crate) fn thread(&self) -> Thread {
-        if let Some(thread) = self.thread_if_made() {
-            return thread;
-        }
-        let new = Arc::into_raw(Arc::new(Inner::new(self.goid.load(Ordering::Relaxed), None)));
-        let made = self.thread.compare_exchange(
-            null_mut(),
-            new.cast_mut(),
-            Ordering::AcqRel,
-            Ordering::Acquire,
-        );
-        if made.is_err() {
-            // SAFETY: ours, and nobody saw it.
-            drop(unsafe { Arc::from_raw(new) });
-        }
-        self.thread_if_made().unwrap_or_else(|| fatal::throw!("a thread handle vanished"))
-    }
+/// A packet with the closure, which the goroutine takes out.
+#[repr(C)]
+struct Full<F, T> {
+    packet: Packet<T>,
+    f: UnsafeCell<Option<F>>,
 }
 
-impl<T> Packet<T> {
-    fn new(thread: Option<Arc<Inner>>, scope: Option<Arc<ScopeData>>) -> *const Self {
-        Box::into_raw(Box::new(Self {
-            head: Head {
-                refs: AtomicUsize::new(2),
-                free: Self::free,
-                goid: AtomicU64::new(0),
-                joiner: AtomicPtr::new(null_mut()),
-                thread: AtomicPtr::new(
-                    thread.map_or(null_mut(), |inner| Arc::into_raw(inner).cast_mut()),
-                ),
-            },
-            shares: AtomicU32::new(2),
-            result: UnsafeCell::new(None),
-            scope,
-        }))
+/// Wakes who joins an ended goroutine, and gives the goroutine's reference back.
+///
+/// # Safety
+/// * The caller has the goroutine's reference.
+pub(crate) unsafe fn finish(task: *const Task) {
+    let section = current::enter();
+    // SAFETY: alive, as we have a reference.
+    let joiner: *mut Waiter = unsafe { (*task).joiner.swap(DONE.cast(), Ordering::AcqRel) }.cast();
+    if !joiner.is_null() {
+        // SAFETY: J2: it waits, and only we wake it.
+        unsafe { Waiter::wake(joiner) };
+    }
+    drop(section);
+    // SAFETY: the caller's reference.
+    unsafe { Task::release(task) };
+}
+
+/// The handle that names a goroutine and unparks it, if somebody has asked for it.
+pub(crate) fn thread_if_made(task: &Task) -> Option<Thread> {
+    let inner: *mut Inner = task.thread.load(Ordering::Acquire).cast();
+    if inner.is_null() {
+        return None;
+    }
+    // SAFETY: an Arc's pointer, of which the task has a reference for as long as it lives.
+    unsafe { Arc::increment_strong_count(inner) };
+    // SAFETY: the reference just made.
+    Some(Thread::ours(unsafe { Arc::from_raw(inner) }))
+}
+
+/// The handle that names a goroutine and unparks it.
+pub(super) fn thread(task: &Task) -> Thread {
+    if let Some(thread) = thread_if_made(task) {
+        return thread;
+    }
+    let new = Arc::into_raw(Arc::new(Inner::new(task.id(), None)));
+    let made = task.thread.compare_exchange(
+        null_mut(),
+        new.cast_mut().cast(),
+        Ordering::AcqRel,
+        Ordering::Acquire,
+    );
+    if made.is_err() {
+        // SAFETY: ours, and nobody saw it.
+        drop(unsafe { Arc::from_raw(new) });
+    }
+    thread_if_made(task).unwrap_or_else(|| fatal::throw!("a thread handle vanished"))
+}
+
+impl<F: FnOnce() -> T, T> Full<F, T> {
+    fn boxed(
+        f: F,
+        class: &'static Class,
+        location: &'static Location<'static>,
+        thread: Option<Arc<Inner>>,
+        scope: Option<Arc<ScopeData>>,
+    ) -> *const Self {
+        let task = Task::new(class, location, false, Self::run, Self::free);
+        if let Some(inner) = thread {
+            task.thread.store(Arc::into_raw(inner).cast_mut().cast(), Ordering::Relaxed);
+        }
+        let (shares, result) = (AtomicU32::new(2), UnsafeCell::new(None));
+        let packet = Packet { task, shares, result, scope };
+        Box::into_raw(Box::new(Self { packet, f: UnsafeCell::new(Some(f)) }))
     }
 
-    unsafe fn free(head: *const Head) {
-        // SAFETY: called with the Head of a Packet<T>, its first field, for the last reference.
-        let packet = unsafe { Box::from_raw(head.cast_mut().cast::<Self>()) };
-        let thread = packet.head.thread.load(Ordering::Acquire);
+    unsafe fn free(task: *const Task) {
+        // SAFETY: called with the task of a Full, its first field, for the last reference.
+        let full = unsafe { Box::from_raw(task.cast_mut().cast::<Self>()) };
+        let thread: *mut Inner = full.packet.task.thread.load(Ordering::Acquire).cast();
         if !thread.is_null() {
-            // SAFETY: the Head's own reference.
+            // SAFETY: the task's own reference.
             drop(unsafe { Arc::from_raw(thread) });
         }
     }
 
+    /// The goroutine's function: runs the closure and leaves the result.
+    unsafe fn run(task: *const Task) {
+        let full: *const Self = task.cast();
+        // SAFETY: the goroutine's reference keeps it alive; only the goroutine touches the closure, and
+        // the result until it gives up its share (J1).
+        unsafe {
+            let f = (*(*full).f.get()).take();
+            let Some(f) = f else { fatal::throw!("a goroutine without a function") };
+            let result = catch_unwind(AssertUnwindSafe(f));
+            if let Err(payload) = &result
+                && !payload.is::<Goexit>()
+                && CRASH_ON_PANIC.load(Ordering::Relaxed)
+            {
+                crash(&**payload);
+            }
+            *(*full).packet.result.get() = Some(result);
+            let scope = (*full).packet.scope.clone();
+            Packet::give_up_share(&raw const (*full).packet);
+            if let Some(scope) = scope {
+                scope.end();
+            }
+        }
+    }
+}
+
+impl<T> Packet<T> {
     /// Gives up a share in the result; the last one drops what nobody took (J1).
     ///
     /// # Safety
@@ -175,6 +179,8 @@ pub(crate) struct Options {
     pub(crate) name: Option<String>,
     pub(crate) stack_bytes: Option<usize>,
     pub(crate) scope: Option<Arc<ScopeData>>,
+    /// Its stack is to be made now, and an error returned.
+    pub(crate) at_once: bool,
 }
 
 /// The payload of [`goexit`](crate::runtime::goexit)'s unwinding.
@@ -187,7 +193,7 @@ pub(crate) static CRASH_ON_PANIC: AtomicBool = AtomicBool::new(false);
 /// Starts a goroutine.
 ///
 /// # Errors
-/// Where it can't be made.
+/// Where it can't be made: only if `options` asks for a stack at once.
 ///
 /// # Safety
 /// * What `f` borrows outlives the goroutine, or the goroutine's scope waits for it.
@@ -201,76 +207,45 @@ where
     T: Send,
 {
     boot::ensure();
-    if crate::sched::SCHED.forked.load(Ordering::Relaxed) {
+    if SCHED.forked.load(Ordering::Relaxed) {
         return Err(io::Error::other(
             "goroutines: the runtime does not survive fork(); exec, or start goroutines in the parent",
         ));
     }
-    let class = match options.stack_bytes {
+    let Options { name, stack_bytes, scope, at_once } = options;
+    let class = match stack_bytes {
         None => go::default_class(),
         Some(bytes) => Class::of(bytes)?,
     };
-    let thread = options.name.map(|name| Arc::new(Inner::new(0, Some(name))));
-    let scope = options.scope;
-    let packet = Packet::<T>::new(thread.clone(), scope.clone());
-    let handle = JoinHandle { packet, thread: OnceLock::new() };
+    let thread = name.map(|name| Arc::new(Inner::new(0, Some(name))));
     if let Some(scope) = &scope {
         scope.begin();
     }
-    let spec = go::Spec { class, task: packet.cast(), location, system: false };
-    let shared = Shared(packet);
-    let body = move || {
-        let shared = shared; // whole, for its Send
-        // SAFETY: the goroutine's reference and share.
-        unsafe { run_body(shared.0, f) };
-        if let Some(scope) = scope {
-            scope.end();
-        }
-    };
-    // SAFETY: the caller's promise about f.
-    match unsafe { go::spawn(&spec, body) } {
-        Ok(goid) => {
-            if let Some(thread) = thread {
-                thread.set_id(goid);
-            }
-            Ok(handle)
-        }
-        Err(e) => {
+    let full = Full::boxed(f, class, location, thread.clone(), scope);
+    let handle = JoinHandle { packet: full.cast::<Packet<T>>(), thread: OnceLock::new() };
+    let task = full.cast::<Task>();
+    if at_once || stack_bytes.is_some() {
+        // SAFETY: new, in no queue.
+        if let Err(e) = unsafe { go::spawn_with_stack(task) } {
             // SAFETY: the goroutine's reference and share, as there is none.
             unsafe {
-                if let Some(scope) = &(*packet).scope {
+                drop((*(*full).f.get()).take());
+                if let Some(scope) = &(*full).packet.scope {
                     scope.end();
                 }
-                Packet::give_up_share(packet);
-                Head::release(packet.cast());
+                Packet::give_up_share(handle.packet);
+                Task::release(task);
             }
-            Err(e)
+            return Err(e);
         }
+    } else {
+        // SAFETY: new, in no queue, of the default class.
+        unsafe { go::spawn(task) };
     }
-}
-
-/// A packet's pointer on its way to the goroutine.
-struct Shared<T>(*const Packet<T>);
-// SAFETY: the result is passed from one to the other, and T is Send where one is made.
-unsafe impl<T: Send> Send for Shared<T> {}
-
-/// Runs the goroutine's function and leaves the result.
-///
-/// # Safety
-/// * The caller has the goroutine's share of the packet.
-unsafe fn run_body<F: FnOnce() -> T, T>(packet: *const Packet<T>, f: F) {
-    let result = catch_unwind(AssertUnwindSafe(f));
-    if let Err(payload) = &result
-        && !payload.is::<Goexit>()
-        && CRASH_ON_PANIC.load(Ordering::Relaxed)
-    {
-        crash(&**payload);
+    if let Some(thread) = thread {
+        thread.set_id(handle.id());
     }
-    // SAFETY: J1.
-    unsafe {
-        *(*packet).result.get() = Some(result);
-        Packet::give_up_share(packet);
-    }
+    Ok(handle)
 }
 
 /// Go's way with a panic that nobody recovers.
@@ -300,9 +275,9 @@ unsafe impl<T: Send> Send for JoinHandle<T> {}
 unsafe impl<T: Send> Sync for JoinHandle<T> {}
 
 impl<T> JoinHandle<T> {
-    fn head(&self) -> &Head {
+    fn task(&self) -> &Task {
         // SAFETY: the handle has a reference.
-        unsafe { &(*self.packet).head }
+        unsafe { &(*self.packet).task }
     }
 
     /// Waits for the goroutine to end, and returns what its closure returned, or the payload of its
@@ -333,8 +308,8 @@ impl<T> JoinHandle<T> {
             return;
         }
         block(WaitReason::Join, |waiter| {
-            let at = std::ptr::from_ref(waiter).cast_mut();
-            let joiner = &self.head().joiner;
+            let at = std::ptr::from_ref(waiter).cast_mut().cast();
+            let joiner = &self.task().joiner;
             // Release: the waiter; Acquire: pairs with finish().
             joiner.compare_exchange(null_mut(), at, Ordering::AcqRel, Ordering::Acquire).is_ok()
         });
@@ -343,19 +318,19 @@ impl<T> JoinHandle<T> {
     /// Whether the goroutine has ended, so that [`join`](Self::join) would not block.
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        std::ptr::eq(self.head().joiner.load(Ordering::Acquire), DONE)
+        std::ptr::eq(self.task().joiner.load(Ordering::Acquire), DONE.cast())
     }
 
     /// The goroutine's handle: its id, its name, and [`unpark`](Thread::unpark).
     #[must_use]
     pub fn thread(&self) -> &Thread {
-        self.thread.get_or_init(|| self.head().thread())
+        self.thread.get_or_init(|| thread(self.task()))
     }
 
     /// The goroutine's number, as dumps show it.
     #[must_use]
     pub fn id(&self) -> u64 {
-        self.head().goid.load(Ordering::Relaxed)
+        self.task().id()
     }
 }
 
@@ -364,7 +339,7 @@ impl<T> Drop for JoinHandle<T> {
         // SAFETY: the handle's share and reference.
         unsafe {
             Packet::give_up_share(self.packet);
-            Head::release(self.packet.cast());
+            Task::release(self.packet.cast());
         }
     }
 }
