@@ -28,7 +28,11 @@
 //!   when a compare-and-swap makes the lease `TAKEN`.
 //! * LE2: the monitor makes it `TAKEN` from `TAKING` only if it saw, after the barrier, this M's
 //!   goroutine outside the runtime, and no switch on this M since before `TAKING`.
+//!   One thread at a time tries that (two could mistake each other's `TAKING` for their own).
 //! * LE3: in a section (count raised, `reclaim` done) the lease is `OWNED`, and stays so.
+//!
+//! Who takes the P of an announced call names the P: the M may have come back, got another one, and
+//! announced another call since it was looked at.
 //!
 //! Why LE3: once the count is raised and visible, the monitor does not finish; an attempt begun before
 //! is ended by `reclaim`, one way or the other; one begun later sees the count.
@@ -39,6 +43,9 @@ const OWNED: u32 = 0;
 const SYSCALL: u32 = 1;
 const TAKING: u32 = 2;
 const TAKEN: u32 = 3;
+/// The lowest bits hold the state; above, in `SYSCALL`, stands the number of the P.
+const STATE: u32 = 3;
+const SHIFT: u32 = 2;
 
 /// The word. See the file's head.
 #[derive(Debug)]
@@ -73,7 +80,7 @@ impl Lease {
 
     /// Whether the goroutine is in an announced system call, with the P at hand.
     pub(crate) fn in_syscall(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == SYSCALL
+        self.0.load(Ordering::Relaxed) & STATE == SYSCALL
     }
 
     /// Whether the P was taken.
@@ -104,23 +111,26 @@ impl Lease {
         self.0.store(OWNED, Ordering::Release);
     }
 
-    /// Announces a blocking call; in a section, which ends right after.
-    pub(crate) fn enter_syscall(&self) {
+    /// Announces a blocking call, with the P number `p` at hand; in a section, which ends right after.
+    pub(crate) fn enter_syscall(&self, p: u32) {
         // From OWNED, or from TAKING: then the attempt fails, and the monitor finds SYSCALL instead.
         // Release: all done with the P is visible to who takes it.
-        self.0.swap(SYSCALL, Ordering::AcqRel);
+        self.0.swap(SYSCALL | p << SHIFT, Ordering::AcqRel);
     }
 
-    /// Takes the P of an announced call. True: it is the caller's.
+    /// Takes the P number `p` of an announced call. True: it is the caller's.
     #[must_use]
-    pub(crate) fn take_syscall(&self) -> bool {
-        self.0.compare_exchange(SYSCALL, TAKEN, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    pub(crate) fn take_syscall(&self, p: u32) -> bool {
+        self.0
+            .compare_exchange(SYSCALL | p << SHIFT, TAKEN, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
     }
 
     /// Tries to take the P of a goroutine in user code. True: it is the caller's.
     ///
     /// `barrier` is the heavy barrier (false: there is none, so nothing is taken). `in_user_code` is
-    /// asked after it: is this M's goroutine still the one seen before, and is its count 0 (LE2)?
+    /// asked after it: is this M's goroutine still the one seen before, is its count 0, and is the P the
+    /// one meant (LE2)? One thread at a time.
     #[must_use]
     pub(crate) fn take_from_user_code(
         &self,

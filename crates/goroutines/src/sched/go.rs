@@ -178,7 +178,9 @@ pub(crate) unsafe fn attach(mp: &'static M, task: *const Task) -> Option<&'stati
 #[cold]
 fn make_some(mp: &'static M, class: &'static Class) -> bool {
     mp.syscalltick.store(mp.syscalltick.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-    mp.lease.enter_syscall();
+    if let Some(pp) = mp.p() {
+        mp.lease.enter_syscall(pp.id);
+    }
     let mut made = GList::new();
     let mut tries = 0;
     while made.len() < MAKE {

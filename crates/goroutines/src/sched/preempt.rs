@@ -165,7 +165,9 @@ pub(crate) fn do_pending(gp: &'static G) {
     if bits & pending::BLOCKING != 0 {
         let mp = gp.m();
         mp.syscalltick.store(mp.syscalltick.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-        mp.lease.enter_syscall();
+        if let Some(pp) = mp.p() {
+            mp.lease.enter_syscall(pp.id);
+        }
         SCHED.sysmon.syscall_begins();
     }
     current::lower(gp);

@@ -78,7 +78,7 @@ fn press(pp: &'static P, round: u32) {
     // SAFETY: null, or an M, which is never freed.
     let Some(mp) = (unsafe { pp.m.load(Ordering::Acquire).as_ref() }) else { return };
     if mp.lease.in_syscall() {
-        if mp.lease.take_syscall() {
+        if mp.lease.take_syscall(pp.id) {
             pp.m.store(null_mut(), Ordering::Release);
             stopped(&mut SCHED.lock(), pp);
         }

@@ -9,6 +9,7 @@
 //! goroutine wait ends that sleep. While all Ps are idle: not at all.
 
 use super::{SCHED, deadlock, preempt, scavenge, wake};
+use crate::base::lock::Lock;
 use crate::base::sys::{self, Note};
 use crate::m::{M, Seen};
 use crate::p::{P, PStatus};
@@ -336,7 +337,7 @@ fn look_at_syscall(pp: &'static P, mp: &'static M, seen: &mut Seen, now: u64, lo
     if !waiting && others && now - seen.since_ns < IDLE_RETAKE_NS {
         return;
     }
-    if mp.lease.take_syscall() {
+    if mp.lease.take_syscall(pp.id) {
         look.acted = true;
         taken(pp);
     }
@@ -385,14 +386,18 @@ fn is_blocked(mp: &M, seen: &mut Seen, now: u64) -> bool {
 
 /// Takes the P of a goroutine in user code, without a word to it (`m/lease.rs`).
 pub(super) fn take(pp: &'static P, mp: &'static M) -> bool {
+    // LE2: one at a time. (Others: who stops the world.)
+    static TAKER: Lock<()> = Lock::new(());
+    let one = TAKER.lock();
     let switches = mp.switches.load(Ordering::Acquire);
     let taken_now = mp.lease.take_from_user_code(crate::base::atomic::heavy_barrier, || {
         let in_user_code = mp.curg().is_some_and(|gp| gp.nopreempt.load(Ordering::Acquire) == 0);
         // LE2: the goroutine looked at is still the one, and the P still this M's.
         in_user_code
-            && std::ptr::eq(pp.m.load(Ordering::Acquire), mp)
+            && std::ptr::eq(mp.p.load(Ordering::Acquire), pp)
             && mp.switches.load(Ordering::Acquire) == switches
     });
+    drop(one);
     if taken_now {
         taken(pp);
     }
