@@ -347,6 +347,26 @@ where
     }
 }
 
+/// The stacks of all goroutines that have begun to run, as the dump of a deadlock shows them.
+///
+/// Stops the world while it walks the stacks (some microseconds each); one that is blocked in a call or
+/// runs on without a processor meanwhile has no stack to show. (Go: `runtime.Stack`.)
+///
+/// # Examples
+/// ```
+/// let waiting = goroutines::go(goroutines::thread::park);
+/// while !goroutines::runtime::stacks().contains("[thread::park]") {
+///     std::thread::yield_now();
+/// }
+/// waiting.thread().unpark();
+/// waiting.join().unwrap();
+/// ```
+#[must_use]
+pub fn stacks() -> String {
+    boot::ensure();
+    crate::observe::dump::stacks()
+}
+
 /// Goroutines that had not ended when [`shutdown`] gave up.
 #[derive(Debug)]
 pub struct Unfinished {

@@ -4,10 +4,11 @@
 //! unwinder runs on top of its frames (see `goroutines_switch::borrow`). Only addresses are collected
 //! there; names are looked up afterwards, on this stack.
 
-use super::account::{every_g, info};
+use super::account::{GoroutineInfo, every_g, info};
 use crate::base::sys;
 use crate::g::G;
 use crate::g::status::State;
+use crate::sched::{exit, stw};
 use goroutines_switch::borrow;
 use std::ffi::c_void;
 use std::fmt::Write;
@@ -33,7 +34,7 @@ unsafe extern "C" fn walk(data: *mut u8) {
     }
 }
 
-/// Walks the stack of a goroutine that waits, and can't be readied meanwhile.
+/// Walks the stack of a goroutine that is off its stack, and can't be resumed meanwhile.
 fn stack_of(gp: &'static G) -> Walk {
     let mut found = Walk { at: [std::ptr::null_mut(); FRAMES], len: 0 };
     // SAFETY: suspended; the caller says that nobody continues it; `walk` neither unwinds nor switches.
@@ -41,25 +42,64 @@ fn stack_of(gp: &'static G) -> Walk {
     found
 }
 
-/// Prints all goroutines that wait to stderr. When nothing runs any more.
-pub(crate) fn print_all() {
+/// One goroutine of a dump; no stack for one that runs.
+struct Entry {
+    info: GoroutineInfo,
+    stack: Option<Walk>,
+}
+
+/// Looks at all goroutines that have begun, while none can be resumed. False if there is no room: it
+/// does not allocate.
+fn collect(all: &mut Vec<Entry>) -> bool {
     let now = sys::coarse_nanotime();
-    let mut waiting: Vec<&'static G> =
-        every_g().filter(|gp| gp.status.get() == State::Waiting).collect();
-    waiting.sort_by_key(|gp| gp.id());
-    for gp in waiting {
-        let mut text = String::new();
+    for gp in every_g() {
         let Some(info) = info(gp, now) else { continue };
-        let header = info.to_string();
-        let header = header.split_inclusive(']').next().unwrap_or("");
-        let _ = write!(text, "\n{header}:\n");
-        print_frames(&mut text, &stack_of(gp));
-        let _ = match info.creator {
-            Some(id) => writeln!(text, "created by goroutine {id}\n\t{}", info.created_at),
-            None => writeln!(text, "created at\n\t{}", info.created_at),
-        };
-        sys::write_all(2, text.as_bytes());
+        if all.len() == all.capacity() {
+            return false;
+        }
+        let is_off = matches!(gp.status.get(), State::Waiting | State::Runnable);
+        all.push(Entry { info, stack: is_off.then(|| stack_of(gp)) });
     }
+    true
+}
+
+/// Prints all goroutines to stderr. When nothing runs any more.
+pub(crate) fn print_all() {
+    let mut all = Vec::with_capacity(exit::alive() as usize + 64);
+    collect(&mut all);
+    all.sort_by_key(|entry| entry.info.id);
+    for entry in &all {
+        sys::write_all(2, text(entry).as_bytes());
+    }
+}
+
+/// The stacks of all goroutines, as a dump shows them. (Go: `runtime.Stack` with `all`.)
+pub(crate) fn stacks() -> String {
+    let mut room = exit::alive() as usize + 64;
+    loop {
+        let mut all = Vec::with_capacity(room);
+        if stw::stopped_world(|| (None, collect(&mut all))) {
+            all.sort_by_key(|entry: &Entry| entry.info.id);
+            return all.iter().map(text).collect();
+        }
+        room *= 2;
+    }
+}
+
+fn text(entry: &Entry) -> String {
+    let info = &entry.info;
+    let header = info.to_string();
+    let header = header.split_inclusive(']').next().unwrap_or("");
+    let mut text = format!("\n{header}:\n");
+    match &entry.stack {
+        Some(stack) => print_frames(&mut text, stack),
+        None => text.push_str("\tgoroutine running on another thread; stack unavailable\n"),
+    }
+    let _ = match info.creator {
+        Some(id) => writeln!(text, "created by goroutine {id}\n\t{}", info.created_at),
+        None => writeln!(text, "created at\n\t{}", info.created_at),
+    };
+    text
 }
 
 /// Frames of the runtime below the user's call, and of its start, say nothing.
