@@ -38,8 +38,8 @@ pub fn gomaxprocs(n: usize) -> usize {
     before as usize
 }
 
-/// Lets other goroutines run: the caller goes to the tail of the global run queue. (Go:
-/// `runtime.Gosched`.) The same as [`thread::yield_now`].
+/// Lets other goroutines run: the caller goes behind all that wait in the global run queue, or returns
+/// at once if nobody else is at hand. (Go: `runtime.Gosched`.) The same as [`thread::yield_now`].
 pub fn gosched() {
     thread::yield_now();
 }

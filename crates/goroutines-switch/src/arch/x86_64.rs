@@ -106,7 +106,9 @@ pub(crate) unsafe extern "C" fn switch_raw(
         ".cfi_def_cfa_offset 64",
         "stmxcsr dword ptr [rsp]",
         "fnstcw word ptr [rsp + 4]",
-        "mov r8, qword ptr [rsp]",
+        // Two loads, as two stores made them: one of 8 bytes would wait for both to leave the buffer.
+        "mov r8d, dword ptr [rsp]",
+        "movzx r11d, word ptr [rsp + 4]",
         "mov rcx, qword ptr [rsi + 8]",
         "mov r9, rdx",
         "mov qword ptr [rdi], rsp",
@@ -116,9 +118,10 @@ pub(crate) unsafe extern "C" fn switch_raw(
         "wrfsbase rcx",
         "3:",
         // Control words: reload only where control bits (not the status flags) differ.
-        "xor r8, qword ptr [rsp]",
-        "mov rdx, 0xffffffffffc0",
-        "test r8, rdx",
+        "xor r8d, dword ptr [rsp]",
+        "test r8d, 0xffffffc0",
+        "jne 4f",
+        "cmp r11w, word ptr [rsp + 4]",
         "jne 4f",
         "5:",
         "mov rax, r9",
@@ -140,12 +143,12 @@ pub(crate) unsafe extern "C" fn switch_raw(
         "ret",
         ".cfi_restore_state",
         "2:",
-        "mov r10, r8",
+        "mov r10, r11", // the call clobbers r11 and rcx
         "mov eax, 158", // SYS_arch_prctl
         "mov edi, 0x1002", // ARCH_SET_FS
         "mov rsi, rcx",
         "syscall",
-        "mov r8, r10",
+        "mov r11, r10",
         "jmp 3b",
         "4:",
         "ldmxcsr dword ptr [rsp]",

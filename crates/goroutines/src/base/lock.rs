@@ -57,26 +57,12 @@ impl<T> Lock<T> {
         }
     }
 
-    /// Gives the lock back.
-    ///
-    /// # Safety
-    /// * The caller holds it, through a guard it has forgotten.
     #[inline]
-    pub(crate) unsafe fn unlock(&self) {
+    fn unlock(&self) {
         // Release: pairs with the Acquires above.
         if self.word.swap(0, Ordering::Release) == 2 {
             futex_wake(&self.word, 1);
         }
-    }
-
-    /// The value, for whoever has handed the lock across a switch.
-    ///
-    /// # Safety
-    /// * The lock is held on behalf of the caller.
-    #[expect(clippy::mut_from_ref, reason = "the lock makes it unique")]
-    pub(crate) unsafe fn held(&self) -> &mut T {
-        // SAFETY: held, so nobody else has the value.
-        unsafe { &mut *self.value.get() }
     }
 }
 
@@ -84,14 +70,6 @@ impl<T> Lock<T> {
 #[must_use]
 pub(crate) struct Guard<'l, T> {
     lock: &'l Lock<T>,
-}
-
-impl<T> Guard<'_, T> {
-    /// Leaves the lock held; who gets it handed must [`unlock`](Lock::unlock).
-    #[inline]
-    pub(crate) fn hand_over(self) {
-        let _ = std::mem::ManuallyDrop::new(self);
-    }
 }
 
 impl<T> Deref for Guard<'_, T> {
@@ -114,7 +92,6 @@ impl<T> DerefMut for Guard<'_, T> {
 impl<T> Drop for Guard<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        // SAFETY: the guard is the right to it.
-        unsafe { self.lock.unlock() };
+        self.lock.unlock();
     }
 }

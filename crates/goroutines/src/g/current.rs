@@ -34,6 +34,11 @@ pub(crate) fn set_g(gp: &'static G) {
     CURRENT.set(gp);
 }
 
+/// The goroutine is an ordinary thread from now on: that of a forked child.
+pub(crate) fn unset_g() {
+    CURRENT.set(null());
+}
+
 /// Says whose own stack this is; null when its thread ends.
 pub(crate) fn set_m(mp: *const M) {
     CURRENT_M.set(mp);

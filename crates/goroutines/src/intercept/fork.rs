@@ -1,8 +1,9 @@
 //! `fork` in a goroutine.
 //!
 //! The child has one thread: the one that called, which is the goroutine's. It goes on as that goroutine
-//! alone. There is no scheduler any more (its threads are not in the child), so it is not preempted,
-//! yields do nothing, and starting another goroutine is an error; it may `exec`, or exit.
+//! alone, as an ordinary thread: the scheduler's threads are not in the child, so it is not preempted,
+//! waiting blocks the thread, and starting another goroutine is an error. It may `exec`, or exit; when its
+//! function returns the child ends with status 0.
 
 use crate::g::current;
 use crate::sched::SCHED;
@@ -28,6 +29,8 @@ extern "C" fn parent() {
 }
 
 extern "C" fn child() {
-    // The count stays raised for good: nothing can preempt this goroutine.
     SCHED.forked.store(true, Ordering::Relaxed);
+    // From here on the goroutine is what the kernel takes it for: the process's only thread. All that
+    // asks for the current goroutine finds none, and does what it does on ordinary threads.
+    current::unset_g();
 }

@@ -55,6 +55,8 @@ pub(crate) struct P {
     pub(crate) preempt: AtomicBool,
     /// Runnables, as words.
     pub(crate) runq: LocalQueue<Opaque>,
+    /// Goroutines that yielded here: this P's share of the global queue's tail. Its ring only.
+    pub(crate) yieldq: LocalQueue<Opaque>,
 }
 
 // SAFETY: plain fields are the owner's (see PStatus), all else is atomic.
@@ -75,7 +77,13 @@ impl P {
             ended: AtomicU64::new(0),
             preempt: AtomicBool::new(false),
             runq: LocalQueue::new(),
+            yieldq: LocalQueue::new(),
         }
+    }
+
+    /// Whether nothing is queued here.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.runq.is_empty() && self.yieldq.is_empty()
     }
 
     pub(crate) fn status(&self) -> PStatus {

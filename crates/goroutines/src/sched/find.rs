@@ -5,10 +5,14 @@
 //! The order: every 61st slice the global queue first (so that two goroutines which keep readying each
 //! other can't starve it) → `runnext` and the local ring → a batch of the global queue → stealing →
 //! giving the P up, looking once more, sleeping.
+//!
+//! **Yielding.** Go puts a goroutine that yields at the global queue's tail, under the scheduler lock,
+//! which Ps that yield much then fight for. Here it goes to a second ring of its P, which counts as this
+//! P's share of that tail: it is looked at where the global queue is, after it, emptied into it whenever
+//! the lock is taken for a batch, and stolen from like the first.
 
 use super::run::Next;
-use super::{Guard, SCHED, Shared, go, ready, steal, wake};
-use crate::g::G;
+use super::{SCHED, Shared, go, ready, steal, wake};
 use crate::g::task::{Kind, Runnable};
 use crate::m::M;
 use crate::p::P;
@@ -43,38 +47,49 @@ pub(crate) enum Found {
 /// What can be had without waiting, spinning or stealing. In a section, owning `pp`.
 #[inline]
 pub(crate) fn at_hand(pp: &'static P) -> Option<Candidate> {
-    let waiting = SCHED.runq_size.load(Ordering::Relaxed);
-    if waiting > 0
-        && is_global_first(pp)
-        && let Some(one) = SCHED.lock().runq_pop()
+    if pp.schedtick.load(Ordering::Relaxed).is_multiple_of(GLOBAL_EVERY)
+        && let Some(found) = global_first(pp)
     {
-        return Some(Candidate::fresh(one));
-    }
-    if let Some(found) = local(pp) {
         return Some(found);
     }
-    if waiting > 0 { try_global(pp) } else { None }
-}
-
-#[inline]
-fn is_global_first(pp: &'static P) -> bool {
-    pp.schedtick.load(Ordering::Relaxed).is_multiple_of(GLOBAL_EVERY)
-}
-
-#[inline]
-fn local(pp: &'static P) -> Option<Candidate> {
     // SAFETY: the caller owns pp; its queue holds Runnables.
     unsafe {
-        let (one, inherits) = pp.runq.get()?;
-        Some(Candidate { one: Runnable::from_ptr(one), inherits })
+        if let Some((one, inherits)) = pp.runq.get() {
+            return Some(Candidate { one: Runnable::from_ptr(one), inherits });
+        }
     }
+    if SCHED.runq_size.load(Ordering::Relaxed) > 0 { try_global(pp) } else { yielded(pp) }
 }
 
-/// A batch of the global queue: the first to run, the rest for the ring.
+/// The first of those that yielded here.
+#[inline]
+fn yielded(pp: &'static P) -> Option<Candidate> {
+    // SAFETY: the caller owns pp; its queue holds Runnables.
+    unsafe { pp.yieldq.get().map(|(one, _)| Candidate::fresh(Runnable::from_ptr(one))) }
+}
+
+/// One of the global queue, or of this P's share of it.
+#[cold]
+#[inline(never)]
+fn global_first(pp: &'static P) -> Option<Candidate> {
+    if SCHED.runq_size.load(Ordering::Relaxed) > 0 {
+        return SCHED.lock().runq_pop().map(Candidate::fresh);
+    }
+    yielded(pp)
+}
+
+/// A batch of the global queue: the first to run, the rest for the ring. Those that yielded here go to
+/// its tail before, as they would have gone at once, were it not for the lock.
 #[cold]
 #[inline(never)]
 fn try_global(pp: &'static P) -> Option<Candidate> {
     let mut shared = SCHED.lock();
+    // SAFETY: the caller owns pp; its queue holds Runnables.
+    unsafe {
+        while let Some((one, _)) = pp.yieldq.get() {
+            shared.runq_push(Runnable::from_ptr(one));
+        }
+    }
     take_batch(&mut shared, pp)
 }
 
@@ -89,44 +104,6 @@ fn take_batch(shared: &mut Shared, pp: &'static P) -> Option<Candidate> {
         unsafe { pp.runq.put(more.as_ptr(), |overflow| ready::spill(shared, overflow)) };
     }
     Some(Candidate::fresh(first))
-}
-
-/// Who runs instead of a goroutine that yields; `None` for whoever g0 finds.
-pub(crate) enum Instead {
-    /// One that needs no lock.
-    Local(Option<Next>),
-    /// One of the global queue, with the lock held.
-    Global(Option<Next>, Guard<'static, Shared>),
-    /// There is nobody else.
-    Nobody,
-}
-
-/// Finds who runs instead of `gp`. In a section.
-#[inline]
-pub(crate) fn for_yield(gp: &'static G) -> Instead {
-    let mp = gp.m();
-    let Some(pp) = mp.p() else { return Instead::Local(None) };
-    if SCHED.is_stopping() || gp.is_locked() {
-        return Instead::Local(None);
-    }
-    let waiting = SCHED.runq_size.load(Ordering::Relaxed);
-    let global_first = is_global_first(pp) && waiting > 0;
-    if !global_first && let Some(found) = local(pp) {
-        return Instead::Local(ready_made(mp, pp, found));
-    }
-    if waiting == 0 {
-        return Instead::Nobody;
-    }
-    let mut shared = SCHED.lock();
-    let found = if global_first {
-        shared.runq_pop().map(Candidate::fresh)
-    } else {
-        take_batch(&mut shared, pp)
-    };
-    match found {
-        Some(found) => Instead::Global(ready_made(mp, pp, found), shared),
-        None => Instead::Nobody,
-    }
 }
 
 /// The goroutine of what was found, if it can be switched to from another's stack; if it is locked to
@@ -216,7 +193,7 @@ fn was_spinning_and_missed(mp: &'static M) -> bool {
         crate::base::fatal::throw!("negative number of spinning Ms");
     }
     let work = SCHED.runq_size.load(Ordering::Relaxed) > 0
-        || SCHED.procs().iter().any(|pp| !pp.runq.is_empty());
+        || SCHED.procs().iter().any(|pp| !pp.is_empty());
     if !work {
         return false;
     }

@@ -17,7 +17,7 @@
 //! * SC1: code that touches a P or a run queue is inside a section (`g/current.rs`), on g0, or on an
 //!   ordinary thread, which has no P.
 //! * SC2: "current M" is read again after every point at which the goroutine can move.
-//! * SC3: no lock is held across a switch, unless handed to what runs after it.
+//! * SC3: no lock is held across a switch.
 //! * SC4: nothing in a section allocates.
 
 pub(crate) mod boot;
@@ -167,11 +167,6 @@ impl Sched {
     #[inline]
     pub(crate) fn lock(&self) -> Guard<'_, Shared> {
         self.shared.lock()
-    }
-
-    /// The lock itself, for whoever hands it across a switch.
-    pub(crate) fn raw_lock(&self) -> &Lock<Shared> {
-        &self.shared
     }
 
     /// The processors in use.

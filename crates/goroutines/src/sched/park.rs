@@ -9,7 +9,7 @@
 //! on. The commit may take runtime locks; it may not allocate, park or switch (RU2).
 
 use super::run::{leave_to, pick};
-use super::{SCHED, find, ready, wake};
+use super::{SCHED, ready, wake};
 use crate::base::lock::Lock;
 use crate::base::sys;
 use crate::g::reason::WaitReason;
@@ -33,33 +33,48 @@ pub(crate) fn park(gp: &'static G, reason: WaitReason, commit: impl FnOnce() -> 
     gp.set_reason(WaitReason::None);
 }
 
-/// Lets others run first: to the tail of the global queue. (Go: `Gosched`.) In a section. Where nobody
-/// else is at hand it returns at once.
+/// Lets others run first: behind all that waits in the global queue. (Go: `Gosched`.) In a section. Where
+/// nobody else is at hand it returns at once.
 #[inline]
-pub(crate) fn yield_now(gp: &'static G, reason: WaitReason) {
-    gp.set_reason(reason);
-    match find::for_yield(gp) {
-        find::Instead::Local(next) => leave_to(gp, next, |gp, _| {
+pub(crate) fn yield_now(gp: &'static G) {
+    let next = pick(gp);
+    if next.is_none() && may_go_on(gp) {
+        return;
+    }
+    leave_to(gp, next, |gp, mp| {
+        gp.status.set(State::Runnable);
+        let one = Runnable::of_g(gp);
+        match mp.p() {
+            Some(pp) => {
+                let spill = |overflow: &_| ready::spill(&mut SCHED.lock(), overflow);
+                // SAFETY: this M owns the P; the goroutine is in no queue.
+                unsafe { pp.yieldq.put(one.as_ptr(), spill) };
+            }
+            None => SCHED.lock().runq_push(one),
+        }
+        wake::wakep();
+    });
+}
+
+/// Ends the slice of `gp`: to the tail of the global queue, where any P may take it. In a section.
+#[cold]
+pub(crate) fn preempted(gp: &'static G) {
+    gp.set_reason(WaitReason::Preempted);
+    let next = pick(gp);
+    if next.is_some() || !may_go_on(gp) {
+        leave_to(gp, next, |gp, _| {
             gp.status.set(State::Runnable);
             SCHED.lock().runq_push(Runnable::of_g(gp));
             wake::wakep();
-        }),
-        // Taking the next and queueing this one is one turn of the lock: it is held across the switch.
-        find::Instead::Global(next, guard) => {
-            guard.hand_over();
-            leave_to(gp, next, |gp, _| {
-                gp.status.set(State::Runnable);
-                // SAFETY: the lock was handed over.
-                unsafe {
-                    SCHED.raw_lock().held().runq_push(Runnable::of_g(gp));
-                    SCHED.raw_lock().unlock();
-                }
-                wake::wakep();
-            });
-        }
-        find::Instead::Nobody => {}
+        });
     }
     gp.set_reason(WaitReason::None);
+}
+
+/// Nobody is at hand, and nobody asks for g0 either: the goroutine may as well go on.
+fn may_go_on(gp: &'static G) -> bool {
+    let mp = gp.m();
+    mp.p().is_some() && mp.stash.get().is_none() && !SCHED.is_stopping() && !gp.is_locked()
 }
 
 /// Somebody who waits: a goroutine or an ordinary thread. Lives on the waiter's stack while it waits.

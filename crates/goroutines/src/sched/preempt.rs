@@ -31,7 +31,6 @@
 
 use super::{SCHED, park, syscall};
 use crate::base::sys;
-use crate::g::reason::WaitReason;
 use crate::g::{G, current, pending};
 use crate::m::M;
 use goroutines_switch::thread_pointer::facts;
@@ -140,7 +139,7 @@ fn interrupted(gp: &'static G, frame: &mut libc::ucontext_t) {
         sys::block_signal(SIGNAL, true);
     } else if is_wanted(mp) {
         sys::block_signal(SIGNAL, false);
-        park::yield_now(gp, WaitReason::Preempted);
+        park::preempted(gp);
         sys::block_signal(SIGNAL, true);
         gp.pending.fetch_and(!pending::PREEMPT, Ordering::Relaxed);
     }
@@ -160,7 +159,7 @@ fn interrupted(gp: &'static G, frame: &mut libc::ucontext_t) {
 pub(crate) fn do_pending(gp: &'static G) {
     let bits = gp.pending.fetch_and(!pending::PREEMPT, Ordering::Relaxed);
     if bits & pending::PREEMPT != 0 {
-        park::yield_now(gp, WaitReason::Preempted);
+        park::preempted(gp);
     }
     if bits & pending::BLOCKING != 0 {
         let mp = gp.m();

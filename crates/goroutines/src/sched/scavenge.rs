@@ -79,7 +79,7 @@ fn run() {
         while sweep() {
             let section = current::enter();
             if let Some(gp) = section.g() {
-                park::yield_now(gp, WaitReason::None);
+                park::yield_now(gp);
             }
         }
         let section = current::enter();

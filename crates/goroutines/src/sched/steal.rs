@@ -29,7 +29,8 @@ pub(super) fn steal(mp: &'static M, pp: &'static P) -> Option<Runnable> {
                 continue;
             }
             // SAFETY: we own pp, and its queue is empty.
-            let mut got = unsafe { pp.runq.steal(&victim.runq) };
+            let steal = |from| unsafe { pp.runq.steal(from) };
+            let mut got = steal(&victim.runq).or_else(|| steal(&victim.yieldq));
             if got.is_none() && round == ROUNDS - 1 && victim.runq.len().1 {
                 give_grace(victim);
                 got = LocalQueue::steal_next(&victim.runq);

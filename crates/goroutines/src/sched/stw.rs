@@ -137,7 +137,7 @@ fn start(procs: Option<u32>) {
             continue;
         }
         pp.set_status(PStatus::Idle);
-        if pp.runq.is_empty() {
+        if pp.is_empty() {
             wake::put_idle(&mut shared, pp);
         } else {
             pp.link.store(with_work, Ordering::Relaxed);
@@ -160,7 +160,7 @@ fn start(procs: Option<u32>) {
 fn retire(shared: &mut Shared, pp: &'static P) {
     // SAFETY: the P is stopped, so it is ours.
     unsafe {
-        while let Some((one, _)) = pp.runq.get() {
+        while let Some((one, _)) = pp.runq.get().or_else(|| pp.yieldq.get()) {
             shared.runq_push(Runnable::from_ptr(one));
         }
         let free = &mut *pp.gfree.get();

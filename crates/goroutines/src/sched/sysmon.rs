@@ -68,7 +68,7 @@ impl Wake {
     pub(crate) fn syscall_begins(&self) {
         if self.slow.load(Ordering::Relaxed)
             && (SCHED.runq_size.load(Ordering::Relaxed) > 0
-                || super::current_p().is_some_and(|pp| !pp.runq.is_empty()))
+                || super::current_p().is_some_and(|pp| !pp.is_empty()))
         {
             self.hurry();
         }
@@ -262,7 +262,7 @@ impl Monitor {
         bury(&mut shared, mp);
         if SCHED.is_stopping() {
             super::stw::stopped(&mut shared, pp);
-        } else if pp.runq.is_empty() {
+        } else if pp.is_empty() {
             wake::put_idle(&mut shared, pp);
         } else {
             // Its goroutines wait with it: it goes on waiting for a thread.
@@ -301,7 +301,7 @@ impl Monitor {
     }
 
     fn look_at(&mut self, pp: &'static P, now: u64, look: &mut Look) {
-        if !pp.runq.is_empty() {
+        if !pp.is_empty() {
             look.waiting = true;
         }
         if SCHED.runq_size.load(Ordering::Relaxed) > 0 {
@@ -333,7 +333,7 @@ fn look_at_syscall(pp: &'static P, mp: &'static M, seen: &mut Seen, now: u64, lo
     let idle = &SCHED.idle;
     let others =
         idle.spinning.load(Ordering::Relaxed) > 0 || idle.procs.load(Ordering::Relaxed) > 0;
-    let waiting = !pp.runq.is_empty() || SCHED.runq_size.load(Ordering::Relaxed) > 0;
+    let waiting = !pp.is_empty() || SCHED.runq_size.load(Ordering::Relaxed) > 0;
     if !waiting && others && now - seen.since_ns < IDLE_RETAKE_NS {
         return;
     }
@@ -349,7 +349,7 @@ fn look_at_running(pp: &'static P, mp: &'static M, seen: &mut Seen, now: u64, lo
         *seen = Seen { tick, since_ns: now, ..Seen::default() };
         return;
     }
-    let waiting = !pp.runq.is_empty() || SCHED.runq_size.load(Ordering::Relaxed) > 0;
+    let waiting = !pp.is_empty() || SCHED.runq_size.load(Ordering::Relaxed) > 0;
     let for_ns = now - seen.since_ns;
     let slice = SCHED.slice_ns.load(Ordering::Relaxed);
     let patience = if waiting { LOOK_NS.min(slice) } else { IDLE_RETAKE_NS };

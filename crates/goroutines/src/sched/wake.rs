@@ -159,7 +159,7 @@ pub(crate) fn give_up_p(mp: &'static M) {
 
 /// Puts a P on the idle list.
 pub(crate) fn put_idle(shared: &mut Shared, pp: &'static P) {
-    if !pp.runq.is_empty() {
+    if !pp.is_empty() {
         throw!("p{} goes idle with goroutines in its queue", pp.id);
     }
     pp.set_status(PStatus::Idle);
@@ -199,7 +199,7 @@ pub(crate) fn get_idle(shared: &mut Shared, wanted: Option<*mut P>) -> Option<&'
 
 /// Finds somebody to run a P that the caller owns and can't run itself; or makes it idle.
 pub(crate) fn hand_off(pp: &'static P) {
-    let work = |pp: &P| !pp.runq.is_empty() || SCHED.runq_size.load(Ordering::Relaxed) > 0;
+    let work = |pp: &P| !pp.is_empty() || SCHED.runq_size.load(Ordering::Relaxed) > 0;
     if work(pp) {
         return startm(pp, false);
     }

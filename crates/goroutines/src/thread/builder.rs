@@ -4,7 +4,6 @@ use super::join::{JoinHandle, Options, start};
 use super::scope::{Scope, ScopedJoinHandle};
 use crate::base::sys;
 use crate::g::current;
-use crate::g::reason::WaitReason;
 use crate::sched::{park, syscall};
 use std::io;
 use std::panic::Location;
@@ -118,12 +117,12 @@ where
     crate::go(f)
 }
 
-/// Lets other goroutines run: the caller goes to the tail of the global run queue. On an ordinary
-/// thread, [`std::thread::yield_now`]. (Go: `runtime.Gosched`.)
+/// Lets other goroutines run: the caller goes behind all that wait in the global run queue, or returns
+/// at once if nobody else is at hand. On an ordinary thread, [`std::thread::yield_now`]. (Go: `runtime.Gosched`.)
 pub fn yield_now() {
     let section = current::enter();
     match section.g() {
-        Some(gp) => park::yield_now(gp, WaitReason::None),
+        Some(gp) => park::yield_now(gp),
         None => sys::os_yield(),
     }
 }
