@@ -31,6 +31,15 @@ pub(crate) fn remember_mask() {
     });
 }
 
+/// Whether `mask`, of a signal frame, is the one that Ms run with.
+pub(crate) fn has_usual_mask(mask: &libc::sigset_t) -> bool {
+    let word = |set: &libc::sigset_t| {
+        // SAFETY: a sigset_t begins with the kernel's 64 bits, all that a frame fills in.
+        unsafe { std::ptr::from_ref(set).cast::<u64>().read() }
+    };
+    MASK.get().is_none_or(|usual| word(usual) == word(mask))
+}
+
 /// The signal mask that Ms run with.
 pub(crate) fn mask() -> Option<&'static libc::sigset_t> {
     MASK.get()

@@ -18,6 +18,8 @@
 //!   100 µs; after a few times it takes the *P* instead (`m/lease.rs`): others run, and the goroutine
 //!   goes on, without a P, until it leaves libc and is stopped then. So nobody is ever descheduled
 //!   inside libc, and libc's locks are always held by running threads.
+//! * PR5: inside another signal's handler, which may have interrupted libc: known by the signals it
+//!   blocks. (A handler installed with `SA_NODEFER` and an empty mask can't be told from other code.)
 //!
 //! Past that point the handler is a runtime entry like any other: the interrupted code holds no runtime
 //! lock (PR1), so the scheduler's may be taken; nothing allocates.
@@ -130,8 +132,8 @@ fn interrupted(gp: &'static G, frame: &mut libc::ucontext_t) {
     current::raise(gp);
     let mp = gp.m();
     let pc = frame.uc_mcontext.gregs[libc::REG_RIP as usize] as usize;
-    if facts().in_libc(pc) {
-        mp.in_libc.store(true, Ordering::Relaxed); // PR4
+    if facts().in_libc(pc) || !crate::m::thread::has_usual_mask(&frame.uc_sigmask) {
+        mp.in_libc.store(true, Ordering::Relaxed); // PR4, PR5
     } else if !mp.lease.is_owned() {
         // It runs without a P, or it is about to be taken.
         sys::block_signal(SIGNAL, false);
