@@ -315,6 +315,7 @@ where
     }
     let body = move || {
         let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(f));
+        thread::crash_if_wanted(&result);
         if let Err(payload) = &result
             && payload.is::<Goexit>()
         {

@@ -92,7 +92,8 @@ impl Section {
 #[inline]
 pub(crate) fn lower(gp: &G) {
     light_barrier();
-    gp.nopreempt.store(gp.nopreempt.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
+    // Release: who sees 0 and takes the P sees what was done with it.
+    gp.nopreempt.store(gp.nopreempt.load(Ordering::Relaxed) - 1, Ordering::Release);
     light_barrier();
 }
 

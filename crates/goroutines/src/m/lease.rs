@@ -29,7 +29,8 @@
 //! * LE2: the monitor makes it `TAKEN` from `TAKING` only if it saw, after the barrier, this M's
 //!   goroutine outside the runtime, and no switch on this M since before `TAKING`.
 //!   One thread at a time tries that (two could mistake each other's `TAKING` for their own).
-//! * LE3: in a section (count raised, `reclaim` done) the lease is `OWNED`, and stays so.
+//! * LE3: in a section (count raised, `reclaim` done) the lease is `OWNED`, or `TAKING` for a moment,
+//!   and never `TAKEN`.
 //!
 //! Who takes the P of an announced call names the P: the M may have come back, got another one, and
 //! announced another call since it was looked at.

@@ -75,7 +75,11 @@ pub(crate) struct Seen {
     pub(crate) since_ns: u64,
     pub(crate) cpu_ns: Option<u64>,
     pub(crate) cpu_at_ns: u64,
+    /// The thread's CPU clock when the slice was first seen.
+    pub(crate) slice_cpu_ns: Option<u64>,
     pub(crate) in_syscall: bool,
+    /// When the slice's end was first asked for.
+    pub(crate) asked_ns: u64,
     pub(crate) signals: u32,
 }
 

@@ -172,7 +172,8 @@ impl<T> LocalQueue<T> {
         if !next.is_null()
             && self
                 .runnext
-                .compare_exchange(next, null_mut(), Ordering::Acquire, Ordering::Relaxed)
+                // Release: who finds the slot empty (is_empty) sees what went from it to the ring.
+                .compare_exchange(next, null_mut(), Ordering::AcqRel, Ordering::Relaxed)
                 .is_ok()
         {
             return Some((next, true));

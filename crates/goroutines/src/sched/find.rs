@@ -198,7 +198,11 @@ fn was_spinning_and_missed(mp: &'static M) -> bool {
         return false;
     }
     let mut shared = SCHED.lock();
-    let Some(pp) = wake::get_idle(&mut shared, None) else { return false };
+    let Some(pp) = wake::get_idle(&mut shared, None) else {
+        // All busy now; but who put that work there counted on us, and so on whichever is idle next.
+        SCHED.idle.leave_word();
+        return false;
+    };
     drop(shared);
     wake::acquire_p(mp, pp);
     mp.spinning.set(true);

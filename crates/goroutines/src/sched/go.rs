@@ -165,9 +165,13 @@ pub(crate) unsafe fn attach(mp: &'static M, task: *const Task) -> Option<&'stati
             unsafe { join_up(gp, task) };
             return Some(gp);
         }
-        if !make_some(mp, class) {
-            // SAFETY: the reference passes to the queue.
-            SCHED.lock().runq_push(unsafe { Runnable::of_task(task) });
+        // Where an account of all goroutines finds it meanwhile.
+        // SAFETY: the reference passes to the stash, and back or on to the queue.
+        mp.stash.set(Some(unsafe { Runnable::of_task(task) }));
+        let kept = make_some(mp, class);
+        let Some(one) = mp.stash.take() else { continue };
+        if !kept {
+            SCHED.lock().runq_push(one);
             wake::wakep();
             return None;
         }

@@ -115,6 +115,9 @@ impl Waiter {
 
 /// Blocks the calling goroutine or thread until woken. `enlist` enters the waiter in a queue, under its
 /// lock, or returns false if there is nothing to wait for (any more); the rules of a commit apply to it.
+///
+/// Look first whether there is anything to wait for: a goroutine that finds out here that there is not
+/// has given its turn away.
 pub(crate) fn block(reason: WaitReason, enlist: impl FnOnce(&Waiter) -> bool) {
     let section = current::enter();
     let waiter =
@@ -189,8 +192,16 @@ impl ParkingLock {
         Self(Lock::new((false, WaitQueue::new())))
     }
 
+    fn try_lock(&self) -> bool {
+        let _section = current::enter();
+        !std::mem::replace(&mut self.0.lock().0, true)
+    }
+
     /// Waits for it.
     pub(crate) fn lock(&self) {
+        if self.try_lock() {
+            return;
+        }
         block(WaitReason::Semacquire, |waiter| {
             let mut state = self.0.lock();
             if !state.0 {

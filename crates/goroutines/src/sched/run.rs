@@ -74,8 +74,8 @@ where
             next.gp.context.get()
         }
         None => {
-            note_switch(mp);
             mp.curg.store(std::ptr::null_mut(), Ordering::Release);
+            note_switch(mp);
             mp.g0.get()
         }
     };
@@ -85,8 +85,9 @@ where
     arrived(word, gp.m()); // SC2
 }
 
-/// Tells the monitor that what it saw of this M is over. Before the goroutine that leaves is published
-/// (LE2).
+/// Tells the monitor that what it saw of this M is over (LE2): after `curg` is written, so that who sees
+/// the new count sees the new goroutine; before the one that leaves is published, so that who sees that
+/// one running elsewhere sees the new count.
 #[inline]
 fn note_switch(mp: &M) {
     mp.switches.store(mp.switches.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
@@ -96,7 +97,6 @@ fn note_switch(mp: &M) {
 #[inline]
 fn begin(mp: &'static M, next: Next) {
     let gp = next.gp;
-    note_switch(mp);
     if !next.inherits
         && let Some(pp) = mp.p()
     {
@@ -105,6 +105,7 @@ fn begin(mp: &'static M, next: Next) {
     gp.m.store(mp.as_ptr(), Ordering::Relaxed);
     gp.status.set(State::Running);
     mp.curg.store(gp.as_ptr(), Ordering::Release);
+    note_switch(mp);
 }
 
 /// Runs `next` from g0, until somebody comes back to g0.

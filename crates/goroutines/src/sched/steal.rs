@@ -25,7 +25,8 @@ pub(super) fn steal(mp: &'static M, pp: &'static P) -> Option<Runnable> {
             if SCHED.is_stopping() {
                 return None;
             }
-            if std::ptr::eq(victim, pp) || victim.status() == PStatus::Idle {
+            // Idle ones too: a P on its way to an M, or waiting for a thread, may hold work.
+            if std::ptr::eq(victim, pp) {
                 continue;
             }
             // SAFETY: we own pp, and its queue is empty.

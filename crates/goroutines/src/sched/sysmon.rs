@@ -27,6 +27,8 @@ const LIBC_NS: u64 = 100_000;
 const LIBC_TRIES: u32 = 5;
 /// A P that waits for nobody leaves a blocked goroutine after this long.
 const IDLE_RETAKE_NS: u64 = 10_000_000;
+/// A slice ends after so many times its length even if the kernel gave the thread no CPU.
+const STARVED_SLICES: u64 = 4;
 /// How long to look often after something happened.
 const ALERT_NS: u64 = 10_000_000;
 /// While all is idle but something must still be looked at (goroutines blocked without their P, threads
@@ -141,6 +143,16 @@ struct Look {
     waiting: bool,
     /// A goroutine was met inside libc.
     in_libc: bool,
+    /// The first slice to end.
+    next_end_ns: Option<u64>,
+}
+
+impl Look {
+    /// A slice that began at `since_ns` will end.
+    fn slice_ends(&mut self, since_ns: u64) {
+        let end = since_ns + SCHED.slice_ns.load(Ordering::Relaxed);
+        self.next_end_ns = Some(self.next_end_ns.map_or(end, |other| other.min(end)));
+    }
 }
 
 impl Monitor {
@@ -176,6 +188,11 @@ impl Monitor {
             SLOW_NS
         }
         .min(slice);
+        if look.waiting
+            && let Some(end) = look.next_end_ns
+        {
+            self.delay_ns = self.delay_ns.min(end.saturating_sub(now).max(FAST_NS));
+        }
         if self.retry {
             self.delay_ns = self.delay_ns.min(SLOW_NS);
         }
@@ -264,6 +281,11 @@ impl Monitor {
             super::stw::stopped(&mut shared, pp);
         } else if pp.is_empty() {
             wake::put_idle(&mut shared, pp);
+            drop(shared);
+            // Somebody may have counted on the M that was to spin.
+            if SCHED.procs().iter().any(|pp| !pp.is_empty()) {
+                wake::wakep();
+            }
         } else {
             // Its goroutines wait with it: it goes on waiting for a thread.
             pp.link.store(shared.pwaiting, Ordering::Relaxed);
@@ -346,7 +368,12 @@ fn look_at_syscall(pp: &'static P, mp: &'static M, seen: &mut Seen, now: u64, lo
 fn look_at_running(pp: &'static P, mp: &'static M, seen: &mut Seen, now: u64, look: &mut Look) {
     let tick = pp.schedtick.load(Ordering::Relaxed);
     if seen.in_syscall || seen.tick != tick || seen.since_ns == 0 {
-        *seen = Seen { tick, since_ns: now, ..Seen::default() };
+        let cpu = sys::thread_cpu_ns(mp.tid.load(Ordering::Relaxed));
+        // The slice after one that we ended began when we did that, not now.
+        let is_next = !seen.in_syscall && tick == seen.tick.wrapping_add(1) && seen.asked_ns != 0;
+        let since_ns = if is_next { seen.asked_ns } else { now };
+        *seen = Seen { tick, since_ns, slice_cpu_ns: cpu, ..Seen::default() };
+        look.slice_ends(since_ns);
         return;
     }
     let waiting = !pp.is_empty() || SCHED.runq_size.load(Ordering::Relaxed) > 0;
@@ -360,6 +387,10 @@ fn look_at_running(pp: &'static P, mp: &'static M, seen: &mut Seen, now: u64, lo
         return;
     }
     if for_ns < slice || !waiting {
+        look.slice_ends(seen.since_ns);
+        return;
+    }
+    if for_ns < STARVED_SLICES * slice && is_starved(mp, seen, slice) {
         return;
     }
     look.acted = true;
@@ -370,7 +401,20 @@ fn look_at_running(pp: &'static P, mp: &'static M, seen: &mut Seen, now: u64, lo
             return;
         }
     }
+    if seen.asked_ns == 0 {
+        seen.asked_ns = now;
+    }
     preempt::ask(mp, tick);
+}
+
+/// Whether the kernel has given the thread less than half of the slice's time: then its slice is not
+/// over, and whoever came next would run on the same thread.
+fn is_starved(mp: &M, seen: &Seen, slice: u64) -> bool {
+    let now = sys::thread_cpu_ns(mp.tid.load(Ordering::Relaxed));
+    match (seen.slice_cpu_ns, now) {
+        (Some(before), Some(now)) => now.saturating_sub(before) < slice / 2,
+        _ => false,
+    }
 }
 
 /// Whether the thread has been blocked in the kernel since the look before.
@@ -378,10 +422,11 @@ fn is_blocked(mp: &M, seen: &mut Seen, now: u64) -> bool {
     let tid = mp.tid.load(Ordering::Relaxed);
     let Some(cpu) = sys::thread_cpu_ns(tid) else { return false };
     let before = seen.cpu_ns.replace(cpu);
-    let elapsed = now - std::mem::replace(&mut seen.cpu_at_ns, now);
+    let elapsed = now.saturating_sub(std::mem::replace(&mut seen.cpu_at_ns, now));
     let Some(before) = before else { return false };
     // Its clock stood still. It may still be a runnable thread that the kernel does not run.
-    cpu - before < elapsed / 8 && sys::thread_blocked(tid).unwrap_or(true)
+    // (An M may have got another thread meanwhile, whose clock is young.)
+    cpu.saturating_sub(before) < elapsed / 8 && sys::thread_blocked(tid).unwrap_or(true)
 }
 
 /// Takes the P of a goroutine in user code, without a word to it (`m/lease.rs`).

@@ -27,9 +27,11 @@ fn wake_spinning() {
     match get_idle(&mut shared, None) {
         Some(pp) => start_with(shared, pp, true),
         None => {
+            // Both under the lock: a spinner that comes now clears the word, and must not find us
+            // counted beside it when it goes.
             SCHED.idle.leave_word();
-            drop(shared);
             SCHED.idle.stop_spinning();
+            drop(shared);
         }
     }
 }

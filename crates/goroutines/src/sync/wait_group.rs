@@ -86,12 +86,20 @@ impl WaitGroup {
         self.add(-1);
     }
 
+    fn is_zero(&self) -> bool {
+        let _section = current::enter();
+        self.0.0.lock().counter == 0
+    }
+
     /// Blocks until the counter is zero; returns at once if it is.
     ///
     /// # Deadlock
     /// If a `done` was forgotten; when nothing else can happen any more, the process ends with
     /// `fatal error: all goroutines are asleep - deadlock!`.
     pub fn wait(&self) {
+        if self.is_zero() {
+            return;
+        }
         block(WaitReason::WaitGroup, |waiter| {
             let mut state = self.0.0.lock();
             if state.counter == 0 {

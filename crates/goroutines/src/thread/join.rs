@@ -131,12 +131,7 @@ impl<F: FnOnce() -> T, T> Full<F, T> {
             let f = (*(*full).f.get()).take();
             let Some(f) = f else { fatal::throw!("a goroutine without a function") };
             let result = catch_unwind(AssertUnwindSafe(f));
-            if let Err(payload) = &result
-                && !payload.is::<Goexit>()
-                && CRASH_ON_PANIC.load(Ordering::Relaxed)
-            {
-                crash(&**payload);
-            }
+            crash_if_wanted(&result);
             *(*full).packet.result.get() = Some(result);
             let scope = (*full).packet.scope.clone();
             Packet::give_up_share(&raw const (*full).packet);
@@ -246,6 +241,16 @@ where
         thread.set_id(handle.id());
     }
     Ok(handle)
+}
+
+/// Ends the process if `result` is a panic and Go's way with it is wanted.
+pub(crate) fn crash_if_wanted<T>(result: &super::Result<T>) {
+    if let Err(payload) = result
+        && !payload.is::<Goexit>()
+        && CRASH_ON_PANIC.load(Ordering::Relaxed)
+    {
+        crash(&**payload);
+    }
 }
 
 /// Go's way with a panic that nobody recovers.

@@ -48,7 +48,15 @@ impl ScopeData {
         self.panicked.store(true, Ordering::Relaxed);
     }
 
+    fn is_over(&self) -> bool {
+        let _section = current::enter();
+        self.state.lock().0 == 0
+    }
+
     fn wait(&self) {
+        if self.is_over() {
+            return;
+        }
         block(WaitReason::Scope, |waiter| {
             let mut state = self.state.lock();
             if state.0 == 0 {
