@@ -4,6 +4,8 @@ use crate::base::lock::Lock;
 use crate::g::current;
 use crate::g::reason::WaitReason;
 use crate::sched::park::{WaitQueue, block};
+use crate::thread::crash_if_wanted;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
 /// Waits for a number of goroutines to finish. (Go: `sync.WaitGroup`.)
@@ -112,8 +114,9 @@ impl WaitGroup {
     }
 
     /// Starts a goroutine that calls `f`, and counts it: `add(1)` now, `done` when it has ended, by
-    /// return, by [`goexit`](crate::runtime::goexit) or by a panic (which stays in its goroutine, as
-    /// everywhere here; in Go it ends the process).
+    /// return, by [`goexit`](crate::runtime::goexit) or by a panic (which stays in its goroutine; with
+    /// [`PanicPolicy::Crash`](crate::runtime::PanicPolicy::Crash) it ends the process, as in Go, and
+    /// `wait` does not return).
     ///
     /// # Panics
     /// If no goroutine can be made.
@@ -122,17 +125,15 @@ impl WaitGroup {
     where
         F: FnOnce() + Send + 'static,
     {
-        struct Done(WaitGroup);
-        impl Drop for Done {
-            fn drop(&mut self) {
-                self.0.done();
-            }
-        }
         self.add(1);
-        let done = Done(self.clone());
+        let wg = self.clone();
         drop(crate::go(move || {
-            let _done = done;
-            f();
+            let result = catch_unwind(AssertUnwindSafe(f));
+            crash_if_wanted(&result);
+            wg.done();
+            if let Err(payload) = result {
+                resume_unwind(payload);
+            }
         }));
     }
 }
