@@ -39,6 +39,8 @@ pub(crate) struct M {
     pub(crate) spinning: Cell<bool>,
     /// What is to be run next and needs g0's attention. Its own.
     pub(crate) stash: Cell<Option<Runnable>>,
+    /// Whether that goes on with the slice of the one before. Its own.
+    pub(crate) stash_inherits: Cell<bool>,
     /// The goroutine that only it may run.
     pub(crate) lockedg: AtomicPtr<G>,
     /// It waits for its locked goroutine; guarded by the scheduler lock.
@@ -99,6 +101,7 @@ impl M {
             g0: UnsafeCell::new(Context::empty()),
             spinning: Cell::new(false),
             stash: Cell::new(None),
+            stash_inherits: Cell::new(false),
             lockedg: AtomicPtr::new(null_mut()),
             waits_for_lockedg: Cell::new(false),
             dying: Cell::new(false),

@@ -51,8 +51,10 @@ pub(crate) struct P {
     /// Goroutines begun and ended on this P. Written by the owner only.
     pub(crate) created: AtomicU64,
     pub(crate) ended: AtomicU64,
-    /// Somebody wants this P to stop running what it runs.
-    pub(crate) preempt: AtomicBool,
+    /// A slice has been used up here: what comes next begins one of its own.
+    pub(crate) used_up: AtomicBool,
+    /// After slices that were used up, the queues come first in turn. Owner only.
+    pub(crate) global_turn: Cell<bool>,
     /// Runnables, as words.
     pub(crate) runq: LocalQueue<Opaque>,
     /// Goroutines that yielded here: this P's share of the global queue's tail. Its ring only.
@@ -75,7 +77,8 @@ impl P {
             goids: Cell::new((0, 0)),
             created: AtomicU64::new(0),
             ended: AtomicU64::new(0),
-            preempt: AtomicBool::new(false),
+            used_up: AtomicBool::new(false),
+            global_turn: Cell::new(false),
             runq: LocalQueue::new(),
             yieldq: LocalQueue::new(),
         }

@@ -106,6 +106,19 @@ impl<T> LocalQueue<T> {
         }
     }
 
+    /// Puts what is in the slot in front at the tail. If the ring is full, `spill` gets the overflow.
+    ///
+    /// # Safety
+    /// * The caller owns this queue.
+    pub(crate) unsafe fn demote_next(&self, spill: impl FnOnce(&Overflow<T>)) {
+        // AcqRel: as in put_next().
+        let old = self.runnext.swap(null_mut(), Ordering::AcqRel);
+        if !old.is_null() {
+            // SAFETY: the owner (caller); `old` has just left the slot.
+            unsafe { self.put(old, spill) };
+        }
+    }
+
     /// Puts an element at the tail. If the ring is full, `spill` gets the overflow.
     ///
     /// # Safety

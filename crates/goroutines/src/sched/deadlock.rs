@@ -23,30 +23,44 @@ pub(crate) enum Verdict {
 /// Ends the process if all goroutines are asleep for ever. Takes the scheduler lock's guard, as it has
 /// to report without it.
 pub(crate) fn check(shared: Guard<'_, Shared>) -> Verdict {
+    let before = stillness(&shared);
+    drop(shared);
+    if exit::alive() == 0 && !SCHED.main_gone.load(Ordering::Relaxed) {
+        return Verdict::Nobody;
+    }
+    let Some(before) = before else { return Verdict::NotYet };
+    // A directory of tasks has a link for each, and two of its own.
+    match sys::links(b"/proc/self/task\0") {
+        Some(links) if links.saturating_sub(2) <= before.threads => {}
+        _ => return Verdict::NotYet,
+    }
+    // A thread that has just ended may have readied a goroutine before; one that ran since may have
+    // started a thread. If all is as still as before, and nothing has moved, neither was so.
+    let after = stillness(&SCHED.lock());
+    if after == Some(before) { report() } else { Verdict::NotYet }
+}
+
+/// A moment in which nothing of the runtime moves.
+#[derive(PartialEq, Eq)]
+struct Stillness {
+    /// The runtime's threads: the Ms, the monitor, and those that wait in `run`.
+    threads: u64,
+    /// How often a P has become busy so far.
+    starts: u64,
+}
+
+/// Whether no M runs or is about to, and no goroutine is runnable.
+fn stillness(shared: &Shared) -> Option<Stillness> {
     let awake = shared.mcount - shared.nmidle - shared.nmidle_locked;
     let procs = SCHED.gomaxprocs.load(Ordering::Relaxed);
-    let quiet = awake == 0
+    let still = awake == 0
         && shared.runq.is_empty()
         && shared.pwaiting.is_null()
         && SCHED.idle.procs.load(Ordering::Relaxed) == procs
         && !SCHED.is_stopping();
-    // Ours: the Ms, the monitor, and those that wait in `run`.
     let waiters = SCHED.run_waiters.load(Ordering::SeqCst).max(0);
-    let ours = (shared.mcount + 1 + waiters) as u64;
-    drop(shared);
-    let gone = SCHED.main_gone.load(Ordering::Relaxed);
-    let verdict = match exit::alive() {
-        0 if !gone => return Verdict::Nobody,
-        _ => Verdict::NotYet,
-    };
-    if !quiet {
-        return verdict;
-    }
-    // A directory of tasks has a link for each, and two of its own.
-    match sys::links(b"/proc/self/task\0") {
-        Some(links) if links.saturating_sub(2) <= ours => report(),
-        _ => verdict,
-    }
+    let threads = (shared.mcount + 1 + waiters) as u64;
+    still.then_some(Stillness { threads, starts: shared.starts })
 }
 
 #[cold]

@@ -47,7 +47,11 @@ pub(crate) enum Found {
 /// What can be had without waiting, spinning or stealing. In a section, owning `pp`.
 #[inline]
 pub(crate) fn at_hand(pp: &'static P) -> Option<Candidate> {
-    if pp.schedtick.load(Ordering::Relaxed).is_multiple_of(GLOBAL_EVERY)
+    if pp.used_up.load(Ordering::Relaxed) {
+        if let Some(found) = after_slice(pp) {
+            return Some(found);
+        }
+    } else if pp.schedtick.load(Ordering::Relaxed).is_multiple_of(GLOBAL_EVERY)
         && let Some(found) = global_first(pp)
     {
         return Some(found);
@@ -61,6 +65,20 @@ pub(crate) fn at_hand(pp: &'static P) -> Option<Candidate> {
     if SCHED.runq_size.load(Ordering::Relaxed) > 0 { try_global(pp) } else { yielded(pp) }
 }
 
+/// A slice was used up. What is in `runnext` would go on with it, and a chain of goroutines each of which
+/// starts the next would never end: it goes to the tail of the ring. And as slices are long, every other
+/// time the global queue comes first. (Go does neither.)
+#[cold]
+#[inline(never)]
+fn after_slice(pp: &'static P) -> Option<Candidate> {
+    pp.used_up.store(false, Ordering::Relaxed);
+    // SAFETY: the caller owns pp.
+    unsafe { pp.runq.demote_next(|overflow| ready::spill(&mut SCHED.lock(), overflow)) };
+    let global = pp.global_turn.get();
+    pp.global_turn.set(!global);
+    if global { try_global(pp) } else { None }
+}
+
 /// The first of those that yielded here.
 #[inline]
 fn yielded(pp: &'static P) -> Option<Candidate> {
@@ -72,24 +90,31 @@ fn yielded(pp: &'static P) -> Option<Candidate> {
 #[cold]
 #[inline(never)]
 fn global_first(pp: &'static P) -> Option<Candidate> {
-    if SCHED.runq_size.load(Ordering::Relaxed) > 0 {
-        return SCHED.lock().runq_pop().map(Candidate::fresh);
+    if SCHED.runq_size.load(Ordering::Relaxed) == 0 {
+        return yielded(pp);
     }
-    yielded(pp)
+    let mut shared = SCHED.lock();
+    merge_yielded(&mut shared, pp);
+    shared.runq_pop().map(Candidate::fresh)
 }
 
-/// A batch of the global queue: the first to run, the rest for the ring. Those that yielded here go to
-/// its tail before, as they would have gone at once, were it not for the lock.
-#[cold]
-#[inline(never)]
-fn try_global(pp: &'static P) -> Option<Candidate> {
-    let mut shared = SCHED.lock();
+/// Those that yielded here go to the global queue's tail, where they would have gone at once, were it not
+/// for the lock.
+fn merge_yielded(shared: &mut Shared, pp: &'static P) {
     // SAFETY: the caller owns pp; its queue holds Runnables.
     unsafe {
         while let Some((one, _)) = pp.yieldq.get() {
             shared.runq_push(Runnable::from_ptr(one));
         }
     }
+}
+
+/// A batch of the global queue: the first to run, the rest for the ring.
+#[cold]
+#[inline(never)]
+fn try_global(pp: &'static P) -> Option<Candidate> {
+    let mut shared = SCHED.lock();
+    merge_yielded(&mut shared, pp);
     take_batch(&mut shared, pp)
 }
 
@@ -120,6 +145,7 @@ pub(crate) fn ready_made(mp: &'static M, pp: &'static P, found: Candidate) -> Op
         Some(gp) => Some(Next { gp, inherits: found.inherits }),
         None => {
             mp.stash.set(Some(found.one));
+            mp.stash_inherits.set(found.inherits);
             None
         }
     }

@@ -76,6 +76,8 @@ pub(crate) struct Shared {
     pub(crate) gfree: [GList; CLASSES],
     /// How many Ps are still to stop.
     pub(crate) stopwait: i32,
+    /// How often a P has left the idle list.
+    pub(crate) starts: u64,
 }
 
 // SAFETY: pointers to Ms and Ps, which are Sync and never freed.
@@ -128,6 +130,7 @@ pub(crate) static SCHED: Sched = Sched {
         pwaiting: null_mut(),
         gfree: [const { GList::new() }; CLASSES],
         stopwait: 0,
+        starts: 0,
     }),
     runq_size: AtomicUsize::new(0),
     gfree_size: AtomicUsize::new(0),

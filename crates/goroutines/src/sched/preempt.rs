@@ -60,12 +60,17 @@ pub(crate) fn signal(mp: &M) {
     }
 }
 
-/// Whether the slice that `mp` is in is the one to end.
+/// Whether the goroutine on `mp` is to stop: its slice is over (noted at the P), or the world is to stop.
 fn is_wanted(mp: &M) -> bool {
-    mp.p().is_some_and(|pp| {
-        let tick = pp.schedtick.load(Ordering::Relaxed).wrapping_add(1);
-        mp.preempt_tick.load(Ordering::Acquire) == tick || SCHED.is_stopping()
-    })
+    let Some(pp) = mp.p() else { return false };
+    let tick = pp.schedtick.load(Ordering::Relaxed).wrapping_add(1);
+    if mp.preempt_tick.load(Ordering::Acquire) == tick {
+        // Noted where the next scheduling decision is made: the goroutine may be about to park, or to
+        // end, and never look itself.
+        pp.used_up.store(true, Ordering::Relaxed);
+        return true;
+    }
+    SCHED.is_stopping()
 }
 
 /// Installs the handler.

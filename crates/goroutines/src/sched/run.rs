@@ -158,7 +158,7 @@ fn next_for(mp: &'static M) -> Option<Next> {
             continue;
         }
         let found = match mp.stash.take() {
-            Some(one) => find::Candidate { one, inherits: false },
+            Some(one) => find::Candidate { one, inherits: mp.stash_inherits.take() },
             None => match find::find_runnable(mp) {
                 find::Found::Work(next) => next,
                 find::Found::Again => continue,

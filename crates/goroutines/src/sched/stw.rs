@@ -103,6 +103,10 @@ pub(crate) fn stop_p(mp: &'static M) {
     }
     let pp = wake::release_p(mp);
     let mut shared = SCHED.lock();
+    // What this M was about to run: it may not be woken again.
+    if let Some(one) = mp.stash.take() {
+        shared.runq_push(one);
+    }
     if SCHED.is_stopping() {
         stopped(&mut shared, pp);
     } else {

@@ -27,8 +27,6 @@ const LIBC_NS: u64 = 100_000;
 const LIBC_TRIES: u32 = 5;
 /// A P that waits for nobody leaves a blocked goroutine after this long.
 const IDLE_RETAKE_NS: u64 = 10_000_000;
-/// A slice ends after so many times its length even if the kernel gave the thread no CPU.
-const STARVED_SLICES: u64 = 4;
 /// How long to look often after something happened.
 const ALERT_NS: u64 = 10_000_000;
 /// While all is idle but something must still be looked at (goroutines blocked without their P, threads
@@ -390,7 +388,7 @@ fn look_at_running(pp: &'static P, mp: &'static M, seen: &mut Seen, now: u64, lo
         look.slice_ends(seen.since_ns);
         return;
     }
-    if for_ns < STARVED_SLICES * slice && is_starved(mp, seen, slice) {
+    if is_starved(mp, seen, slice) {
         return;
     }
     look.acted = true;

@@ -194,6 +194,7 @@ pub(crate) fn get_idle(shared: &mut Shared, wanted: Option<*mut P>) -> Option<&'
         Some(before) => before.link.store(next, Ordering::Relaxed),
         None => shared.pidle = next,
     }
+    shared.starts += 1;
     SCHED.idle.proc_busy();
     SCHED.sysmon.wake_from_deep_sleep();
     Some(pp)
