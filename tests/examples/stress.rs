@@ -5,6 +5,8 @@
 //! a word, start others, and check after each step that nothing of theirs has changed. At the end every
 //! goroutine must have ended and every destructor must have run.
 
+#![expect(clippy::unwrap_used, reason = "a stress test: what fails must end it")]
+
 use goroutines::runtime::{self, blocking, gosched};
 use goroutines::{WaitGroup, go, thread};
 use rand::Rng;
@@ -63,8 +65,11 @@ impl Drop for YieldInDrop {
     }
 }
 
-fn shared() -> &'static (Mutex<HashMap<u64, String>>, RwLock<Vec<u64>>) {
-    static SHARED: OnceLock<(Mutex<HashMap<u64, String>>, RwLock<Vec<u64>>)> = OnceLock::new();
+/// What all lock.
+type SharedState = (Mutex<HashMap<u64, String>>, RwLock<Vec<u64>>);
+
+fn shared() -> &'static SharedState {
+    static SHARED: OnceLock<SharedState> = OnceLock::new();
     SHARED.get_or_init(Default::default)
 }
 
@@ -201,7 +206,7 @@ fn lock_across_yield(n: u64) {
         gosched();
         assert_eq!(map[&(n % 64)], n.to_string(), "the lock let another in");
     }
-    if n % 2 == 0 {
+    if n.is_multiple_of(2) {
         let list = list.read().unwrap();
         assert!(list.windows(2).all(|pair| pair[0] <= pair[1]));
     } else {

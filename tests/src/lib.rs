@@ -1,1 +1,9 @@
-//! What the tests share.
+//! What the tests share: running programs with a time limit, and running a test's body in a goroutine
+//! at several values of `GOMAXPROCS`, beside goroutines that burn CPU.
+
+mod child;
+pub mod proc;
+mod procs;
+
+pub use child::{Ended, run_to_end};
+pub use procs::{TIME_SLICE, join_all, on_procs, os_thread, quiet_panics, work};

@@ -1,2 +1,60 @@
-//! Tools.
-fn main() {}
+//! The project's tools: `cargo xtask COMMAND`.
+
+mod args;
+mod cargo;
+mod glibc;
+mod loom;
+mod run;
+mod stress;
+
+use args::Args;
+use std::process::{Command, ExitCode};
+
+/// What a command came to: whether all is well, or why it could not be done.
+type Outcome = Result<bool, Box<dyn std::error::Error>>;
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND [--help]
+
+  loom          check the models of the lock-free parts
+  glibc-matrix  run the tests under other versions of glibc
+  stress        run the stress test on several numbers of processors
+  ci            run all that must pass before a change lands
+";
+
+fn main() -> ExitCode {
+    let mut words = std::env::args().skip(1);
+    let command = words.next().unwrap_or_default();
+    let args = Args::new(words);
+    let (usage, tool): (&str, fn(Args) -> Outcome) = match command.as_str() {
+        "loom" => (loom::USAGE, loom::main),
+        "glibc-matrix" => (glibc::USAGE, glibc::main),
+        "stress" => (stress::USAGE, stress::main),
+        "ci" => ("usage: cargo xtask ci\n\nRuns .ci/run.\n", ci),
+        "--help" | "-h" | "help" => {
+            print!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        _ => {
+            eprint!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    if args.asks_for_help() {
+        print!("{usage}");
+        return ExitCode::SUCCESS;
+    }
+    match tool(args) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(e) => {
+            eprintln!("xtask {command}: {e}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn ci(args: Args) -> Outcome {
+    args.finish()?;
+    Ok(Command::new(cargo::root().join(".ci/run")).status()?.success())
+}

@@ -6,7 +6,7 @@
 //!   storage of all loaded modules, the C library's thread control block, and a header for its owner;
 //! * a [`Context`]: the two words that bring a suspended flow of control back, stack pointer and
 //!   thread pointer;
-//! * [`switch`]: from one context to another.
+//! * [`switch()`]: from one context to another.
 //!
 //! Because the thread pointer is switched together with the stack, code that runs on a carrier has
 //! its own `thread_local!`s, its own `errno`, its own panic count and its own `malloc` cache, on
@@ -19,7 +19,7 @@
 //!                                           ^ used bytes ^ thread pointer ^ 64-aligned
 //! ```
 //!
-//! Read next: [`stack`] for the mapping, [`thread_pointer`] for what the C library is told,
+//! Read next: [`mod@stack`] for the mapping, [`mod@thread_pointer`] for what the C library is told,
 //! `arch/x86_64.rs` for the switch.
 
 #[cfg(not(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64")))]

@@ -1,1 +1,25 @@
-//! Models; see `cargo xtask loom`.
+//! The scheduler's lock-free parts under a model checker (loom).
+//!
+//! The files that decide who owns what (`p/runq.rs`, `sched/idle.rs`, `m/lease.rs`, `g/status.rs`,
+//! `thread/park.rs`) are compiled here a second time, against twins of the modules they use. The twin
+//! of `base/atomic.rs` is made of loom's types, and can be weakened: `base::atomic::Weak`. What the
+//! scheduler does around those files is repeated in the models, in functions named as there.
+//!
+//! Each model is checked as it is, and has weakened twins that the checker must refute, each with the
+//! complaint it is expected to have.
+//!
+//! `cargo xtask loom [NAME]` runs them.
+#![cfg(all(loom, test))]
+#![expect(clippy::unwrap_used, reason = "a test may fail so")]
+
+mod base;
+mod check;
+mod g;
+mod idle;
+mod lease;
+mod park;
+mod real;
+mod runq;
+mod sched;
+mod thread;
+mod token;

@@ -71,6 +71,7 @@ pub struct Facts {
     deallocate_tls: unsafe extern "C" fn(*mut c_void, bool),
     pub(crate) call_tls_dtors: unsafe extern "C" fn(),
     libc_tls: Option<(usize, usize)>,
+    malloc_in_program: bool,
 }
 
 /// A C library that lacks something that carriers need.
@@ -166,6 +167,7 @@ struct Walk {
     text: [(usize, usize); TEXTS],
     texts: usize,
     libc_tls: Option<(usize, usize)>,
+    malloc_in_program: bool,
 }
 
 impl Walk {
@@ -190,6 +192,7 @@ impl Walk {
         if mark.is_some() && !is_program {
             self.see_text(info);
         }
+        self.malloc_in_program |= mark == Some(2) && is_program;
         self.see_tls(info, mark);
     }
 
@@ -305,6 +308,7 @@ impl Facts {
             deallocate_tls,
             call_tls_dtors,
             libc_tls: walk.libc_tls,
+            malloc_in_program: walk.malloc_in_program,
         })
     }
 
@@ -315,6 +319,13 @@ impl Facts {
     #[must_use]
     pub fn in_libc(&self, pc: usize) -> bool {
         self.text.iter().any(|&(from, to)| from <= pc && pc < to)
+    }
+
+    /// Whether `malloc` is the program's own (an allocator linked into it): then [`in_libc`](Self::in_libc)
+    /// does not know its code from the rest of the program.
+    #[must_use]
+    pub fn malloc_in_program(&self) -> bool {
+        self.malloc_in_program
     }
 
     /// Bytes of static TLS that carriers have room for.

@@ -129,7 +129,9 @@ fn each_unbegun(mut f: impl FnMut(&Task)) {
             f(unsafe { &*task });
         }
     };
-    SCHED.lock().runq.iter().for_each(&mut look);
+    let shared = SCHED.lock();
+    shared.runq.iter().chain(shared.starved.iter()).for_each(&mut look);
+    drop(shared);
     for pp in SCHED.procs() {
         // SAFETY: the queue holds Runnables.
         pp.runq.each(|one| look(unsafe { Runnable::from_ptr(one) }));

@@ -55,6 +55,7 @@ fn stillness(shared: &Shared) -> Option<Stillness> {
     let procs = SCHED.gomaxprocs.load(Ordering::Relaxed);
     let still = awake == 0
         && shared.runq.is_empty()
+        && shared.starved.is_empty()
         && shared.pwaiting.is_null()
         && SCHED.idle.procs.load(Ordering::Relaxed) == procs
         && !SCHED.is_stopping();

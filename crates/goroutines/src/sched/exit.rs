@@ -64,10 +64,15 @@ fn count_end(pp: Option<&'static P>) {
     }
 }
 
+/// How many goroutines have ended, where there was a P to count on.
+pub(crate) fn ended() -> u64 {
+    super::ALLP.iter().map(|pp| pp.ended.load(Ordering::Acquire)).sum()
+}
+
 /// How many goroutines exist: begun and not ended.
 pub(crate) fn alive() -> u64 {
     // Ended first: what is begun meanwhile may be counted too much, never too little.
-    let ended: u64 = super::ALLP.iter().map(|pp| pp.ended.load(Ordering::Acquire)).sum();
+    let ended = ended();
     let created: u64 = super::ALLP.iter().map(|pp| pp.created.load(Ordering::Acquire)).sum();
     (SCHED.created.load(Ordering::Acquire).wrapping_add(created)).wrapping_sub(ended)
 }

@@ -7,8 +7,7 @@
 //! global free list; else g0 makes some. Where the caller wants to be told that there is no memory for a
 //! stack (`thread::Builder`), or wants another size, it gets its stack at once.
 //!
-//! Making a carrier allocates (in libc), so it is not done in a section: g0 does it as if in a system
-//! call, and may have lost its P afterwards.
+//! Making a carrier allocates (in libc), so it is not done in a section, but on g0.
 
 use super::{SCHED, Shared, current_p, ready, wake};
 use crate::base::{fatal, sys};
@@ -22,14 +21,10 @@ use goroutines_switch::Class;
 use std::io;
 use std::ptr::null_mut;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 /// Goroutines a P keeps for itself before it gives half of them to all.
 const KEEP: usize = 64;
 const BATCH: usize = 32;
-
-/// Carriers that are made at a time.
-const MAKE: usize = 8;
 
 /// Ids a P takes at a time.
 const GOIDS: u64 = 16;
@@ -151,71 +146,82 @@ pub(crate) unsafe fn attach_local(pp: &'static P, task: *const Task) -> Option<&
     Some(gp)
 }
 
-/// Gives a task a goroutine, made if need be. None if the P was lost meanwhile: the task is queued again
-/// then. On g0.
+/// Gives a task a goroutine, made if need be. None if there is no memory for one now, or the P was lost
+/// meanwhile: the task is queued again then. On g0.
 ///
 /// # Safety
 /// * The task's reference is the caller's, and passes on.
 pub(crate) unsafe fn attach(mp: &'static M, task: *const Task) -> Option<&'static G> {
     // SAFETY: alive.
     let class = unsafe { (*task).class };
-    loop {
-        if let Some(gp) = free_one(class) {
-            // SAFETY: from a free list.
+    if let Some(gp) = free_one(class) {
+        // SAFETY: from a free list.
+        unsafe { join_up(gp, task) };
+        return Some(gp);
+    }
+    // Where an account of all goroutines finds it meanwhile.
+    // SAFETY: the reference passes to the stash, and back or on to the queue.
+    mp.stash.set(Some(unsafe { Runnable::of_task(task) }));
+    let made = make_one(mp, class);
+    let one = mp.stash.take()?;
+    match made {
+        Ok(gp) if mp.p().is_some() => {
+            // SAFETY: new.
             unsafe { join_up(gp, task) };
             return Some(gp);
         }
-        // Where an account of all goroutines finds it meanwhile.
-        // SAFETY: the reference passes to the stash, and back or on to the queue.
-        mp.stash.set(Some(unsafe { Runnable::of_task(task) }));
-        let kept = make_some(mp, class);
-        let Some(one) = mp.stash.take() else { continue };
-        if !kept {
-            SCHED.lock().runq_push(one);
-            wake::wakep();
+        Ok(gp) => SCHED.lock().gfree_push(gp, class),
+        Err(_) => {
+            starve(one);
             return None;
         }
     }
+    SCHED.lock().runq_push(one);
+    wake::wakep();
+    None
 }
 
-/// Makes carriers for the free list, as in a system call. False if the P was lost. On g0.
+/// Makes a carrier. On g0.
+///
+/// It allocates, from libc's allocator, whose locks are held by running threads only (PR4): the P is kept
+/// meanwhile. Where the program brings its own `malloc`, a descheduled goroutine may hold its locks: then
+/// the P is there to be taken, as in a system call.
 #[cold]
-fn make_some(mp: &'static M, class: &'static Class) -> bool {
-    mp.syscalltick.store(mp.syscalltick.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-    if let Some(pp) = mp.p() {
+fn make_one(mp: &'static M, class: &'static Class) -> io::Result<&'static G> {
+    let announced = goroutines_switch::thread_pointer::facts().malloc_in_program();
+    if announced && let Some(pp) = mp.p() {
+        mp.syscalltick.store(mp.syscalltick.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         mp.lease.enter_syscall(pp.id);
     }
-    let mut made = GList::new();
-    let mut tries = 0;
-    while made.len() < MAKE {
-        match class.make() {
-            Ok(carrier) => made.push_back(G::of(carrier)),
-            Err(_) if !made.is_empty() => break,
-            // Others may end meanwhile, and leave their stacks.
-            Err(_) if SCHED.gfree_size.load(Ordering::Relaxed) > 0 => break,
-            Err(e) => wait_for_memory(&mut tries, &e),
-        }
-    }
-    let kept = mp.lease.reclaim() == Reclaimed::Kept;
-    if !kept {
+    let made = class.make().map(G::of);
+    if announced && mp.lease.reclaim() == Reclaimed::Lost {
         mp.oldp.set(mp.p.swap(null_mut(), Ordering::Relaxed));
     }
-    while let Some(gp) = made.pop_front() {
-        free(gp, mp.p());
-    }
-    kept
+    made
 }
 
-/// No stack can be made for a goroutine that is to run: there may be memory in a moment.
-fn wait_for_memory(tries: &mut u32, e: &io::Error) {
-    *tries += 1;
-    if *tries > 10_000 {
-        let mut out = sys::Text::<200>::new();
-        let _ = std::fmt::Write::write_fmt(&mut out, format_args!("goroutines: no stack: {e}\n"));
-        sys::write_all(2, out.bytes());
-        fatal::fatal("out of memory for goroutine stacks");
+/// There is no memory for a stack: the goroutine waits, off the queues, for one that ends and leaves its
+/// own, or for the monitor, which tries again from time to time.
+#[cold]
+fn starve(one: Runnable) {
+    SCHED.starving.store(true, Ordering::SeqCst);
+    SCHED.lock().starved.push_back(one);
+}
+
+/// A stack is free, or there may be memory again: at most `count` of those that wait for a stack are
+/// queued. How many still wait.
+#[cold]
+pub(crate) fn feed(count: usize) -> usize {
+    let mut shared = SCHED.lock();
+    for _ in 0..count {
+        let Some(one) = shared.starved.pop_front() else { break };
+        shared.runq_push(one);
     }
-    sys::sleep(Duration::from_millis(1));
+    let left = shared.starved.len();
+    SCHED.starving.store(left > 0, Ordering::SeqCst);
+    drop(shared);
+    wake::wakep();
+    left
 }
 
 /// A goroutine that ended, to be used again. In a section, or on g0.
@@ -248,6 +254,11 @@ fn free_one(class: &'static Class) -> Option<&'static G> {
 #[inline]
 pub(crate) fn free(gp: &'static G, pp: Option<&'static P>) {
     let class = gp.carrier().class();
+    if SCHED.starving.load(Ordering::Relaxed) {
+        SCHED.lock().gfree_push(gp, class);
+        feed(1);
+        return;
+    }
     let Some(pp) = pp.filter(|_| std::ptr::eq(class, default_class())) else {
         return SCHED.lock().gfree_push(gp, class);
     };

@@ -76,6 +76,8 @@ pub(crate) struct Shared {
     pub(crate) gfree: [GList; CLASSES],
     /// How many Ps are still to stop.
     pub(crate) stopwait: i32,
+    /// Goroutines that wait for memory for their stack.
+    pub(crate) starved: RunList,
     /// How often a P has left the idle list.
     pub(crate) starts: u64,
 }
@@ -88,6 +90,8 @@ pub(crate) struct Sched {
     shared: Lock<Shared>,
     pub(crate) runq_size: AtomicUsize,
     pub(crate) gfree_size: AtomicUsize,
+    /// Some goroutine waits for memory for its stack.
+    pub(crate) starving: AtomicBool,
     pub(crate) gomaxprocs: AtomicU32,
     pub(crate) idle: Idle,
     /// The world is stopped, or to be.
@@ -130,10 +134,12 @@ pub(crate) static SCHED: Sched = Sched {
         pwaiting: null_mut(),
         gfree: [const { GList::new() }; CLASSES],
         stopwait: 0,
+        starved: RunList::new(),
         starts: 0,
     }),
     runq_size: AtomicUsize::new(0),
     gfree_size: AtomicUsize::new(0),
+    starving: AtomicBool::new(false),
     gomaxprocs: AtomicU32::new(0),
     idle: Idle::new(),
     stopping: AtomicBool::new(false),

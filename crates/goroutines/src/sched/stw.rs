@@ -47,11 +47,7 @@ fn stop() {
     while let Some(pp) = wake::get_idle(&mut shared, None) {
         stopped(&mut shared, pp);
     }
-    let mut waiting = std::mem::replace(&mut shared.pwaiting, null_mut());
-    // SAFETY: a list of static Ps.
-    while let Some(pp) = unsafe { waiting.as_ref() } {
-        waiting = pp.link.load(Ordering::Relaxed);
-        shared.mcount -= 1;
+    while let Some(pp) = wake::take_waiting(&mut shared) {
         if pp.wants_spinning.replace(false) {
             SCHED.idle.stop_spinning();
         }

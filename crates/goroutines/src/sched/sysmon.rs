@@ -27,6 +27,9 @@ const LIBC_NS: u64 = 100_000;
 const LIBC_TRIES: u32 = 5;
 /// A P that waits for nobody leaves a blocked goroutine after this long.
 const IDLE_RETAKE_NS: u64 = 10_000_000;
+/// How often to try again where there was no memory for a stack, and for how long.
+const FEED_NS: u64 = 100_000_000;
+const STARVE_NS: u64 = 10_000_000_000;
 /// How long to look often after something happened.
 const ALERT_NS: u64 = 10_000_000;
 /// While all is idle but something must still be looked at (goroutines blocked without their P, threads
@@ -110,6 +113,8 @@ extern "C" fn main(_: *mut c_void) -> *mut c_void {
         room: 0,
         retry: false,
         drowse: FIRST_DROWSE,
+        starving_since_ns: None,
+        next_feed_ns: 0,
     };
     loop {
         monitor.round();
@@ -128,6 +133,9 @@ struct Monitor {
     retry: bool,
     /// How long the next drowsy sleep is.
     drowse: Duration,
+    /// Since when goroutines wait for stacks while none ends, and how many had ended then.
+    starving_since_ns: Option<(u64, u64)>,
+    next_feed_ns: u64,
 }
 
 /// What a look found.
@@ -158,6 +166,7 @@ impl Monitor {
         self.sleep();
         self.make_threads();
         let now = sys::nanotime();
+        self.feed_starved(now);
         let mut look = Look::default();
         for pp in SCHED.procs() {
             self.look_at(pp, now, &mut look);
@@ -235,6 +244,27 @@ impl Monitor {
             self.drowse = FIRST_DROWSE;
         }
         true
+    }
+
+    /// Goroutines wait for memory for their stack: there may be some again.
+    fn feed_starved(&mut self, now: u64) {
+        if !SCHED.starving.load(Ordering::Relaxed) {
+            self.starving_since_ns = None;
+            return;
+        }
+        let ended = super::exit::ended();
+        match self.starving_since_ns {
+            Some((since, before)) if before == ended => {
+                if now - since > STARVE_NS {
+                    crate::base::fatal::fatal("out of memory for goroutine stacks");
+                }
+            }
+            _ => self.starving_since_ns = Some((now, ended)),
+        }
+        if now >= self.next_feed_ns {
+            self.next_feed_ns = now + FEED_NS;
+            super::go::feed(usize::MAX);
+        }
     }
 
     /// Makes threads for the Ps that wait for one.

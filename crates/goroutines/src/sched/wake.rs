@@ -75,6 +75,13 @@ pub(crate) fn stopm(mp: &'static M) -> bool {
         throw!("m{}: stopping with a P, or spinning", mp.id);
     }
     let mut shared = SCHED.lock();
+    // A P waits for a thread that is still to be made (or can't be): here is one.
+    if let Some(pp) = take_waiting(&mut shared) {
+        drop(shared);
+        mp.spinning.set(pp.wants_spinning.get());
+        acquire_p(mp, pp);
+        return true;
+    }
     mp.is_idle.set(true);
     mp.link.store(shared.midle, Ordering::Relaxed);
     shared.midle = mp.as_ptr();
@@ -92,6 +99,15 @@ pub(crate) fn stopm(mp: &'static M) -> bool {
             return false;
         }
     }
+}
+
+/// Takes a P that waits for a thread; its M is not to be made any more.
+pub(crate) fn take_waiting(shared: &mut Shared) -> Option<&'static P> {
+    // SAFETY: null, or a static P.
+    let pp = unsafe { shared.pwaiting.as_ref() }?;
+    shared.pwaiting = pp.link.load(Ordering::Relaxed);
+    shared.mcount -= 1;
+    Some(pp)
 }
 
 /// Takes the P that came with a wake-up.

@@ -37,6 +37,9 @@ struct State {
     waiting: u32,
 }
 
+/// A panic can't leave it in a state that it should not be seen in.
+impl std::panic::RefUnwindSafe for Shared {}
+
 impl Default for Shared {
     fn default() -> Self {
         Self(Lock::new(State { counter: 0, waiters: WaitQueue::new(), waiting: 0 }))

@@ -39,8 +39,9 @@ impl Builder {
         self
     }
 
-    /// Gives it a stack of at least `bytes` (of addresses; memory is used as touched). Rounded up to a
-    /// power of two from 16 KiB to 4 GiB.
+    /// Gives it a stack of `bytes` (of addresses; memory is used as touched), rounded up to a power of two
+    /// from 16 KiB to 4 GiB. As with glibc's threads, the thread block and static thread-locals (some
+    /// 3 KiB) are taken out of it.
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.stack_bytes = Some(bytes);
         self

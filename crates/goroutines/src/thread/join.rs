@@ -279,6 +279,9 @@ unsafe impl<T: Send> Send for JoinHandle<T> {}
 // SAFETY: `&JoinHandle` gives access to the Thread and to atomics only.
 unsafe impl<T: Send> Sync for JoinHandle<T> {}
 
+impl<T> std::panic::UnwindSafe for JoinHandle<T> {}
+impl<T> std::panic::RefUnwindSafe for JoinHandle<T> {}
+
 impl<T> JoinHandle<T> {
     fn task(&self) -> &Task {
         // SAFETY: the handle has a reference.

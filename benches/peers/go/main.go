@@ -1,0 +1,134 @@
+// The cases in Go.
+package main
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+const (
+	many     = 1_000_000
+	parked   = 100_000
+	yielders = 1_000
+)
+
+func main() {
+	procs := 0
+	if len(os.Args) == 3 {
+		procs, _ = strconv.Atoi(os.Args[2])
+	}
+	if procs == 0 {
+		fmt.Fprintln(os.Stderr, "usage: PROGRAM CASE PROCS")
+		os.Exit(2)
+	}
+	runtime.GOMAXPROCS(procs)
+	switch os.Args[1] {
+	case "spawn_join":
+		nsEach(spawnJoin)
+	case "spawn_many":
+		nsOnce(many, spawnMany)
+	case "yield_two":
+		nsEach(func(n int) { yielding(2, n) })
+	case "yield_many":
+		nsEach(func(n int) { yielding(yielders, n) })
+	case "parked_bytes":
+		before := residentBytes()
+		parkAll()
+		report("bytes", float64(residentBytes()-before)/parked)
+	case "parked_ns":
+		nsOnce(parked, parkAll)
+	default:
+		fmt.Println("none")
+	}
+}
+
+func report(unit string, value float64) {
+	fmt.Printf("%s %.1f\n", unit, value)
+}
+
+// As measure.rs: n is doubled until it takes long enough.
+func nsEach(work func(n int)) {
+	for n := 2 * yielders; ; n *= 2 {
+		start := time.Now()
+		work(n)
+		elapsed := time.Since(start)
+		if elapsed >= 300*time.Millisecond {
+			report("ns", float64(elapsed.Nanoseconds())/float64(n))
+			return
+		}
+	}
+}
+
+func nsOnce(n int, work func()) {
+	start := time.Now()
+	work()
+	report("ns", float64(time.Since(start).Nanoseconds())/float64(n))
+}
+
+func residentBytes() int {
+	statm, _ := os.ReadFile("/proc/self/statm")
+	pages, err := strconv.Atoi(strings.Fields(string(statm))[1])
+	if err != nil {
+		panic(err)
+	}
+	return pages * 4096
+}
+
+func spawnJoin(n int) {
+	var wg sync.WaitGroup
+	for range n {
+		wg.Go(func() {})
+		wg.Wait()
+	}
+}
+
+func spawnMany() {
+	var wg sync.WaitGroup
+	for range many {
+		wg.Go(func() {})
+	}
+	wg.Wait()
+}
+
+func yielding(tasks, n int) {
+	var wg sync.WaitGroup
+	for range tasks {
+		wg.Go(func() {
+			for range n / tasks {
+				runtime.Gosched()
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// All wait at the gate, which never opens, until the process ends.
+func parkAll() {
+	var started, gate sync.WaitGroup
+	started.Add(parked)
+	gate.Add(1)
+	for range parked {
+		go waitAt(&started, &gate)
+	}
+	started.Wait()
+}
+
+//go:noinline
+func waitAt(started, gate *sync.WaitGroup) {
+	held := hold()
+	started.Done()
+	gate.Wait()
+	runtime.KeepAlive(held)
+}
+
+//go:noinline
+func hold() *[64]byte {
+	held := new([64]byte)
+	held[0] = 1
+	return held
+}

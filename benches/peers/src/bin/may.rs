@@ -1,0 +1,108 @@
+//! The cases on may's coroutines.
+
+#[path = "../../../src/measure.rs"]
+mod measure;
+
+use may::coroutine::{self, JoinHandle, yield_now};
+use may::sync::{Blocker, SyncFlag};
+use measure::{MANY, PARKED, YIELDERS, hold, ns_each, ns_once, parked};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+fn main() {
+    let (case, procs) = measure::arguments();
+    may::config().set_workers(procs);
+    may::config().set_worker_pin(false); // nobody else is pinned
+    match case.as_str() {
+        "spawn_join" => ns_each(|n| join(spawn(move || spawn_join(n)))),
+        "spawn_many" => ns_once(MANY, spawn_many),
+        "yield_two" => ns_each(|n| join(spawn(move || yielding(2, n)))),
+        "yield_many" => ns_each(|n| join(spawn(move || yielding(YIELDERS, n)))),
+        "parked_bytes" | "parked_ns" => parked(&case, PARKED / 10, || join(spawn(park_all))),
+        _ => println!("none"),
+    }
+    std::process::exit(0); // don't wait for the coroutines that are parked
+}
+
+fn spawn<F: FnOnce() + Send + 'static>(f: F) -> JoinHandle<()> {
+    // SAFETY: what runs here uses no thread-locals across a yield, and some hundred bytes of stack.
+    unsafe { coroutine::spawn(f) }
+}
+
+fn join(handle: JoinHandle<()>) {
+    handle.join().expect("no coroutine panics");
+}
+
+/// As a WaitGroup: may has none.
+struct Latch {
+    left: AtomicU64,
+    open: Arc<Blocker>,
+}
+
+impl Latch {
+    /// To be made by the one who waits.
+    fn new(left: u64) -> Arc<Self> {
+        Arc::new(Self { left: AtomicU64::new(left), open: Blocker::current() })
+    }
+
+    fn done(&self) {
+        if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.open.unpark();
+        }
+    }
+
+    fn wait(&self) {
+        while self.left.load(Ordering::Acquire) != 0 {
+            self.open.park(None).expect("nobody cancels it");
+        }
+    }
+}
+
+fn spawn_join(n: u64) {
+    for _ in 0..n {
+        join(spawn(|| {}));
+    }
+}
+
+/// From an ordinary thread: a coroutine would not let the only worker run the others, and each keeps
+/// its stack until it has run.
+fn spawn_many() {
+    let latch = Latch::new(MANY);
+    for _ in 0..MANY {
+        let latch = Arc::clone(&latch);
+        spawn(move || latch.done());
+    }
+    latch.wait();
+}
+
+fn yielding(tasks: u64, n: u64) {
+    let latch = Latch::new(tasks);
+    for _ in 0..tasks {
+        let latch = Arc::clone(&latch);
+        spawn(move || {
+            for _ in 0..n / tasks {
+                yield_now();
+            }
+            latch.done();
+        });
+    }
+    latch.wait();
+}
+
+/// A tenth of the others' number: may's stacks are two mappings each, and a process has 65,530.
+fn park_all() {
+    let (started, gate) = (Latch::new(PARKED / 10), Arc::new(SyncFlag::new()));
+    for _ in 0..PARKED / 10 {
+        let (started, gate) = (Arc::clone(&started), Arc::clone(&gate));
+        spawn(move || wait_at(&started, &gate));
+    }
+    started.wait();
+}
+
+#[inline(never)]
+fn wait_at(started: &Latch, gate: &SyncFlag) {
+    let held = hold();
+    started.done();
+    gate.wait();
+    drop(held);
+}

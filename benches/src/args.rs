@@ -1,0 +1,99 @@
+//! The command line.
+
+/// The cases: name, what is measured.
+pub(crate) const CASES: [(&str, &str); 6] = [
+    ("spawn_join", "start one task and wait for it, again and again; ns a task"),
+    ("spawn_many", "start a million tasks, then wait for all; ns a task, cold (threads: 20,000)"),
+    ("yield_two", "two tasks yield; time / all yields"),
+    ("yield_many", "1,000 tasks yield; time / all yields"),
+    ("parked_bytes", "resident bytes a parked task that called one function and holds 64 bytes"),
+    ("parked_ns", "making and parking each of those 100,000 (may: 10,000; threads: 2,000)"),
+];
+
+/// What to measure.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Args {
+    pub(crate) cases: Vec<&'static str>,
+    pub(crate) procs: Vec<u32>,
+    pub(crate) runs: usize,
+    pub(crate) json: Option<String>,
+}
+
+impl Args {
+    /// None if help was asked for.
+    pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> Result<Option<Self>, String> {
+        let all = CASES.iter().map(|(name, _)| *name).collect();
+        let mut args = Self { cases: all, procs: vec![1, 2], runs: 5, json: None };
+        while let Some(word) = words.next() {
+            if word == "--help" || word == "-h" {
+                return Ok(None);
+            }
+            let mut value = || words.next().ok_or_else(|| format!("{word}: a value is missing"));
+            match word.as_str() {
+                "--only" => args.cases = list(&value()?, case)?,
+                "--procs" => args.procs = list(&value()?, |n| positive(n).map(|n| n as u32))?,
+                "--runs" => args.runs = positive(&value()?)?,
+                "--json" => args.json = Some(value()?),
+                _ => return Err(format!("{word}: unknown option")),
+            }
+        }
+        Ok(Some(args))
+    }
+}
+
+fn list<T>(text: &str, item: impl Fn(&str) -> Result<T, String>) -> Result<Vec<T>, String> {
+    text.split(',').map(item).collect()
+}
+
+fn case(name: &str) -> Result<&'static str, String> {
+    let found = CASES.iter().find(|(case, _)| *case == name);
+    found.map(|(case, _)| *case).ok_or_else(|| format!("{name}: unknown case"))
+}
+
+fn positive(text: &str) -> Result<usize, String> {
+    let n = text.parse().ok().filter(|n| (1..=1000).contains(n));
+    n.ok_or_else(|| format!("{text}: not a number from 1 to 1000"))
+}
+
+/// What `--help` prints.
+pub(crate) fn help() -> String {
+    let mut text = "\
+usage: goroutines-bench [--only CASE,...] [--procs 1,2] [--runs K] [--json FILE]
+
+Builds the programs of benches/peers (Go's if `go` is on PATH or in $GO), runs them in turn K times
+(5 unless said) for each case and number of processors, and prints a Markdown table: medians, least
+and greatest, and goroutines' ratio to Go and to the best of the others. A run of more than 60 s is
+killed. Exit status: 0, 1 if a run failed, 2 for a wrong command line.
+
+Cases:"
+        .to_owned();
+    for (name, what) in CASES {
+        text += &format!("\n  {name:12}  {what}");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Args;
+
+    fn parse(line: &str) -> Result<Option<Args>, String> {
+        Args::parse(line.split_whitespace().map(str::to_owned))
+    }
+
+    #[test]
+    fn all_options() {
+        let args = parse("--only yield_two,spawn_join --procs 4 --runs 3 --json x").unwrap();
+        let cases = vec!["yield_two", "spawn_join"];
+        let json = Some("x".to_owned());
+        assert_eq!(args, Some(Args { cases, procs: vec![4], runs: 3, json }));
+    }
+
+    #[test]
+    fn wrong_ones() {
+        for line in ["--only nothing", "--procs 0", "--runs", "--runs x", "x"] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+        assert_eq!(parse("--runs 2 --help"), Ok(None));
+    }
+}

@@ -1,0 +1,81 @@
+//! What the Rust programs share: the command line, the clock, and the line they print.
+//!
+//! Each includes this file as a module, so that it needs no crate of its own.
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+/// How many tasks `spawn_many` starts.
+pub(crate) const MANY: u64 = 1_000_000;
+
+/// How many tasks `parked_bytes` and `parked_ns` keep.
+pub(crate) const PARKED: u64 = 100_000;
+
+/// How many tasks yield in `yield_many`.
+pub(crate) const YIELDERS: u64 = 1_000;
+
+/// Long enough that starting up and the clock don't show.
+const LONG_ENOUGH: Duration = Duration::from_millis(300);
+
+/// The case and the number of processors, from the command line.
+pub(crate) fn arguments() -> (String, usize) {
+    let mut args = std::env::args().skip(1);
+    match (args.next(), args.next().and_then(|procs| procs.parse().ok())) {
+        (Some(case), Some(procs)) => (case, procs),
+        _ => {
+            eprintln!("usage: PROGRAM CASE PROCS");
+            std::process::exit(2)
+        }
+    }
+}
+
+/// Prints what one operation costs. `work(n)` does n of them; n is doubled until they take long enough,
+/// so all but the last round warm up.
+pub(crate) fn ns_each(mut work: impl FnMut(u64)) {
+    let mut n = 2 * YIELDERS;
+    loop {
+        let start = Instant::now();
+        work(n);
+        let elapsed = start.elapsed();
+        if elapsed >= LONG_ENOUGH {
+            return print("ns", elapsed.as_nanos() as f64 / n as f64);
+        }
+        n *= 2;
+    }
+}
+
+/// Prints what one of `n` operations costs that are done once, cold.
+pub(crate) fn ns_once(n: u64, work: impl FnOnce()) {
+    let start = Instant::now();
+    work();
+    print("ns", start.elapsed().as_nanos() as f64 / n as f64);
+}
+
+/// Prints what each of `n` tasks takes up, or took to make. `start_all` returns when all are parked.
+pub(crate) fn parked(case: &str, n: u64, start_all: impl FnOnce()) {
+    let before = resident_bytes();
+    let start = Instant::now();
+    start_all();
+    let elapsed = start.elapsed();
+    if case == "parked_bytes" {
+        print("bytes", (resident_bytes() - before) as f64 / n as f64);
+    } else {
+        print("ns", elapsed.as_nanos() as f64 / n as f64);
+    }
+}
+
+/// What each parked task holds.
+#[inline(never)]
+pub(crate) fn hold() -> Box<[u8; 64]> {
+    black_box(Box::new([1; 64]))
+}
+
+fn print(unit: &str, value: f64) {
+    println!("{unit} {value:.1}");
+}
+
+fn resident_bytes() -> i64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = statm.split(' ').nth(1).and_then(|pages| pages.parse::<i64>().ok());
+    pages.expect("/proc/self/statm has the resident pages second") * 4096
+}

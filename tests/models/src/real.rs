@@ -1,0 +1,14 @@
+//! The library's own files.
+
+#[path = "../../../crates/goroutines/src/sched/idle.rs"]
+pub(crate) mod idle;
+
+#[path = "../../../crates/goroutines/src/m/lease.rs"]
+pub(crate) mod lease;
+
+#[expect(dead_code, reason = "the models don't use all of it")]
+#[path = "../../../crates/goroutines/src/p/runq.rs"]
+pub(crate) mod runq;
+
+#[path = "../../../crates/goroutines/src/g/status.rs"]
+pub(crate) mod status;

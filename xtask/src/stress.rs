@@ -1,0 +1,67 @@
+//! `cargo xtask stress`: the stress test, on several numbers of processors.
+
+use crate::args::Args;
+use crate::cargo::{built, cargo, root};
+use crate::{Outcome, run};
+use std::fs;
+use std::process::Command;
+use std::time::Duration;
+
+pub(crate) const USAGE: &str = "\
+usage: cargo xtask stress [--seconds N] [--procs 1,2,4,8] [--release]
+
+Runs tests/examples/stress.rs with GOMAXPROCS as each of the list, N seconds each (default 10). One
+that takes a minute longer is shown by gdb, if that is there, and killed.
+";
+
+/// How much longer than it should a run may take.
+const GRACE: Duration = Duration::from_secs(60);
+/// How much of a failed run's output is shown.
+const LINES: usize = 200;
+
+pub(crate) fn main(mut args: Args) -> Outcome {
+    let seconds: u64 = args.value("--seconds")?.map_or(Ok(10), |n| n.parse())?;
+    let procs = args.value("--procs")?.unwrap_or_else(|| "1,2,4,8".into());
+    let release = args.flag("--release");
+    args.finish()?;
+    let procs: Vec<u32> = procs.split(',').map(str::parse).collect::<Result<_, _>>()?;
+
+    let mut build = cargo(&["build", "-p", "goroutines-tests", "--example", "stress"]);
+    if release {
+        build.arg("--release");
+    }
+    let programs = built(&mut build)?;
+    let Some(program) = programs.last() else { return Err("no program was built".into()) };
+    let logs = root().join("target/stress");
+    fs::create_dir_all(&logs)?;
+
+    let mut good = true;
+    for procs in procs {
+        let log = logs.join(format!("procs-{procs}.log"));
+        let mut stress = Command::new(program);
+        stress.args(["--seconds", &seconds.to_string()]).env("GOMAXPROCS", procs.to_string());
+        let limit = Duration::from_secs(seconds) + GRACE;
+        let ended = run::limited(&mut stress, &log, limit, show)?;
+        let text = String::from_utf8_lossy(&fs::read(&log)?).into_owned();
+        let last = text.lines().next_back().unwrap_or_default();
+        println!("procs {procs}: {}, {:.1} s: {last}", ended.verdict(), ended.seconds);
+        if !ended.is_success() {
+            good = false;
+            let skipped = text.lines().count().saturating_sub(LINES);
+            text.lines().skip(skipped).for_each(|line| println!("    {line}"));
+        }
+    }
+    Ok(good)
+}
+
+/// Prints where all threads of a process are.
+fn show(pid: u32) {
+    println!("process {pid} takes too long");
+    let pid = pid.to_string();
+    let gdb =
+        Command::new("gdb").args(["-p", &pid, "-batch", "-ex", "thread apply all bt"]).output();
+    match gdb {
+        Ok(output) => print!("{}", String::from_utf8_lossy(&output.stdout)),
+        Err(e) => println!("no gdb: {e}"),
+    }
+}
