@@ -53,8 +53,6 @@ pub(crate) struct P {
     pub(crate) ended: AtomicU64,
     /// A slice has been used up here: what comes next begins one of its own.
     pub(crate) used_up: AtomicBool,
-    /// After slices that were used up, the queues come first in turn. Owner only.
-    pub(crate) global_turn: Cell<bool>,
     /// Runnables, as words.
     pub(crate) runq: LocalQueue<Opaque>,
     /// Goroutines that yielded here: this P's share of the global queue's tail. Its ring only.
@@ -78,7 +76,6 @@ impl P {
             created: AtomicU64::new(0),
             ended: AtomicU64::new(0),
             used_up: AtomicBool::new(false),
-            global_turn: Cell::new(false),
             runq: LocalQueue::new(),
             yieldq: LocalQueue::new(),
         }

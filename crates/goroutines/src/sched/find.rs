@@ -48,9 +48,7 @@ pub(crate) enum Found {
 #[inline]
 pub(crate) fn at_hand(pp: &'static P) -> Option<Candidate> {
     if pp.used_up.load(Ordering::Relaxed) {
-        if let Some(found) = after_slice(pp) {
-            return Some(found);
-        }
+        after_slice(pp);
     } else if pp.schedtick.load(Ordering::Relaxed).is_multiple_of(GLOBAL_EVERY)
         && let Some(found) = global_first(pp)
     {
@@ -66,17 +64,19 @@ pub(crate) fn at_hand(pp: &'static P) -> Option<Candidate> {
 }
 
 /// A slice was used up. What is in `runnext` would go on with it, and a chain of goroutines each of which
-/// starts the next would never end: it goes to the tail of the ring. And as slices are long, every other
-/// time the global queue comes first. (Go does neither.)
+/// starts the next would never end: it goes to the tail of the ring. And as slices are long, what waits in
+/// the global queue need not wait for the ring to become empty: this P's share goes to the ring's tail.
+/// (Go does neither.)
 #[cold]
 #[inline(never)]
-fn after_slice(pp: &'static P) -> Option<Candidate> {
+fn after_slice(pp: &'static P) {
     pp.used_up.store(false, Ordering::Relaxed);
     // SAFETY: the caller owns pp.
     unsafe { pp.runq.demote_next(|overflow| ready::spill(&mut SCHED.lock(), overflow)) };
-    let global = pp.global_turn.get();
-    pp.global_turn.set(!global);
-    if global { try_global(pp) } else { None }
+    let mut shared = SCHED.lock();
+    merge_yielded(&mut shared, pp);
+    let room = (RING as u32 - pp.runq.len().0) as usize;
+    take_share(&mut shared, pp, room);
 }
 
 /// The first of those that yielded here.
@@ -118,17 +118,22 @@ fn try_global(pp: &'static P) -> Option<Candidate> {
     take_batch(&mut shared, pp)
 }
 
-/// Go: `globrunqget`. This P's share of the queue, but no more than half a ring.
+/// Go: `globrunqget`. This P's share of the queue, but no more than half a ring; the first to be run.
 fn take_batch(shared: &mut Shared, pp: &'static P) -> Option<Candidate> {
-    let share = shared.runq.len() / SCHED.gomaxprocs.load(Ordering::Relaxed).max(1) as usize + 1;
-    let n = share.min(shared.runq.len()).min(RING / 2);
     let first = shared.runq_pop()?;
-    for _ in 1..n {
+    take_share(shared, pp, RING / 2);
+    Some(Candidate::fresh(first))
+}
+
+/// Moves this P's share of the global queue to the tail of its ring, up to `most`.
+fn take_share(shared: &mut Shared, pp: &'static P, most: usize) {
+    let procs = SCHED.gomaxprocs.load(Ordering::Relaxed).max(1) as usize;
+    let share = shared.runq.len().div_ceil(procs).min(most).min(RING / 2);
+    for _ in 0..share {
         let Some(more) = shared.runq_pop() else { break };
         // SAFETY: we own pp.
         unsafe { pp.runq.put(more.as_ptr(), |overflow| ready::spill(shared, overflow)) };
     }
-    Some(Candidate::fresh(first))
 }
 
 /// The goroutine of what was found, if it can be switched to from another's stack; if it is locked to
