@@ -326,6 +326,19 @@ impl Carrier {
     }
 }
 
+/// Calls `f` with the thread pointer of every carrier there is.
+pub(crate) fn each_thread_pointer(mut f: impl FnMut(usize)) {
+    for class in Class::all() {
+        for header in (0..class.count()).filter_map(|number| class.header(number)) {
+            // SAFETY: the tail of a header; one that was never made reads as zeroes (S2).
+            let tp = unsafe { (&raw const (*Carrier { header }.tail()).tls.tp).read_volatile() };
+            if tp != 0 {
+                f(tp);
+            }
+        }
+    }
+}
+
 /// Whether `address` lies in the guard of any carrier; safe in a signal handler.
 #[must_use]
 pub fn guard_hit(address: usize) -> bool {

@@ -27,8 +27,8 @@
 //!
 //! **Compact.** glibc keeps some 1.7 KiB of static TLS free for libraries that are `dlopen`ed later
 //! and use the initial-exec model. A carrier lays out only what is used, so that its first frames
-//! share a page with its thread block. [`Facts::check_static_tls`] finds out when a later library did
-//! need that room, and `keep_surplus` gives it.
+//! share a page with its thread block. [`Facts::library_loaded`] finds out when a later library needs
+//! that room; `keep_surplus` gives it.
 
 use std::ffi::{CStr, c_int, c_void};
 use std::ops::Range;
@@ -42,6 +42,45 @@ struct Module {
     image: usize,
     image_bytes: usize,
     bytes: usize,
+}
+
+impl Module {
+    /// Makes the module's TLS under `tp` that of a new thread.
+    ///
+    /// # Safety
+    /// * The bytes are the module's, and nobody uses them.
+    unsafe fn renew(self, tp: usize) {
+        let to = (tp - self.below) as *mut u8;
+        // SAFETY: the loader's image, and the caller's bytes.
+        unsafe {
+            std::ptr::copy_nonoverlapping(self.image as *const u8, to, self.image_bytes);
+            zero(to.add(self.image_bytes), self.bytes - self.image_bytes);
+        }
+    }
+}
+
+/// Modules with static TLS that were loaded after the start. Append only.
+struct Extra {
+    modules: [OnceLock<Module>; EXTRAS],
+}
+
+const EXTRAS: usize = 16;
+
+static EXTRA: Extra = Extra { modules: [const { OnceLock::new() }; EXTRAS] };
+
+impl Extra {
+    fn iter(&self) -> impl Iterator<Item = &Module> {
+        self.modules.iter().map_while(OnceLock::get)
+    }
+
+    fn is_known(&self, below: usize) -> bool {
+        self.iter().any(|module| module.below == below)
+    }
+
+    fn add(&self, module: Module) {
+        // More than that many do not fit into the surplus.
+        let _ = self.modules.iter().find(|slot| slot.get().is_none()).map(|slot| slot.set(module));
+    }
 }
 
 const MODULES: usize = 32;
@@ -72,6 +111,9 @@ pub struct Facts {
     pub(crate) call_tls_dtors: unsafe extern "C" fn(),
     libc_tls: Option<(usize, usize)>,
     malloc_in_program: bool,
+    /// Where `struct link_map` says how far under the thread pointer a module's TLS lies.
+    tls_offset_at: usize,
+    used_at_start: usize,
 }
 
 /// A C library that lacks something that carriers need.
@@ -238,6 +280,28 @@ impl Walk {
         self.count += 1;
     }
 
+    /// The static TLS of the module loaded at `base`.
+    fn tls_of(base: usize, below: usize) -> Option<Module> {
+        unsafe extern "C" fn each(
+            info: *mut libc::dl_phdr_info,
+            _size: libc::size_t,
+            wanted: *mut c_void,
+        ) -> c_int {
+            // SAFETY: the loader's record, and the Module given below, whose image is the base so far.
+            let (info, wanted) = unsafe { (&*info, &mut *wanted.cast::<Module>()) };
+            let tls = Walk::headers(info).iter().find(|h| h.p_type == libc::PT_TLS);
+            let Some(h) = tls.filter(|_| info.dlpi_addr as usize == wanted.image) else { return 0 };
+            wanted.image = Walk::segment(info, h).start;
+            wanted.image_bytes = h.p_filesz as usize;
+            wanted.bytes = h.p_memsz as usize;
+            1
+        }
+        let mut module = Module { below, image: base, image_bytes: 0, bytes: 0 };
+        // SAFETY: `each` gets the Module, which outlives the call, and does not unwind.
+        let found = unsafe { libc::dl_iterate_phdr(Some(each), (&raw mut module).cast()) };
+        (found == 1).then_some(module)
+    }
+
     /// Looks at all loaded modules from the calling thread.
     fn run(tp: usize, limit: usize, marks: [usize; 3]) -> Self {
         unsafe extern "C" fn each(
@@ -309,6 +373,8 @@ impl Facts {
             call_tls_dtors,
             libc_tls: walk.libc_tls,
             malloc_in_program: walk.malloc_in_program,
+            tls_offset_at: field(c"_thread_db_link_map_l_tls_offset")?,
+            used_at_start: walk.used,
         })
     }
 
@@ -334,16 +400,39 @@ impl Facts {
         self.static_bytes
     }
 
-    /// Looks whether a library loaded meanwhile uses more static TLS than carriers have room for.
+    /// To be called after a library was loaded, with its handle: gives the static TLS of all that came
+    /// with it to the carriers there are, and to those that are used again.
     ///
     /// # Errors
-    /// The number of bytes in use now.
-    pub fn check_static_tls(&self) -> Result<(), usize> {
-        let tp = crate::arch::thread_pointer();
-        let walk = Walk::run(tp, 1 << 20, [0; 3]);
-        // From a carrier only modules within its mapping count; the limit above is generous, and a
-        // dynamic block may happen to lie that near, so a real thread asks.
-        if walk.used > self.static_bytes { Err(walk.used) } else { Ok(()) }
+    /// The number of bytes under the thread pointer that it needs, where carriers have less.
+    ///
+    /// # Safety
+    /// * `handle` is of `dlopen`, which is not running on another thread now.
+    pub unsafe fn library_loaded(&self, handle: *mut c_void) -> Result<(), usize> {
+        // SAFETY: glibc's handles are link maps, which begin with these five words; what is loaded is
+        // appended to their list.
+        let mut map = handle.cast::<usize>().cast_const();
+        while !map.is_null() {
+            // SAFETY: as above; the offset of l_tls_offset is libthread_db's.
+            let (base, below, next) = unsafe {
+                let below = *map.cast::<u8>().add(self.tls_offset_at).cast::<usize>();
+                (*map, below, *map.add(3) as *const usize)
+            };
+            let is_static = below != 0 && below < usize::MAX / 2;
+            let is_known = below <= self.used_at_start || EXTRA.is_known(below);
+            if is_static && !is_known {
+                if below > self.static_bytes {
+                    return Err(below);
+                }
+                if let Some(module) = Walk::tls_of(base, below) {
+                    EXTRA.add(module);
+                    // SAFETY: carriers keep these bytes free, and nobody uses the library yet.
+                    crate::stack::each_thread_pointer(|tp| unsafe { module.renew(tp) });
+                }
+            }
+            map = next;
+        }
+        Ok(())
     }
 
     /// Whether the thread pointer is written by an instruction rather than a system call.
@@ -428,10 +517,8 @@ pub(crate) unsafe fn reset_tls(tls: &mut Tls) {
             remake(tls);
             return;
         }
-        for m in &f.modules[..f.module_count] {
-            let to = (tls.tp - m.below) as *mut u8;
-            std::ptr::copy_nonoverlapping(m.image as *const u8, to, m.image_bytes);
-            zero(to.add(m.image_bytes), m.bytes - m.image_bytes);
+        for m in f.modules[..f.module_count].iter().chain(EXTRA.iter()) {
+            m.renew(tls.tp);
         }
     }
 }
