@@ -125,19 +125,6 @@ impl Class {
         NonNull::new((base + self.stride() - TAIL_BYTES - HEADER_BYTES) as *mut u8)
     }
 
-    /// The carrier whose guard holds `address`, if any; safe in a signal handler.
-    #[must_use]
-    pub fn guard_hit(&self, address: usize) -> bool {
-        let Some(slabs) = self.table() else { return false };
-        let begun = self.count().div_ceil(self.per_slab).min(slabs.len());
-        slabs[..begun].iter().any(|slab| {
-            let slab = slab.load(Ordering::Acquire) as usize;
-            let inside =
-                slab != 0 && (slab..slab + self.per_slab * self.stride()).contains(&address);
-            inside && (address - slab) % self.stride() < guard::GUARD_BYTES
-        })
-    }
-
     /// Makes a new carrier, with its guard and its thread block.
     ///
     /// Allocates (the thread's dynamic vector, from `malloc`).
@@ -337,10 +324,4 @@ pub(crate) fn each_thread_pointer(mut f: impl FnMut(usize)) {
             }
         }
     }
-}
-
-/// Whether `address` lies in the guard of any carrier; safe in a signal handler.
-#[must_use]
-pub fn guard_hit(address: usize) -> bool {
-    CLASS.iter().any(|class| class.guard_hit(address))
 }

@@ -4,6 +4,7 @@
 
 mod glibc;
 mod keys;
+mod modules;
 
 pub use glibc::{Facts, Unsupported, facts, init, pthread_getattr};
 pub(crate) use glibc::{Tls, make_tls, reset_tls};
