@@ -78,7 +78,13 @@ fn press(pp: &'static P, round: u32) {
             pp.m.store(null_mut(), Ordering::Release);
             stopped(&mut SCHED.lock(), pp);
         }
-    } else if round < 2 || !sysmon::take(pp, mp) {
+        return;
+    }
+    // A signal would show as EINTR in a call that nobody announced: who is blocked loses his P silently.
+    let tid = mp.tid.load(Ordering::Relaxed);
+    let is_blocked = crate::base::sys::thread_blocked(tid) == Some(true);
+    let take_now = is_blocked || round >= 2;
+    if !(take_now && sysmon::take(pp, mp)) && (!is_blocked || round >= 10) {
         preempt::signal(mp);
     }
 }
