@@ -9,6 +9,7 @@
 
 use goroutines::runtime::{self, blocking, gosched};
 use goroutines::{WaitGroup, go, thread};
+use goroutines_tests::raw;
 use rand::Rng;
 use rand::rngs::ThreadRng;
 use std::cell::{Cell, RefCell};
@@ -258,16 +259,14 @@ fn park_and_unpark() {
 
 fn block_announced() {
     blocking(|| {
-        // SAFETY: no memory is involved.
-        unsafe { libc::usleep(100) };
+        raw::sleep(Duration::from_micros(100));
         gosched(); // the runtime may be used inside
     });
 }
 
 fn block_unannounced(n: u32) {
     if n == 0 {
-        // SAFETY: no memory is involved.
-        unsafe { libc::usleep(3000) };
+        raw::sleep(Duration::from_millis(3));
     }
 }
 

@@ -3,6 +3,7 @@
 use goroutines::runtime::{self, blocking};
 use goroutines::{WaitGroup, go, thread};
 use goroutines_tests::proc::in_child;
+use goroutines_tests::raw;
 use std::time::Duration;
 
 /// Pages of addresses (0) or of memory (1) that the process has.
@@ -74,14 +75,13 @@ fn no_more_threads() {
     let child = in_child("no_more_threads", &[("GOMAXPROCS", "2")], || {
         goroutines::run(|| {
             // What a thread's stack needs is not to be had any more, after these.
-            let warm: Vec<_> = (0..4)
-                .map(|_| go(|| blocking(|| std::thread::sleep(Duration::from_millis(50)))))
-                .collect();
+            let warm: Vec<_> =
+                (0..4).map(|_| go(|| blocking(|| raw::sleep(Duration::from_millis(50))))).collect();
             warm.into_iter().for_each(|handle| handle.join().unwrap());
             limit_addresses(4 << 20);
             let wg = WaitGroup::new();
             for _ in 0..40 {
-                wg.go(|| blocking(|| std::thread::sleep(Duration::from_millis(20))));
+                wg.go(|| blocking(|| raw::sleep(Duration::from_millis(20))));
             }
             wg.wait();
             println!("all ended");

@@ -3,6 +3,7 @@
 use goroutines::runtime::{self, GoroutineInfo, GoroutineState, goroutines, shutdown};
 use goroutines::{WaitGroup, go, thread};
 use goroutines_tests::proc::{Hogs, alone, at_procs, wait_until};
+use goroutines_tests::raw;
 use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -68,9 +69,8 @@ fn states() {
         let stop = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&stop);
         let running = go(move || goroutines_tests::proc::burn_until(&told));
-        let blocking = go(|| thread::sleep(ms(300)));
-        // SAFETY: no memory is involved.
-        let foreign = go(|| unsafe { libc::usleep(300_000) });
+        let blocking = go(|| runtime::blocking(|| raw::sleep(ms(300))));
+        let foreign = go(|| raw::sleep(ms(300)));
         // Stopping the world preempts who runs: then it is runnable.
         let info = account_of(running.id());
         assert!(

@@ -5,8 +5,8 @@ use goroutines::{WaitGroup, go, runtime, thread};
 use goroutines_tests::proc::{
     Hogs, Pair, Times, at_procs, best_times, cpu_time, in_child, os_threads,
 };
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
 const MANY: usize = 64;
@@ -17,8 +17,7 @@ fn ms(n: u64) -> Duration {
 
 /// Blocks its thread in a foreign call.
 fn foreign_sleep(time: Duration) {
-    // SAFETY: no memory is involved.
-    unsafe { libc::usleep(time.as_micros() as u32) };
+    goroutines_tests::raw::sleep(time);
 }
 
 /// How long `n` goroutines take that each do `f` once.
@@ -190,14 +189,10 @@ fn idle_threads_end() {
         let builder = runtime::Builder::new().gomaxprocs(2).thread_keep_alive(ms(100));
         builder.run(|| {
             let many = || {
-                let barrier = Arc::new(Barrier::new(20));
                 let wg = WaitGroup::new();
                 for _ in 0..20 {
-                    let barrier = Arc::clone(&barrier);
                     // All block at the same time, each on a thread.
-                    wg.go(move || {
-                        runtime::blocking(|| barrier.wait());
-                    });
+                    wg.go(|| runtime::blocking(|| foreign_sleep(ms(100))));
                 }
                 wg.wait();
                 os_threads()

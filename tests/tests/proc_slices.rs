@@ -5,6 +5,7 @@ use goroutines::thread;
 use goroutines::{WaitGroup, go, runtime};
 use goroutines_tests::os_thread;
 use goroutines_tests::proc::{Hogs, Times, alone, at_procs, best_times, burn_for};
+use goroutines_tests::raw;
 use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -190,7 +191,7 @@ fn two_hogs_with_idle_processors_run_at_once() {
                 (home, moves)
             })
         });
-        runtime::blocking(|| std::thread::sleep(ms(500)));
+        runtime::blocking(|| raw::sleep(ms(500)));
         stop.store(true, Ordering::Relaxed);
         let [one, other] = hogs.map(|hog| hog.join().expect("where it ran"));
         assert_ne!(one.0, other.0, "both on one thread");

@@ -32,12 +32,14 @@ mod base;
 mod g;
 mod intercept;
 mod m;
+mod netpoll;
 mod observe;
 mod p;
 pub mod runtime;
 mod sched;
 pub mod sync;
 pub mod thread;
+mod timer;
 
 pub use goroutines_macros::{main, test};
 pub use runtime::run;

@@ -2,12 +2,13 @@
 
 use goroutines::thread::{self, yield_now};
 use goroutines::{JoinHandle, go};
-use goroutines_tests::{join_all, on_procs, os_thread, work};
+use goroutines_tests::{join_all, on_procs, os_thread, raw, work};
 use rand::Rng;
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 thread_local! {
     static ZERO: Cell<u64> = const { Cell::new(0) };
@@ -68,9 +69,10 @@ fn values_follow_the_goroutine_to_another_os_thread() {
                 while os_thread() == from {
                     tries += 1;
                     assert!(tries < 1000, "it does not leave its OS thread");
-                    let me = std::thread::current();
-                    let other = go(move || me.unpark());
-                    std::thread::park();
+                    let other = go(|| ());
+                    while !other.is_finished() {
+                        raw::sleep(Duration::from_millis(1));
+                    }
                     other.join().unwrap();
                     yield_now();
                 }

@@ -146,6 +146,17 @@ fn robust_offset(tp: usize, sizeof_pthread: usize) -> Option<usize> {
 }
 
 impl Facts {
+    /// The kernel's id of a thread of libc's; 0 if it has ended.
+    ///
+    /// # Safety
+    /// * `thread` is a `pthread_t` that may be joined.
+    #[must_use]
+    pub unsafe fn tid_of(&self, thread: usize) -> i32 {
+        let at = (thread + self.tid_at) as *const AtomicU32;
+        // SAFETY: the thread block of a thread that was not joined; the kernel clears the word at its end.
+        unsafe { (*at).load(Ordering::Acquire) as i32 }
+    }
+
     fn find(keep_surplus: bool) -> Result<Self, Unsupported> {
         let tp = crate::arch::thread_pointer();
         let sizeof_pthread = size(c"_thread_db_sizeof_pthread")?;

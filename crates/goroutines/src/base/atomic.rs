@@ -1,10 +1,11 @@
 //! The atomics that the model-checked files use.
 //!
-//! Those files (`p/runq.rs`, `sched/idle.rs`, `m/lease.rs`, `g/status.rs`) are compiled a second time
+//! Those files (`p/runq.rs`, `sched/idle.rs`, `m/lease.rs`, `g/status.rs`, `g/wait.rs`,
+//! `timer/alarm.rs`) are compiled a second time
 //! by the model checker, with a twin of this module made of loom's types.
 
 pub(crate) use std::sync::atomic::{
-    AtomicBool, AtomicI32, AtomicPtr, AtomicU32, Ordering, compiler_fence, fence,
+    AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering, compiler_fence, fence,
 };
 
 /// The cheap half of an asymmetric barrier: keeps the compiler from reordering, and becomes a full

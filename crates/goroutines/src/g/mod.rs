@@ -11,16 +11,20 @@ mod list;
 pub(crate) mod reason;
 pub(crate) mod status;
 pub(crate) mod task;
+pub(crate) mod wait;
+pub(crate) mod wait_list;
 
 pub(crate) use list::GList;
 
 use crate::m::M;
+use crate::timer::alarm::Alarm;
 use goroutines_switch::{Carrier, Context};
 use reason::WaitReason;
 use status::Status;
 use std::cell::{Cell, UnsafeCell};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use wait::WaitWord;
 
 /// Work that waits for the goroutine to leave the runtime; bits of [`G::pending`].
 pub(crate) mod pending {
@@ -28,6 +32,17 @@ pub(crate) mod pending {
     pub(crate) const PREEMPT: u32 = 1;
     /// It is inside `runtime::blocking`.
     pub(crate) const BLOCKING: u32 = 2;
+}
+
+/// A lock that was taken by others each time the goroutine was woken for it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Losing {
+    /// The lock's word; 0: none.
+    pub(crate) at: usize,
+    /// Since when it wants it.
+    pub(crate) since_ns: u64,
+    /// When it was woken last.
+    pub(crate) woken_ns: u64,
 }
 
 /// One goroutine.
@@ -44,6 +59,14 @@ pub(crate) struct G {
     pub(crate) m: AtomicPtr<M>,
     pub(crate) status: Status,
     reason: AtomicU8,
+    /// Its waits that more than one may end.
+    pub(crate) wait: WaitWord,
+    /// When one of them is to end for lack of anything else.
+    pub(crate) alarm: Alarm,
+    /// The lock it waits for again and again. Its own.
+    pub(crate) losing: Cell<Losing>,
+    /// It is in a call that the runtime has announced. Its own.
+    pub(crate) in_call: AtomicBool,
     /// The next in a list of free ones.
     pub(crate) link: AtomicPtr<G>,
     /// The next in a run queue.

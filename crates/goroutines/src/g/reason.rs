@@ -38,6 +38,20 @@ reasons! {
     Semacquire = "semacquire",
     /// Its slice was over.
     Preempted = "preempted",
+    /// In `thread::sleep`.
+    Sleep = "sleep",
+    /// For a descriptor.
+    Io = "IO wait",
+    /// For one of several descriptors.
+    Poll = "poll",
+    /// In a lock, a condition variable, a channel of std's or of a crate.
+    Futex = "futex",
+    /// For a process to end.
+    Process = "wait",
+    /// In a lock of C code.
+    Pthread = "pthread",
+    /// For a future.
+    Future = "future",
     /// For nothing.
     Forever = "select (no cases)",
     /// The background goroutine that gives pages back.

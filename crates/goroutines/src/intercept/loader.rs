@@ -1,28 +1,16 @@
 //! `dlopen`: libraries loaded while goroutines exist.
 
+use super::real::{Real, real};
 use crate::base::fatal;
 use crate::sched::SCHED;
 use libc::{c_char, c_int, c_void};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn dlopen(file: *const c_char, flags: c_int) -> *mut c_void {
-    static REAL: AtomicUsize = AtomicUsize::new(0);
-    let mut real = REAL.load(Ordering::Relaxed);
-    if real == 0 {
-        // SAFETY: a NUL-terminated name.
-        real = unsafe { libc::dlsym(libc::RTLD_NEXT, c"dlopen".as_ptr()) } as usize;
-        if real == 0 {
-            fatal::throw!("libc has no dlopen");
-        }
-        REAL.store(real, Ordering::Relaxed);
-    }
-    // SAFETY: libc's dlopen has this signature; the arguments are forwarded.
-    let handle = unsafe {
-        std::mem::transmute::<usize, unsafe extern "C" fn(*const c_char, c_int) -> *mut c_void>(
-            real,
-        )(file, flags)
-    };
+    static REAL: Real = Real::new(c"dlopen");
+    // SAFETY: forwarded.
+    let handle = unsafe { real!(REAL as fn(*const c_char, c_int) -> *mut c_void)(file, flags) };
     if !handle.is_null() && SCHED.started.load(Ordering::Acquire) {
         // SAFETY: the handle just returned.
         unsafe { extend(handle) };

@@ -4,8 +4,31 @@
 //! have nothing to do with goroutines are passed on. `table.rs` lists all of them.
 
 pub(crate) mod fork;
+mod table;
+
+#[cfg(feature = "intercept")]
+mod dns;
+#[cfg(feature = "intercept")]
+mod fd;
+#[cfg(feature = "intercept")]
+mod file;
+#[cfg(feature = "intercept")]
+mod futex;
+#[cfg(feature = "intercept")]
+mod io;
 #[cfg(feature = "intercept")]
 mod loader;
 #[cfg(feature = "intercept")]
+mod poll;
+#[cfg(feature = "intercept")]
+mod process;
+#[cfg(feature = "intercept")]
 mod pthread;
-mod table;
+#[cfg(feature = "intercept")]
+mod real;
+#[cfg(feature = "intercept")]
+mod socket;
+#[cfg(feature = "intercept")]
+mod time;
+#[cfg(feature = "intercept")]
+mod wait;

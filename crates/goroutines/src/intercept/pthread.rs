@@ -1,34 +1,9 @@
 //! pthread calls that ask about, or end, the calling thread.
 
+use super::real::{Real, real};
 use crate::base::{fatal, sys};
 use crate::g::{G, current};
 use libc::{c_int, c_void, clockid_t, cpu_set_t, pthread_attr_t, pthread_t, sched_param, size_t};
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-/// libc's own function of a name, found once.
-struct Real {
-    name: &'static std::ffi::CStr,
-    at: AtomicUsize,
-}
-
-impl Real {
-    const fn new(name: &'static std::ffi::CStr) -> Self {
-        Self { name, at: AtomicUsize::new(0) }
-    }
-
-    fn get(&self) -> usize {
-        let mut at = self.at.load(Ordering::Relaxed);
-        if at == 0 {
-            // SAFETY: a NUL-terminated name.
-            at = unsafe { libc::dlsym(libc::RTLD_NEXT, self.name.as_ptr()) } as usize;
-            if at == 0 {
-                fatal::throw!("libc has no {:?}", self.name);
-            }
-            self.at.store(at, Ordering::Relaxed);
-        }
-        at
-    }
-}
 
 /// The calling goroutine, if `thread` is it.
 fn is_self(thread: pthread_t) -> Option<&'static G> {
@@ -39,13 +14,6 @@ fn is_self(thread: pthread_t) -> Option<&'static G> {
 fn is_goroutine(thread: pthread_t) -> bool {
     crate::observe::account::every_g()
         .any(|gp| gp.id() != 0 && gp.carrier().thread_pointer() == thread as usize)
-}
-
-macro_rules! real {
-    ($real:ident as fn($($arg:ty),*) -> $ret:ty) => {{
-        // SAFETY: libc's function of this name has this signature.
-        unsafe { std::mem::transmute::<usize, unsafe extern "C" fn($($arg),*) -> $ret>($real.get()) }
-    }};
 }
 
 static GETATTR: Real = Real::new(c"pthread_getattr_np");

@@ -73,13 +73,17 @@ pub(crate) struct M {
 /// The monitor's notes on an M.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
+    /// The slice, and since when it goes on, calls included.
     pub(crate) tick: u32,
     pub(crate) since_ns: u64,
     pub(crate) cpu_ns: Option<u64>,
     pub(crate) cpu_at_ns: u64,
     /// The thread's CPU clock when the slice was first seen.
     pub(crate) slice_cpu_ns: Option<u64>,
+    /// It was in an announced call, this one, since then.
     pub(crate) in_syscall: bool,
+    pub(crate) syscall_tick: u32,
+    pub(crate) syscall_since_ns: u64,
     /// When the slice's end was first asked for.
     pub(crate) asked_ns: u64,
     pub(crate) signals: u32,

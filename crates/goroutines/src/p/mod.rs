@@ -8,6 +8,7 @@ pub(crate) mod runq;
 use crate::g::GList;
 use crate::g::task::Opaque;
 use crate::m::M;
+use crate::timer::Timers;
 use runq::LocalQueue;
 use std::cell::{Cell, UnsafeCell};
 use std::ptr::null_mut;
@@ -51,8 +52,14 @@ pub(crate) struct P {
     /// Goroutines begun and ended on this P. Written by the owner only.
     pub(crate) created: AtomicU64,
     pub(crate) ended: AtomicU64,
+    /// The slice that goes on here is a fair share already: who is woken may go first. By the monitor.
+    pub(crate) had_share: AtomicBool,
     /// A slice has been used up here: what comes next begins one of its own.
     pub(crate) used_up: AtomicBool,
+    /// Who is to be woken when. Others look too.
+    pub(crate) timers: Timers,
+    /// A timer was set that is the earliest, and nobody was told. Owner only.
+    pub(crate) new_timer: Cell<bool>,
     /// Runnables, as words.
     pub(crate) runq: LocalQueue<Opaque>,
     /// Goroutines that yielded here: this P's share of the global queue's tail. Its ring only.
@@ -75,7 +82,10 @@ impl P {
             goids: Cell::new((0, 0)),
             created: AtomicU64::new(0),
             ended: AtomicU64::new(0),
+            had_share: AtomicBool::new(false),
             used_up: AtomicBool::new(false),
+            timers: Timers::new(),
+            new_timer: Cell::new(false),
             runq: LocalQueue::new(),
             yieldq: LocalQueue::new(),
         }

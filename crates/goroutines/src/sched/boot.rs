@@ -58,6 +58,7 @@ fn start_default() {
 fn boot(config: &Config) -> io::Result<()> {
     thread_pointer::init(config.keep_surplus).map_err(io::Error::other)?;
     sys::membarrier_register();
+    crate::netpoll::open()?;
     crate::m::thread::remember_mask();
     let stack =
         config.stack_bytes.or_else(|| number("GOROUTINES_STACK_SIZE")).unwrap_or(STACK_BYTES);

@@ -14,7 +14,7 @@ use std::sync::atomic::Ordering;
 /// What looking came to, if it was no deadlock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// There is nobody who could be in one.
+    /// There is nobody who could be in one, or somebody waits for a timer or a descriptor.
     Nobody,
     /// There is none as long as some thread lives that may end without waking anybody: look again.
     NotYet,
@@ -23,6 +23,9 @@ pub(crate) enum Verdict {
 /// Ends the process if all goroutines are asleep for ever. Takes the scheduler lock's guard, as it has
 /// to report without it.
 pub(crate) fn check(shared: Guard<'_, Shared>) -> Verdict {
+    if super::watch::anybody_waits() {
+        return Verdict::Nobody;
+    }
     let before = stillness(&shared);
     drop(shared);
     if exit::alive() == 0 && !SCHED.main_gone.load(Ordering::Relaxed) {
@@ -36,8 +39,12 @@ pub(crate) fn check(shared: Guard<'_, Shared>) -> Verdict {
     }
     // A thread that has just ended may have readied a goroutine before; one that ran since may have
     // started a thread. If all is as still as before, and nothing has moved, neither was so.
-    let after = stillness(&SCHED.lock());
-    if after == Some(before) { report() } else { Verdict::NotYet }
+    let anybody_waits = super::watch::anybody_waits();
+    if !anybody_waits && stillness(&SCHED.lock()) == Some(before) {
+        report()
+    } else {
+        Verdict::NotYet
+    }
 }
 
 /// A moment in which nothing of the runtime moves.
@@ -51,7 +58,8 @@ struct Stillness {
 
 /// Whether no M runs or is about to, and no goroutine is runnable.
 fn stillness(shared: &Shared) -> Option<Stillness> {
-    let awake = shared.mcount - shared.nmidle - shared.nmidle_locked;
+    let watching = i32::from(!shared.polling.is_null() && super::watch::is_asleep());
+    let awake = shared.mcount - shared.nmidle - shared.nmidle_locked - watching;
     let procs = SCHED.gomaxprocs.load(Ordering::Relaxed);
     let still = awake == 0
         && shared.runq.is_empty()

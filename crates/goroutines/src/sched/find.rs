@@ -3,8 +3,9 @@
 //! Previous: `wake.rs` (somebody gave this M a P). Next: `run.rs`.
 //!
 //! The order: every 61st slice the global queue first (so that two goroutines which keep readying each
-//! other can't starve it) → `runnext` and the local ring → a batch of the global queue → stealing →
-//! giving the P up, looking once more, sleeping.
+//! other can't starve it) → `runnext` and the local ring → a batch of the global queue → the poller →
+//! stealing → giving the P up, looking once more, sleeping (`watch.rs`). Timers that are due come first of
+//! all.
 //!
 //! **Yielding.** Go puts a goroutine that yields at the global queue's tail, under the scheduler lock,
 //! which Ps that yield much then fight for. Here it goes to a second ring of its P, which counts as this
@@ -12,7 +13,7 @@
 //! the lock is taken for a batch, and stolen from like the first.
 
 use super::run::Next;
-use super::{SCHED, Shared, go, ready, steal, wake};
+use super::{SCHED, Shared, go, ready, steal, wake, watch};
 use crate::g::task::{Kind, Runnable};
 use crate::m::M;
 use crate::p::P;
@@ -47,6 +48,16 @@ pub(crate) enum Found {
 /// What can be had without waiting, spinning or stealing. In a section, owning `pp`.
 #[inline]
 pub(crate) fn at_hand(pp: &'static P) -> Option<Candidate> {
+    watch::run_timers(pp);
+    let found = in_queues(pp);
+    if found.is_some() {
+        watch::announce(pp);
+    }
+    found
+}
+
+#[inline]
+fn in_queues(pp: &'static P) -> Option<Candidate> {
     if pp.used_up.load(Ordering::Relaxed) {
         after_slice(pp);
     } else if pp.schedtick.load(Ordering::Relaxed).is_multiple_of(GLOBAL_EVERY)
@@ -162,6 +173,9 @@ pub(crate) fn find_runnable(mp: &'static M) -> Found {
     if let Some(next) = at_hand(pp) {
         return Found::Work(next);
     }
+    if let Some(next) = watch::try_poller() {
+        return Found::Work(next);
+    }
     if let Some(next) = try_steal(mp, pp) {
         return Found::Work(next);
     }
@@ -171,7 +185,7 @@ pub(crate) fn find_runnable(mp: &'static M) -> Found {
     if was_spinning_and_missed(mp) {
         return Found::Again;
     }
-    if wake::stopm(mp) { Found::Again } else { Found::End }
+    watch::sleep(mp)
 }
 
 fn try_steal(mp: &'static M, pp: &'static P) -> Option<Candidate> {
@@ -195,6 +209,7 @@ fn give_up(mp: &'static M, pp: &'static P) -> Option<Found> {
     if let Some(next) = take_batch(&mut shared, pp) {
         return Some(Found::Work(next));
     }
+    pp.new_timer.set(false);
     wake::release_p(mp);
     wake::put_idle(&mut shared, pp);
     // Somebody looked for an idle P just before this one was: take it back and spin for him.

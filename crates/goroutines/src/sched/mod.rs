@@ -10,7 +10,7 @@
 //! ```
 //!
 //! Beside it: `wake.rs` (who runs a P), `syscall.rs` (coming back without one), `sysmon.rs` (the
-//! monitor thread), `stw.rs` (stopping the world, changing `GOMAXPROCS`), `locked.rs`, `deadlock.rs`,
+//! monitor thread), `watch.rs` (timers and the poller), `wait.rs` (waits that end in several ways), `stw.rs` (stopping the world, changing `GOMAXPROCS`), `locked.rs`, `deadlock.rs`,
 //! `scavenge.rs`, `boot.rs`.
 //!
 //! **Invariants.**
@@ -37,7 +37,9 @@ mod steal;
 pub(crate) mod stw;
 pub(crate) mod syscall;
 pub(crate) mod sysmon;
+pub(crate) mod wait;
 pub(crate) mod wake;
+pub(crate) mod watch;
 
 use crate::base::lock::{Guard, Lock};
 use crate::base::sys::Note;
@@ -74,6 +76,8 @@ pub(crate) struct Shared {
     pub(crate) pwaiting: *mut P,
     /// Goroutines that ended, by stack class.
     pub(crate) gfree: [GList; CLASSES],
+    /// The M that sleeps in the poller, as good as on the idle list.
+    pub(crate) polling: *mut M,
     /// How many Ps are still to stop.
     pub(crate) stopwait: i32,
     /// Goroutines that wait for memory for their stack.
@@ -94,6 +98,7 @@ pub(crate) struct Sched {
     pub(crate) starving: AtomicBool,
     pub(crate) gomaxprocs: AtomicU32,
     pub(crate) idle: Idle,
+    pub(crate) watch: watch::Watch,
     /// The world is stopped, or to be.
     pub(crate) stopping: AtomicBool,
     pub(crate) stopnote: Note,
@@ -133,6 +138,7 @@ pub(crate) static SCHED: Sched = Sched {
         pidle: null_mut(),
         pwaiting: null_mut(),
         gfree: [const { GList::new() }; CLASSES],
+        polling: null_mut(),
         stopwait: 0,
         starved: RunList::new(),
         starts: 0,
@@ -142,6 +148,7 @@ pub(crate) static SCHED: Sched = Sched {
     starving: AtomicBool::new(false),
     gomaxprocs: AtomicU32::new(0),
     idle: Idle::new(),
+    watch: watch::Watch::new(),
     stopping: AtomicBool::new(false),
     stopnote: Note::new(),
     allm: AtomicPtr::new(null_mut()),

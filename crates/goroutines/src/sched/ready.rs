@@ -5,7 +5,7 @@
 use super::{SCHED, Shared, current_p, wake};
 use crate::base::fatal::throw;
 use crate::g::G;
-use crate::g::task::{Opaque, Runnable};
+use crate::g::task::{Kind, Opaque, RunList, Runnable};
 use crate::p::P;
 use crate::p::runq::Overflow;
 
@@ -17,6 +17,40 @@ pub(crate) fn ready(gp: &'static G) {
     }
     enqueue(Runnable::of_g(gp));
     wake::wakep();
+}
+
+/// Makes all of `list`, whose waits were ended, runnable, behind what is in this P's queue (without a P: in
+/// the global queue), and wakes an M if one is needed. In a section, on g0, or on an ordinary thread.
+pub(crate) fn ready_all(list: &mut RunList) {
+    if list.is_empty() {
+        return;
+    }
+    match current_p() {
+        Some(pp) => {
+            while let Some(one) = pop_waiting(list) {
+                // SAFETY: the caller owns pp; it waited, so it is in no queue.
+                unsafe { pp.runq.put(one.as_ptr(), |more| spill(&mut SCHED.lock(), more)) };
+            }
+        }
+        None => {
+            let mut shared = SCHED.lock();
+            while let Some(one) = pop_waiting(list) {
+                shared.runq_push(one);
+            }
+        }
+    }
+    wake::wakep();
+}
+
+/// The first of a list of goroutines whose waits were ended, runnable now.
+pub(crate) fn pop_waiting(list: &mut RunList) -> Option<Runnable> {
+    let one = list.pop_front()?;
+    if let Kind::G(gp) = one.kind()
+        && !gp.status.ready()
+    {
+        throw!("goroutine {} was woken and does not wait ({:?})", gp.id(), gp.status.get());
+    }
+    Some(one)
 }
 
 /// Puts what can run in the slot in front of this P's queue; without a P, in the global queue.

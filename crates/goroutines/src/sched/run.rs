@@ -20,6 +20,7 @@ use crate::g::status::State;
 use crate::g::task::Kind;
 use crate::g::{G, current};
 use crate::m::M;
+use crate::timer::alarm::NEVER;
 use goroutines_switch::switch;
 use std::mem::ManuallyDrop;
 use std::sync::atomic::Ordering;
@@ -101,6 +102,7 @@ fn begin(mp: &'static M, next: Next) {
         && let Some(pp) = mp.p()
     {
         pp.schedtick.store(pp.schedtick.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+        pp.had_share.store(false, Ordering::Relaxed);
     }
     gp.m.store(mp.as_ptr(), Ordering::Relaxed);
     gp.status.set(State::Running);
@@ -148,7 +150,7 @@ fn next_for(mp: &'static M) -> Option<Next> {
             return Some(super::locked::wait_for_lockedg(mp));
         }
         if mp.p().is_none() {
-            if !wake::stopm(mp) {
+            if wake::stopm(mp, NEVER) == wake::Stop::End {
                 return None;
             }
             continue;

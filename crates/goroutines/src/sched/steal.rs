@@ -40,6 +40,11 @@ pub(super) fn steal(mp: &'static M, pp: &'static P) -> Option<Runnable> {
                 // SAFETY: queues hold Runnables.
                 return Some(unsafe { Runnable::from_ptr(one) });
             }
+            if round == ROUNDS - 1
+                && let Some(one) = super::watch::run_timers_of(victim)
+            {
+                return Some(one);
+            }
         }
     }
     None

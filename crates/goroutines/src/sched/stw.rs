@@ -169,6 +169,7 @@ fn retire(shared: &mut Shared, pp: &'static P) {
         while let Some((one, _)) = pp.runq.get().or_else(|| pp.yieldq.get()) {
             shared.runq_push(Runnable::from_ptr(one));
         }
+        pp.timers.move_to(&ALLP[0].timers);
         let free = &mut *pp.gfree.get();
         while let Some(gp) = free.pop_front() {
             shared.gfree_push(gp, go::default_class());

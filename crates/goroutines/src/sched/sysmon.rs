@@ -8,11 +8,14 @@
 //! within 11; Go, which backs off to 10 ms and must look twice, takes up to 40). Else 10 ms; who makes a
 //! goroutine wait ends that sleep. While all Ps are idle: not at all.
 
-use super::{SCHED, deadlock, preempt, scavenge, wake};
+use super::{SCHED, deadlock, preempt, scavenge, wake, watch};
 use crate::base::lock::Lock;
 use crate::base::sys::{self, Note};
+use crate::g::task::RunList;
 use crate::m::{M, Seen};
+use crate::netpoll;
 use crate::p::{P, PStatus};
+use crate::timer::alarm::NEVER;
 use std::ffi::c_void;
 use std::io;
 use std::ptr::null_mut;
@@ -22,6 +25,8 @@ use std::time::Duration;
 const FAST_NS: u64 = 20_000;
 const LOOK_NS: u64 = 500_000;
 const SLOW_NS: u64 = 10_000_000;
+/// Who has run for so long lets those that it wakes go first, where they may have waited for it.
+const SHARE_NS: u64 = 1_000_000;
 /// How soon to ask again a goroutine that was met inside libc, and how often before its P is taken.
 const LIBC_NS: u64 = 100_000;
 const LIBC_TRIES: u32 = 5;
@@ -117,6 +122,9 @@ extern "C" fn main(_: *mut c_void) -> *mut c_void {
         drowse: FIRST_DROWSE,
         starving_since_ns: None,
         next_feed_ns: 0,
+        next_sweep_ns: 0,
+        next_sweep_all_ns: 0,
+        sweep_soon: false,
     };
     loop {
         monitor.round();
@@ -138,6 +146,11 @@ struct Monitor {
     /// Since when goroutines wait for stacks while none ends, and how many had ended then.
     starving_since_ns: Option<(u64, u64)>,
     next_feed_ns: u64,
+    /// When registrations are to be verified, and when all of them.
+    next_sweep_ns: u64,
+    next_sweep_all_ns: u64,
+    /// Some were not verified yet.
+    sweep_soon: bool,
 }
 
 /// What a look found.
@@ -174,10 +187,39 @@ impl Monitor {
             self.look_at(pp, now, &mut look);
         }
         look_at_detached(now, look.waiting);
+        self.watch(now);
         if scavenge::due(now) {
             scavenge::wake();
         }
         self.set_delay(now, &look);
+    }
+
+    /// Timers, the poller, and the registrations there.
+    fn watch(&mut self, now: u64) {
+        let all_busy = SCHED.idle.procs.load(Ordering::Relaxed) == 0;
+        watch::monitor(now, if all_busy { LOOK_NS } else { SLOW_NS });
+        if now < self.next_sweep_ns || netpoll::waiters() == 0 {
+            return;
+        }
+        let all = now >= self.next_sweep_all_ns;
+        if all {
+            self.next_sweep_all_ns = now + netpoll::SWEEP_ALL_NS;
+        }
+        let mut list = RunList::new();
+        self.sweep_soon = netpoll::sweep(all, &mut list);
+        self.next_sweep_ns = now + netpoll::SWEEP_NS;
+        super::ready::ready_all(&mut list);
+    }
+
+    /// How long it may sleep while all is idle.
+    fn longest_sleep(&self, now: u64) -> Option<Duration> {
+        let scavenge = scavenge::next_in(now);
+        if netpoll::waiters() == 0 {
+            return scavenge;
+        }
+        let at = if self.sweep_soon { self.next_sweep_ns } else { self.next_sweep_all_ns };
+        let sweep = Duration::from_nanos(at.saturating_sub(now).max(1_000_000));
+        Some(scavenge.map_or(sweep, |t| t.min(sweep)))
     }
 
     fn set_delay(&mut self, now: u64, look: &Look) {
@@ -197,6 +239,11 @@ impl Monitor {
             SLOW_NS
         }
         .min(slice);
+        let timer = watch::earliest();
+        if timer != NEVER {
+            // A P whose goroutine goes on and on can't look itself.
+            self.delay_ns = self.delay_ns.min(timer.saturating_sub(now) + watch::OVERDUE_NS);
+        }
         if look.waiting
             && let Some(end) = look.next_end_ns
         {
@@ -236,7 +283,7 @@ impl Monitor {
         // Some M is still on its way to sleep, or blocks with a goroutine, or a thread outside the runtime
         // may wake one or end without doing so: look again, soon at first.
         let drowsy = deadlock::check(shared) == deadlock::Verdict::NotYet;
-        let mut timeout = scavenge::next_in(sys::nanotime());
+        let mut timeout = self.longest_sleep(sys::nanotime());
         if drowsy {
             timeout = Some(timeout.map_or(self.drowse, |t| t.min(self.drowse)));
             self.drowse = (2 * self.drowse).min(DROWSY);
@@ -368,10 +415,22 @@ impl Monitor {
         let Some(mp) = (unsafe { pp.m.load(Ordering::Acquire).as_ref() }) else { return };
         // SAFETY: only this thread looks at it.
         let seen = unsafe { &mut *mp.seen.get() };
+        let tick = pp.schedtick.load(Ordering::Relaxed);
+        if seen.tick != tick || seen.since_ns == 0 {
+            let cpu = sys::thread_cpu_ns(mp.tid.load(Ordering::Relaxed));
+            // The slice after one that we ended began when we did that, not now.
+            let is_next = tick == seen.tick.wrapping_add(1) && seen.asked_ns != 0;
+            let since_ns = if is_next { seen.asked_ns } else { now };
+            *seen = Seen { tick, since_ns, slice_cpu_ns: cpu, ..Seen::default() };
+            look.slice_ends(since_ns);
+        } else if now - seen.since_ns >= SHARE_NS {
+            pp.had_share.store(true, Ordering::Relaxed);
+        }
+        if seen.since_ns != now && !mp.lease.in_syscall() {
+            return look_at_running(pp, mp, seen, now, look);
+        }
         if mp.lease.in_syscall() {
             look_at_syscall(pp, mp, seen, now, look);
-        } else {
-            look_at_running(pp, mp, seen, now, look);
         }
     }
 }
@@ -379,16 +438,22 @@ impl Monitor {
 /// Go: `retake`, the part about system calls.
 fn look_at_syscall(pp: &'static P, mp: &'static M, seen: &mut Seen, now: u64, look: &mut Look) {
     let tick = mp.syscalltick.load(Ordering::Relaxed);
-    if !seen.in_syscall || seen.tick != tick {
-        *seen = Seen { tick, since_ns: now, in_syscall: true, ..Seen::default() };
+    let waiting = !pp.is_empty() || SCHED.runq_size.load(Ordering::Relaxed) > 0;
+    let slice = SCHED.slice_ns.load(Ordering::Relaxed);
+    // One call after the other, none of them long: its slice ends all the same.
+    let is_over = waiting && now - seen.since_ns >= slice;
+    if !seen.in_syscall || seen.syscall_tick != tick {
+        (seen.in_syscall, seen.syscall_tick, seen.syscall_since_ns) = (true, tick, now);
+        seen.cpu_ns = None;
         look.syscall = true;
-        return;
+        if !is_over {
+            return;
+        }
     }
     let idle = &SCHED.idle;
     let others =
         idle.spinning.load(Ordering::Relaxed) > 0 || idle.procs.load(Ordering::Relaxed) > 0;
-    let waiting = !pp.is_empty() || SCHED.runq_size.load(Ordering::Relaxed) > 0;
-    if !waiting && others && now - seen.since_ns < IDLE_RETAKE_NS {
+    if !waiting && others && now - seen.syscall_since_ns < IDLE_RETAKE_NS {
         return;
     }
     if mp.lease.take_syscall(pp.id) {
@@ -398,16 +463,7 @@ fn look_at_syscall(pp: &'static P, mp: &'static M, seen: &mut Seen, now: u64, lo
 }
 
 fn look_at_running(pp: &'static P, mp: &'static M, seen: &mut Seen, now: u64, look: &mut Look) {
-    let tick = pp.schedtick.load(Ordering::Relaxed);
-    if seen.in_syscall || seen.tick != tick || seen.since_ns == 0 {
-        let cpu = sys::thread_cpu_ns(mp.tid.load(Ordering::Relaxed));
-        // The slice after one that we ended began when we did that, not now.
-        let is_next = !seen.in_syscall && tick == seen.tick.wrapping_add(1) && seen.asked_ns != 0;
-        let since_ns = if is_next { seen.asked_ns } else { now };
-        *seen = Seen { tick, since_ns, slice_cpu_ns: cpu, ..Seen::default() };
-        look.slice_ends(since_ns);
-        return;
-    }
+    seen.in_syscall = false;
     let waiting = !pp.is_empty() || SCHED.runq_size.load(Ordering::Relaxed) > 0;
     let for_ns = now - seen.since_ns;
     let slice = SCHED.slice_ns.load(Ordering::Relaxed);
@@ -436,7 +492,7 @@ fn look_at_running(pp: &'static P, mp: &'static M, seen: &mut Seen, now: u64, lo
     if seen.asked_ns == 0 {
         seen.asked_ns = now;
     }
-    preempt::ask(mp, tick);
+    preempt::ask(mp, seen.tick);
 }
 
 /// Whether the kernel has given the thread less than half of the slice's time: then its slice is not
@@ -491,9 +547,10 @@ fn taken(pp: &'static P) {
 /// It runs (or blocks) a goroutine without a P, unannounced.
 fn is_detached(mp: &M) -> bool {
     mp.lease.is_taken()
-        && mp
-            .curg()
-            .is_some_and(|gp| gp.pending.load(Ordering::Relaxed) & crate::g::pending::BLOCKING == 0)
+        && mp.curg().is_some_and(|gp| {
+            gp.pending.load(Ordering::Relaxed) & crate::g::pending::BLOCKING == 0
+                && !gp.in_call.load(Ordering::Relaxed)
+        })
 }
 
 /// Goroutines whose P was taken and that burn CPU now: they are to get a P, or wait for one.
@@ -529,6 +586,8 @@ extern "C" fn m_main(arg: *mut c_void) -> *mut c_void {
     // SAFETY: make_threads gives an M, which is never freed.
     let mp: &'static M = unsafe { &*arg.cast::<M>() };
     crate::m::thread::settle(c"goroutines-m");
+    // SAFETY: no memory is involved. Timers are this thread's sleeps, and would be 50 µs late.
+    unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1) };
     mp.tid.store(sys::gettid(), Ordering::Relaxed);
     crate::g::current::set_m(mp);
     // SAFETY: nothing has switched on this M yet.

@@ -4,6 +4,7 @@
 
 use super::{SCHED, Shared};
 use crate::base::fatal::throw;
+use crate::base::sys;
 use crate::m::M;
 use crate::p::{P, PStatus};
 use std::ptr::null_mut;
@@ -59,6 +60,16 @@ fn start_with(mut shared: super::Guard<'_, Shared>, pp: &'static P, spinning: bo
         mp.note.wake();
         return;
     }
+    // SAFETY: null, or an M, which is never freed.
+    if let Some(mp) = unsafe { shared.polling.as_ref() } {
+        shared.polling = null_mut();
+        drop(shared);
+        mp.spinning.set(spinning);
+        mp.nextp.store(pp.as_ptr(), Ordering::Release);
+        mp.note.wake();
+        crate::netpoll::interrupt();
+        return;
+    }
     // No M is idle: the monitor makes a thread. Until it runs, its M counts as one that is not idle.
     pp.wants_spinning.set(spinning);
     pp.link.store(shared.pwaiting, Ordering::Relaxed);
@@ -68,9 +79,20 @@ fn start_with(mut shared: super::Guard<'_, Shared>, pp: &'static P, spinning: bo
     SCHED.sysmon.make_thread();
 }
 
-/// Puts the M to sleep until it is given a P. False if it has waited too long: its thread is to end,
-/// and it is not on any list.
-pub(crate) fn stopm(mp: &'static M) -> bool {
+/// How an M's sleep ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Stop {
+    /// It was given a P.
+    Given,
+    /// The time has come; it has no P.
+    Time,
+    /// It has waited too long: its thread is to end, and it is not on any list.
+    End,
+}
+
+/// Puts the M to sleep until it is given a P, at the latest until the time `until`.
+pub(crate) fn stopm(mp: &'static M, until: u64) -> Stop {
     if mp.p().is_some() || mp.spinning.get() {
         throw!("m{}: stopping with a P, or spinning", mp.id);
     }
@@ -80,24 +102,29 @@ pub(crate) fn stopm(mp: &'static M) -> bool {
         drop(shared);
         mp.spinning.set(pp.wants_spinning.get());
         acquire_p(mp, pp);
-        return true;
+        return Stop::Given;
     }
     mp.is_idle.set(true);
     mp.link.store(shared.midle, Ordering::Relaxed);
     shared.midle = mp.as_ptr();
     shared.nmidle += 1;
     drop(shared);
+    let keep = SCHED.thread_keep_ns.load(Ordering::Relaxed);
+    let now = sys::nanotime();
+    let end = now.saturating_add(keep);
+    let mut left = Duration::from_nanos(end.min(until).saturating_sub(now));
     loop {
-        let keep = Duration::from_nanos(SCHED.thread_keep_ns.load(Ordering::Relaxed));
-        if mp.note.sleep(Some(keep)) {
+        if mp.note.sleep(Some(left)) {
             take_nextp(mp);
-            return true;
+            return Stop::Given;
         }
         let mut shared = SCHED.lock();
         if mp.is_idle.get() {
             remove_idle_m(&mut shared, mp);
-            return false;
+            return if until <= end { Stop::Time } else { Stop::End };
         }
+        // It was taken off the list just now.
+        left = Duration::from_secs(1);
     }
 }
 
@@ -229,6 +256,9 @@ pub(crate) fn hand_off(pp: &'static P) {
         && SCHED.gomaxprocs.load(Ordering::Relaxed) > 1;
     if nobody && idle.spinning.compare_exchange(0, 1, Ordering::SeqCst, Ordering::Relaxed).is_ok() {
         return startm(pp, true);
+    }
+    if super::watch::needs_watcher(pp.timers.next()) {
+        return startm(pp, false);
     }
     let mut shared = SCHED.lock();
     if SCHED.is_stopping() {

@@ -4,7 +4,7 @@ use super::join::{JoinHandle, Options, start};
 use super::scope::{Scope, ScopedJoinHandle};
 use crate::base::sys;
 use crate::g::current;
-use crate::sched::{park, syscall};
+use crate::sched::{park, wait};
 use std::io;
 use std::panic::Location;
 use std::time::Duration;
@@ -130,7 +130,12 @@ pub fn yield_now() {
 
 /// Blocks the calling goroutine for at least `duration`. Like [`std::thread::sleep`].
 ///
-/// It blocks an OS thread for the time; its processor runs others meanwhile.
+/// To the precision of the kernel's timers where the processor is idle, and as soon as it is its turn where
+/// it is not. Does nothing but let others run for a duration of zero.
 pub fn sleep(duration: Duration) {
-    syscall::blocking(|| sys::sleep(duration));
+    match current::g() {
+        None => std::thread::sleep(duration),
+        Some(_) if duration.is_zero() => yield_now(),
+        Some(gp) => wait::sleep_until(gp, wait::after(duration)),
+    }
 }

@@ -1,15 +1,17 @@
 //! `park` and `unpark`: a token a goroutine.
 //!
-//! One word: [`EMPTY`], [`NOTIFIED`], [`TIMED`] (parked with a time-out, on `word`), or the address of a
-//! waiter. Who changes it from a waiter to `NOTIFIED` has the right, and the duty, to wake it.
+//! One word: [`EMPTY`], [`NOTIFIED`], [`TIMED`] (parked with a time-out: the wait `ticket`), or the address
+//! of a waiter. Who changes it from a waiter to `NOTIFIED` has the right, and the duty, to wake it; who
+//! changes it from `TIMED`, to end that wait if the time has not. (By then the goroutine may have begun
+//! the next one here: then `unpark` wakes that for no reason, which `park_timeout` may do.)
 
 use super::id;
-use crate::base::sys;
-use crate::g::current;
 use crate::g::reason::WaitReason;
+use crate::g::wait::{Cause, Ticket};
+use crate::g::{G, current};
 use crate::sched::park::{Waiter, block};
-use crate::sched::syscall;
-use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use crate::sched::wait;
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use std::time::Duration;
 
 const EMPTY: *mut Waiter = std::ptr::null_mut();
@@ -18,13 +20,18 @@ const TIMED: *mut Waiter = std::ptr::without_provenance_mut(2);
 
 pub(crate) struct ParkState {
     state: AtomicPtr<Waiter>,
-    /// What a timed wait sleeps on: 1 when notified.
-    word: AtomicU32,
+    /// Whose timed wait it is, and which.
+    gp: AtomicPtr<G>,
+    ticket: AtomicU64,
 }
 
 impl ParkState {
     pub(super) const fn new() -> Self {
-        Self { state: AtomicPtr::new(EMPTY), word: AtomicU32::new(0) }
+        Self {
+            state: AtomicPtr::new(EMPTY),
+            gp: AtomicPtr::new(std::ptr::null_mut()),
+            ticket: AtomicU64::new(0),
+        }
     }
 
     fn swap_from(&self, from: *mut Waiter, to: *mut Waiter) -> bool {
@@ -43,13 +50,17 @@ impl ParkState {
         self.state.swap(EMPTY, Ordering::Acquire);
     }
 
-    fn park_timeout(&self, timeout: Duration) {
+    fn park_timeout(&self, gp: &'static G, timeout: Duration) {
         if self.swap_from(NOTIFIED, EMPTY) {
             return;
         }
-        self.word.store(0, Ordering::Relaxed);
+        let _section = current::enter();
+        let ticket = gp.wait.begin();
+        self.gp.store(gp.as_ptr(), Ordering::Relaxed);
+        self.ticket.store(ticket.0, Ordering::Relaxed);
+        // Release: both are there for who finds TIMED.
         if self.swap_from(EMPTY, TIMED) {
-            sys::futex_wait(&self.word, 0, Some(timeout));
+            wait::wait(gp, WaitReason::Park, ticket, wait::after(timeout));
         }
         self.state.swap(EMPTY, Ordering::Acquire);
     }
@@ -59,8 +70,10 @@ impl ParkState {
         match before {
             EMPTY | NOTIFIED => {}
             TIMED => {
-                self.word.store(1, Ordering::Release);
-                sys::futex_wake(&raw const self.word, 1);
+                let ticket = Ticket(self.ticket.load(Ordering::Relaxed));
+                // SAFETY: written before TIMED was; Gs are never freed.
+                let gp = unsafe { &*self.gp.load(Ordering::Relaxed) };
+                wait::end(gp, ticket, Cause::Ready);
             }
             waiter => {
                 let _section = current::enter();
@@ -89,11 +102,12 @@ pub fn park() {
 }
 
 /// Blocks until the token is available or `timeout` has passed. Like [`std::thread::park_timeout`].
-///
-/// Blocks an OS thread for the time; its processor runs others meanwhile.
 pub fn park_timeout(timeout: Duration) {
     match id::current().inner() {
-        Some(inner) => syscall::blocking(|| inner.park.park_timeout(timeout)),
+        Some(inner) => match current::g() {
+            Some(gp) => inner.park.park_timeout(gp, timeout),
+            None => std::thread::park_timeout(timeout),
+        },
         None => std::thread::park_timeout(timeout),
     }
 }

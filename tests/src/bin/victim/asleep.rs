@@ -151,8 +151,7 @@ pub(crate) fn after_blocking() {
 pub(crate) fn after_an_unannounced_sleep() {
     run(|| {
         let wg = never();
-        // SAFETY: no memory is involved.
-        go(|| unsafe { libc::usleep(300_000) });
+        go(|| goroutines_tests::raw::sleep(std::time::Duration::from_millis(300)));
         waits_for_a_group(&wg);
     });
 }

@@ -1,6 +1,7 @@
 //! Main waits, and something will end its wait: the detector must keep silent.
 
 use goroutines::{WaitGroup, go, run, runtime, thread};
+use goroutines_tests::raw;
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -18,14 +19,11 @@ fn waits_for(sleeper: fn()) {
 }
 
 pub(crate) fn blocking_sleep() {
-    waits_for(|| runtime::blocking(|| std::thread::sleep(WHILE)));
+    waits_for(|| runtime::blocking(|| raw::sleep(WHILE)));
 }
 
 pub(crate) fn raw_sleep() {
-    waits_for(|| {
-        // SAFETY: no memory is involved.
-        unsafe { libc::usleep(WHILE.as_micros() as u32) };
-    });
+    waits_for(|| raw::sleep(WHILE));
 }
 
 pub(crate) fn std_sleep() {

@@ -2,6 +2,7 @@
 
 use goroutines::runtime::{Builder, PanicPolicy, blocking};
 use goroutines::{WaitGroup, go, run, runtime, thread};
+use goroutines_tests::raw;
 use std::io::Read;
 use std::os::fd::IntoRawFd;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -107,7 +108,7 @@ pub(crate) fn thread_limit() {
     Builder::new().max_threads(20).run(|| {
         let wg = WaitGroup::new();
         for _ in 0..40 {
-            wg.go(|| blocking(|| std::thread::sleep(Duration::from_secs(20))));
+            wg.go(|| blocking(|| raw::sleep(Duration::from_secs(20))));
         }
         wg.wait();
     });

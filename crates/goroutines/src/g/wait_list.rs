@@ -1,0 +1,135 @@
+//! Goroutines that wait in a queue and may leave it early.
+//!
+//! A [`Waiting`] stands on the stack of the goroutine that waits, in one [`WaitList`], under that list's
+//! lock. Who takes it out under the lock, and claims its goroutine there (`wait.rs`), has ended the wait; a
+//! goroutine whose wait was ended otherwise takes it out itself. So nobody looks at it after the goroutine
+//! has gone on.
+
+use super::G;
+use super::wait::{Cause, Claim, Ticket};
+use crate::g::task::{RunList, Runnable};
+use std::cell::Cell;
+use std::marker::PhantomPinned;
+use std::ptr::null;
+
+/// One who waits.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    gp: &'static G,
+    ticket: Ticket,
+    /// What for, in a list that is shared by several things.
+    pub(crate) key: usize,
+    /// Which kind of it; as the list's owner says.
+    pub(crate) bits: u32,
+    /// Since when, where that matters to the list's owner.
+    pub(crate) since_ns: u64,
+    next: Cell<*const Waiting>,
+    prev: Cell<*const Waiting>,
+    queued: Cell<bool>,
+    _pinned: PhantomPinned,
+}
+
+// SAFETY: cells are touched under the lock of the list it is for; the rest is not changed.
+unsafe impl Sync for Waiting {}
+
+impl Waiting {
+    pub(crate) fn new(gp: &'static G, ticket: Ticket, key: usize, bits: u32) -> Self {
+        Self {
+            gp,
+            ticket,
+            key,
+            bits,
+            since_ns: 0,
+            next: Cell::new(null()),
+            prev: Cell::new(null()),
+            queued: Cell::new(false),
+            _pinned: PhantomPinned,
+        }
+    }
+}
+
+/// A first-in, first-out list of them.
+#[derive(Debug)]
+pub(crate) struct WaitList {
+    head: *const Waiting,
+    tail: *const Waiting,
+}
+
+// SAFETY: those in it are Sync, and stay where they are.
+unsafe impl Send for WaitList {}
+
+impl WaitList {
+    pub(crate) const fn new() -> Self {
+        Self { head: null(), tail: null() }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.head.is_null()
+    }
+
+    /// Appends.
+    ///
+    /// # Safety
+    /// * It stays where it is until it was taken out, and is in no list.
+    pub(crate) unsafe fn push(&mut self, one: &Waiting) {
+        one.queued.set(true);
+        one.next.set(null());
+        one.prev.set(self.tail);
+        // SAFETY: those in the list stay where they are.
+        match unsafe { self.tail.as_ref() } {
+            Some(tail) => tail.next.set(one),
+            None => self.head = one,
+        }
+        self.tail = one;
+    }
+
+    /// Takes it out; false if somebody has.
+    pub(crate) fn remove(&mut self, one: &Waiting) -> bool {
+        if !one.queued.replace(false) {
+            return false;
+        }
+        // SAFETY: neighbours in the list, which stay where they are.
+        unsafe {
+            match one.prev.get().as_ref() {
+                Some(prev) => prev.next.set(one.next.get()),
+                None => self.head = one.next.get(),
+            }
+            match one.next.get().as_ref() {
+                Some(next) => next.prev.set(one.prev.get()),
+                None => self.tail = one.prev.get(),
+            }
+        }
+        true
+    }
+
+    /// Ends the waits of up to `most` of those that `want` chooses, first to last, and takes them out; who
+    /// is to be readied goes to `out`. How many were ended, and how many taken out.
+    pub(crate) fn end(
+        &mut self,
+        cause: Cause,
+        most: usize,
+        out: &mut RunList,
+        mut want: impl FnMut(&Waiting) -> bool,
+    ) -> (usize, usize) {
+        let (mut ended, mut taken) = (0, 0);
+        let mut at = self.head;
+        while ended < most {
+            // SAFETY: in the list, under its lock.
+            let Some(one) = (unsafe { at.as_ref() }) else { break };
+            at = one.next.get();
+            if !want(one) {
+                continue;
+            }
+            let gp = one.gp;
+            self.remove(one);
+            taken += 1;
+            match gp.wait.claim(one.ticket, cause) {
+                Claim::Late => continue,
+                Claim::Awake => {}
+                Claim::Parked => out.push_back(Runnable::of_g(gp)),
+            }
+            ended += 1;
+        }
+        (ended, taken)
+    }
+}

@@ -1,0 +1,225 @@
+//! Descriptor numbers: given out, and taken back.
+//!
+//! Whatever we know of a number ends with its `close`, and begins anew with the call that gives it out
+//! again (`netpoll/desc.rs`, "Incarnations"). Both are watched on all threads; a number that was never
+//! waited for costs a load.
+
+use super::real::{Real, caller, real, set_errno, take_over};
+use crate::netpoll;
+use crate::sched::SCHED;
+use crate::sched::syscall::announced;
+use crate::sched::wait::waking;
+use libc::{c_char, c_int, c_uint, mode_t};
+use std::sync::atomic::Ordering;
+
+/// `fd`, if it is one, was just given out.
+#[inline]
+pub(super) fn given_out(fd: c_int) -> c_int {
+    if fd >= 0 && netpoll::is_touched(fd) && !is_forked() {
+        waking(|list| netpoll::opened(fd, list));
+    }
+    fd
+}
+
+/// `fd` is about to be closed.
+#[inline]
+pub(super) fn taken_back(fd: c_int) {
+    if netpoll::is_touched(fd) && !is_forked() {
+        waking(|list| netpoll::closing(fd, list));
+    }
+}
+
+/// A forked child shares the poller with its parent, and must not touch what is registered there.
+fn is_forked() -> bool {
+    SCHED.forked.load(Ordering::Relaxed)
+}
+
+/// The poller's own descriptors are nobody's to close, while it lives.
+fn is_ours(fd: c_int) -> bool {
+    netpoll::owns(fd) && !is_forked()
+}
+
+/// As `take_over!`, for functions that return a new descriptor.
+macro_rules! gives_out {
+    ($($(#[$meta:meta])* fn $name:ident($($arg:ident: $ty:ty),* $(,)?) -> $ret:ty
+        = |$gp:pat_param, $real:ident| $body:expr;)*) => {$(
+        $(#[$meta])*
+        #[unsafe(no_mangle)]
+        unsafe extern "C" fn $name($($arg: $ty),*) -> $ret {
+            static REAL: $crate::intercept::real::Real = $crate::intercept::real::Real::new(
+                // SAFETY: the only NUL is the last byte.
+                unsafe {
+                    std::ffi::CStr::from_bytes_with_nul_unchecked(
+                        concat!(stringify!($name), "\0").as_bytes(),
+                    )
+                },
+            );
+            let $real = || {
+                let real = $crate::intercept::real::real!(REAL as fn($($ty),*) -> $ret);
+                // SAFETY: the arguments are forwarded.
+                unsafe { real($($arg),*) }
+            };
+            $crate::intercept::fd::given_out(match $crate::intercept::real::caller() {
+                None => $real(),
+                Some($gp) => $body,
+            })
+        }
+    )*};
+}
+pub(super) use gives_out;
+
+gives_out! {
+    // The mode is a variable argument, which is passed as any other here.
+    fn open(path: *const c_char, flags: c_int, mode: mode_t) -> c_int = |gp, real| announced(gp, real);
+    fn open64(path: *const c_char, flags: c_int, mode: mode_t) -> c_int = |gp, real| announced(gp, real);
+    fn openat(at: c_int, path: *const c_char, flags: c_int, mode: mode_t) -> c_int =
+        |gp, real| announced(gp, real);
+    fn openat64(at: c_int, path: *const c_char, flags: c_int, mode: mode_t) -> c_int =
+        |gp, real| announced(gp, real);
+    fn creat(path: *const c_char, mode: mode_t) -> c_int = |gp, real| announced(gp, real);
+    fn creat64(path: *const c_char, mode: mode_t) -> c_int = |gp, real| announced(gp, real);
+    fn dup(fd: c_int) -> c_int = |_gp, real| real();
+    fn eventfd(value: c_uint, flags: c_int) -> c_int = |_gp, real| real();
+    fn epoll_create(size: c_int) -> c_int = |_gp, real| real();
+    fn epoll_create1(flags: c_int) -> c_int = |_gp, real| real();
+    fn timerfd_create(clock: c_int, flags: c_int) -> c_int = |_gp, real| real();
+    fn inotify_init() -> c_int = |_gp, real| real();
+    fn inotify_init1(flags: c_int) -> c_int = |_gp, real| real();
+    fn memfd_create(name: *const c_char, flags: c_uint) -> c_int = |_gp, real| real();
+    fn signalfd(fd: c_int, mask: *const libc::sigset_t, flags: c_int) -> c_int = |_gp, real| real();
+}
+
+/// Both of a pair were just given out.
+unsafe fn given_out_pair(result: c_int, pair: *const c_int) -> c_int {
+    if result == 0 {
+        // SAFETY: the call has filled them in.
+        unsafe {
+            given_out(*pair);
+            given_out(*pair.add(1));
+        }
+    }
+    result
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn pipe(pair: *mut c_int) -> c_int {
+    static REAL: Real = Real::new(c"pipe");
+    // SAFETY: forwarded.
+    unsafe { given_out_pair(real!(REAL as fn(*mut c_int) -> c_int)(pair), pair) }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn pipe2(pair: *mut c_int, flags: c_int) -> c_int {
+    static REAL: Real = Real::new(c"pipe2");
+    // SAFETY: forwarded.
+    unsafe { given_out_pair(real!(REAL as fn(*mut c_int, c_int) -> c_int)(pair, flags), pair) }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn socketpair(a: c_int, b: c_int, c: c_int, pair: *mut c_int) -> c_int {
+    static REAL: Real = Real::new(c"socketpair");
+    let real = real!(REAL as fn(c_int, c_int, c_int, *mut c_int) -> c_int);
+    // SAFETY: forwarded.
+    unsafe { given_out_pair(real(a, b, c, pair), pair) }
+}
+
+/// Closes `fd`, by `real`.
+pub(super) fn close_by_number<R: From<i32>>(fd: c_int, real: impl FnOnce() -> R) -> R {
+    if is_ours(fd) {
+        set_errno(libc::EBADF);
+        return R::from(-1);
+    }
+    taken_back(fd);
+    match caller() {
+        // SO_LINGER, a file on a network: it may block.
+        Some(gp) => announced(gp, real),
+        None => real(),
+    }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn close(fd: c_int) -> c_int {
+    static REAL: Real = Real::new(c"close");
+    close_by_number(fd, || {
+        // SAFETY: forwarded.
+        unsafe { real!(REAL as fn(c_int) -> c_int)(fd) }
+    })
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn dup2(from: c_int, to: c_int) -> c_int {
+    static REAL: Real = Real::new(c"dup2");
+    if from != to {
+        taken_back(to);
+    }
+    // SAFETY: forwarded.
+    unsafe { real!(REAL as fn(c_int, c_int) -> c_int)(from, to) }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn dup3(from: c_int, to: c_int, flags: c_int) -> c_int {
+    static REAL: Real = Real::new(c"dup3");
+    if from != to {
+        taken_back(to);
+    }
+    // SAFETY: forwarded.
+    unsafe { real!(REAL as fn(c_int, c_int, c_int) -> c_int)(from, to, flags) }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn close_range(first: c_uint, last: c_uint, flags: c_int) -> c_int {
+    static REAL: Real = Real::new(c"close_range");
+    let real = |first: c_uint, last: c_uint| {
+        // SAFETY: forwarded.
+        unsafe { real!(REAL as fn(c_uint, c_uint, c_int) -> c_int)(first, last, flags) }
+    };
+    if flags & libc::CLOSE_RANGE_CLOEXEC as c_int != 0 || first > last || is_forked() {
+        return real(first, last);
+    }
+    netpoll::numbers_used(first, last).for_each(taken_back);
+    // In pieces, around the poller's own.
+    let mut from = first;
+    for ours in netpoll::own() {
+        if (from..=last).contains(&ours) {
+            if ours > from && real(from, ours - 1) < 0 {
+                return -1;
+            }
+            from = ours + 1;
+        }
+    }
+    if from > last { 0 } else { real(from, last) }
+}
+
+/// `fcntl`, either name of it: a new number is watched, a lock that is waited for is announced.
+fn control(command: c_int, real: impl FnOnce() -> c_int) -> c_int {
+    match (command, caller()) {
+        (libc::F_DUPFD | libc::F_DUPFD_CLOEXEC, _) => given_out(real()),
+        (libc::F_SETLKW | libc::F_OFD_SETLKW, Some(gp)) => announced(gp, real),
+        _ => real(),
+    }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn fcntl(fd: c_int, command: c_int, argument: usize) -> c_int {
+    static REAL: Real = Real::new(c"fcntl");
+    // SAFETY: forwarded; the argument is a variable one, passed as any other here.
+    control(command, || unsafe {
+        real!(REAL as fn(c_int, c_int, usize) -> c_int)(fd, command, argument)
+    })
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn fcntl64(fd: c_int, command: c_int, argument: usize) -> c_int {
+    static REAL: Real = Real::new(c"fcntl64");
+    // SAFETY: as above.
+    control(command, || unsafe {
+        real!(REAL as fn(c_int, c_int, usize) -> c_int)(fd, command, argument)
+    })
+}
+
+take_over! {
+    fn flock(fd: c_int, operation: c_int) -> c_int = |gp, real| announced(gp, real);
+    fn lockf(fd: c_int, operation: c_int, len: libc::off_t) -> c_int = |gp, real| announced(gp, real);
+    fn lockf64(fd: c_int, operation: c_int, len: libc::off64_t) -> c_int =
+        |gp, real| announced(gp, real);
+}

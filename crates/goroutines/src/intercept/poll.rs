@@ -1,0 +1,350 @@
+//! Waiting for any of several descriptors: `poll`, `select`, `epoll_wait` and their kin.
+//!
+//! The call itself is made with a time-out of zero. If it has nothing to say, the goroutine becomes a waiter
+//! of each descriptor, one that only looks, and makes the call again when it is woken. Where a descriptor
+//! can't be waited for, or a signal mask is to be set meanwhile, the call blocks its thread, announced.
+
+use super::real::{result, take_over};
+use super::time::duration;
+use crate::g::reason::WaitReason;
+use crate::g::wait::Cause;
+use crate::g::wait_list::Waiting;
+use crate::g::{G, current};
+use crate::netpoll::{self, Desc, Direction, Enlisted, Look};
+use crate::sched::syscall::announced;
+use crate::sched::wait::{after, wait};
+use crate::timer::alarm::NEVER;
+use goroutines_switch::sys::raw;
+use libc::{c_int, epoll_event, fd_set, nfds_t, pollfd, sigset_t, size_t, timespec, timeval};
+use std::time::Duration;
+
+/// One descriptor in one direction that is waited for.
+#[derive(Clone, Copy)]
+struct Source {
+    fd: i32,
+    desc: &'static Desc,
+    direction: Direction,
+    look: Look,
+}
+
+impl Source {
+    fn new(fd: i32, direction: Direction) -> Option<Self> {
+        let desc = netpoll::desc(fd)?;
+        Some(Self { fd, desc, direction, look: desc.look(direction) })
+    }
+}
+
+/// How waiting for several came out.
+enum Outcome {
+    /// Make the call again.
+    Again,
+    /// The time is over.
+    Timeout,
+    /// One of them can't be waited for.
+    CantWait,
+}
+
+/// Waits for any of `sources` to have an edge since it was looked at. `room` is as long.
+fn wait_for_any(
+    gp: &'static G,
+    sources: &[Source],
+    room: &mut Vec<Waiting>,
+    until: u64,
+) -> Outcome {
+    let _section = current::enter();
+    let ticket = gp.wait.begin();
+    // Within its capacity: nothing is allocated in a section.
+    room.clear();
+    for _ in sources {
+        room.push(Waiting::new(gp, ticket, 0, 0));
+    }
+    let mut listed = 0;
+    let mut early = None;
+    for (source, one) in sources.iter().zip(room.iter()) {
+        // SAFETY: it stays here until it is taken out below.
+        let enlisted =
+            unsafe { source.desc.enlist(source.fd, source.direction, Some(source.look), one) };
+        match enlisted {
+            Enlisted::Yes => listed += 1,
+            Enlisted::Edge | Enlisted::Gone => early = Some(Outcome::Again),
+            Enlisted::Refused(_) => early = Some(Outcome::CantWait),
+        }
+        if early.is_some() {
+            break;
+        }
+    }
+    let outcome = match early {
+        Some(outcome) => outcome,
+        None => match wait(gp, WaitReason::Poll, ticket, until) {
+            Cause::Timeout => Outcome::Timeout,
+            Cause::Ready | Cause::Gone => Outcome::Again,
+        },
+    };
+    for (source, one) in sources.iter().zip(room.iter()).take(listed) {
+        source.desc.delist(source.direction, one);
+    }
+    outcome
+}
+
+/// Makes `attempt`, which does not block, until it says something other than 0 or the time `until` has come.
+/// `sources` says whom to wait for; none: the call blocks, as `plain` does.
+fn until_any(
+    gp: &'static G,
+    until: u64,
+    mut attempt: impl FnMut() -> isize,
+    mut sources: impl FnMut(&mut Vec<Source>) -> Option<()>,
+    plain: impl FnOnce(Option<Duration>) -> isize,
+) -> isize {
+    let mut list = Vec::new();
+    let mut room = Vec::new();
+    loop {
+        list.clear();
+        // Looked at before the attempt (D1).
+        let can_wait = sources(&mut list).is_some();
+        let word = attempt();
+        if word != 0 {
+            return word;
+        }
+        let left = remaining(until);
+        if left == Some(Duration::ZERO) {
+            return 0;
+        }
+        if !can_wait {
+            return plain(left);
+        }
+        room.reserve(list.len());
+        match wait_for_any(gp, &list, &mut room, until) {
+            Outcome::Again => {}
+            Outcome::CantWait => return plain(remaining(until)),
+            // A last attempt: what came with the time's end counts.
+            Outcome::Timeout => return attempt(),
+        }
+    }
+}
+
+/// How long until the time `until`; none: for ever.
+fn remaining(until: u64) -> Option<Duration> {
+    if until == NEVER {
+        return None;
+    }
+    Some(Duration::from_nanos(until.saturating_sub(crate::base::sys::nanotime())))
+}
+
+/// Milliseconds as `poll` takes them.
+fn from_millis(timeout: c_int) -> u64 {
+    match u64::try_from(timeout) {
+        Ok(ms) => after(Duration::from_millis(ms)),
+        Err(_) => NEVER,
+    }
+}
+
+/// Microseconds would be cut off: never early.
+fn millis(left: Option<Duration>) -> c_int {
+    let up = |left: Duration| c_int::try_from(left.as_nanos().div_ceil(1_000_000));
+    left.map_or(-1, |left| up(left).unwrap_or(c_int::MAX))
+}
+
+const READ: i16 =
+    libc::POLLIN | libc::POLLPRI | libc::POLLRDNORM | libc::POLLRDBAND | libc::POLLRDHUP;
+const WRITE: i16 = libc::POLLOUT | libc::POLLWRNORM | libc::POLLWRBAND;
+
+fn poll_sources(list: &[pollfd], out: &mut Vec<Source>) -> Option<()> {
+    for one in list.iter().filter(|one| one.fd >= 0) {
+        if one.events & READ != 0 || one.events & WRITE == 0 {
+            out.push(Source::new(one.fd, Direction::Read)?);
+        }
+        if one.events & WRITE != 0 {
+            out.push(Source::new(one.fd, Direction::Write)?);
+        }
+    }
+    Some(())
+}
+
+fn poll_until(gp: &'static G, fds: *mut pollfd, n: nfds_t, until: u64) -> isize {
+    let attempt = || {
+        // SAFETY: the user's own call.
+        unsafe { raw(libc::SYS_poll, [fds as usize, n as usize, 0, 0, 0, 0]) }
+    };
+    if n > 1 << 20 || (fds.is_null() && n > 0) {
+        return attempt();
+    }
+    let sources = |out: &mut Vec<Source>| {
+        // SAFETY: the user's list.
+        let list: &[pollfd] = match n {
+            0 => &[],
+            n => unsafe { std::slice::from_raw_parts(fds, n as usize) },
+        };
+        poll_sources(list, out)
+    };
+    let plain = |left| {
+        let args = [fds as usize, n as usize, millis(left) as usize, 0, 0, 0];
+        // SAFETY: the user's own call.
+        announced(gp, || unsafe { raw(libc::SYS_poll, args) })
+    };
+    until_any(gp, until, attempt, sources, plain)
+}
+
+/// Descriptors of a `select`.
+const SET: usize = libc::FD_SETSIZE;
+
+/// The three sets of a `select`; any may be missing.
+#[derive(Clone, Copy)]
+struct Sets([*mut fd_set; 3]);
+
+impl Sets {
+    fn read(self) -> [Option<fd_set>; 3] {
+        // SAFETY: the user's sets.
+        self.0.map(|set| unsafe { set.as_ref().copied() })
+    }
+
+    fn write(self, sets: &[Option<fd_set>; 3]) {
+        for (to, from) in self.0.iter().zip(sets) {
+            if let Some(from) = from {
+                // SAFETY: the user's set, from which it was read.
+                unsafe { to.write(*from) };
+            }
+        }
+    }
+}
+
+fn select_sources(n: c_int, sets: &[Option<fd_set>; 3], out: &mut Vec<Source>) -> Option<()> {
+    let has = |set: &Option<fd_set>, fd| {
+        // SAFETY: fd is less than FD_SETSIZE.
+        set.as_ref().is_some_and(|set| unsafe { libc::FD_ISSET(fd, set) })
+    };
+    for fd in 0..n {
+        if has(&sets[0], fd) || has(&sets[2], fd) {
+            out.push(Source::new(fd, Direction::Read)?);
+        }
+        if has(&sets[1], fd) {
+            out.push(Source::new(fd, Direction::Write)?);
+        }
+    }
+    Some(())
+}
+
+/// Longer sets than `FD_SETSIZE`, which some make themselves, are the kernel's.
+fn select_until(gp: &'static G, n: c_int, sets: Sets, until: u64) -> isize {
+    let wanted = sets.read();
+    let call = |time: Option<&timespec>| {
+        sets.write(&wanted);
+        let time = time.map_or(0, |time| std::ptr::from_ref(time) as usize);
+        let [read, write, except] = sets.0.map(|set| set as usize);
+        // SAFETY: the user's own call. The kernel writes what is left to the time, which is ours.
+        unsafe { raw(libc::SYS_pselect6, [n as usize, read, write, except, time, 0]) }
+    };
+    let attempt = || call(Some(&timespec { tv_sec: 0, tv_nsec: 0 }));
+    let plain = |left: Option<Duration>| {
+        let time = left.map(|left| timespec {
+            tv_sec: left.as_secs() as i64,
+            tv_nsec: left.subsec_nanos().into(),
+        });
+        announced(gp, || call(time.as_ref()))
+    };
+    until_any(gp, until, attempt, |out| select_sources(n, &wanted, out), plain)
+}
+
+fn epoll_until(gp: &'static G, epoll: c_int, at: *mut epoll_event, n: c_int, until: u64) -> isize {
+    let call = |timeout: c_int| {
+        let (epoll, n) = (epoll as isize as usize, n as isize as usize);
+        // SAFETY: the user's own call.
+        unsafe { raw(libc::SYS_epoll_wait, [epoll, at as usize, n, timeout as usize, 0, 0]) }
+    };
+    let sources = |out: &mut Vec<Source>| {
+        out.push(Source::new(epoll, Direction::Read)?);
+        Some(())
+    };
+    let plain = |left| announced(gp, || call(millis(left)));
+    until_any(gp, until, || call(0), sources, plain)
+}
+
+take_over! {
+    fn poll(fds: *mut pollfd, n: nfds_t, timeout: c_int) -> c_int =
+        |gp, real| result(poll_until(gp, fds, n, from_millis(timeout))) as c_int;
+
+    fn __poll_chk(fds: *mut pollfd, n: nfds_t, timeout: c_int, room: size_t) -> c_int =
+        |gp, real| {
+            if room / size_of::<pollfd>() < n as usize {
+                return real();
+            }
+            result(poll_until(gp, fds, n, from_millis(timeout))) as c_int
+        };
+
+    fn ppoll(fds: *mut pollfd, n: nfds_t, time: *const timespec, mask: *const sigset_t) -> c_int =
+        |gp, real| {
+            // SAFETY: null, or the user's time.
+            match unsafe { time.as_ref() }.map(duration) {
+                _ if !mask.is_null() => announced(gp, real),
+                None => result(poll_until(gp, fds, n, NEVER)) as c_int,
+                Some(Some(time)) => result(poll_until(gp, fds, n, after(time))) as c_int,
+                Some(None) => real(),
+            }
+        };
+
+    fn select(
+        n: c_int, read: *mut fd_set, write: *mut fd_set, except: *mut fd_set, time: *mut timeval,
+    ) -> c_int = |gp, real| {
+        // SAFETY: null, or the user's time.
+        let time_out = unsafe { time.as_ref() }.copied();
+        if !(0..=SET as c_int).contains(&n) || time_out.is_some_and(|t| t.tv_sec < 0 || t.tv_usec < 0) {
+            return announced(gp, real);
+        }
+        let start = crate::base::sys::nanotime();
+        let length = time_out.map(|t| {
+            Duration::from_secs(t.tv_sec as u64) + Duration::from_micros(t.tv_usec as u64)
+        });
+        let sets = Sets([read, write, except]);
+        let word = select_until(gp, n, sets, length.map_or(NEVER, after));
+        if let Some(length) = length {
+            // Linux says what is left of the time.
+            let passed = Duration::from_nanos(crate::base::sys::nanotime().saturating_sub(start));
+            let left = length.saturating_sub(passed);
+            // SAFETY: the user's time.
+            unsafe {
+                (*time).tv_sec = left.as_secs() as i64;
+                (*time).tv_usec = left.subsec_micros().into();
+            }
+        }
+        result(word) as c_int
+    };
+
+    fn pselect(
+        n: c_int, read: *mut fd_set, write: *mut fd_set, except: *mut fd_set, time: *const timespec,
+        mask: *const sigset_t,
+    ) -> c_int = |gp, real| {
+        // SAFETY: null, or the user's time.
+        let time_out = unsafe { time.as_ref() }.map(duration);
+        match time_out {
+            _ if !mask.is_null() || !(0..=SET as c_int).contains(&n) => announced(gp, real),
+            Some(None) => real(),
+            Some(Some(time)) => {
+                result(select_until(gp, n, Sets([read, write, except]), after(time))) as c_int
+            }
+            None => result(select_until(gp, n, Sets([read, write, except]), NEVER)) as c_int,
+        }
+    };
+
+    fn epoll_wait(epoll: c_int, at: *mut epoll_event, n: c_int, timeout: c_int) -> c_int =
+        |gp, real| result(epoll_until(gp, epoll, at, n, from_millis(timeout))) as c_int;
+
+    fn epoll_pwait(
+        epoll: c_int, at: *mut epoll_event, n: c_int, timeout: c_int, mask: *const sigset_t,
+    ) -> c_int = |gp, real| {
+        if !mask.is_null() {
+            return announced(gp, real);
+        }
+        result(epoll_until(gp, epoll, at, n, from_millis(timeout))) as c_int
+    };
+
+    fn epoll_pwait2(
+        epoll: c_int, at: *mut epoll_event, n: c_int, time: *const timespec, mask: *const sigset_t,
+    ) -> c_int = |gp, real| {
+        // SAFETY: null, or the user's time.
+        match unsafe { time.as_ref() }.map(duration) {
+            _ if !mask.is_null() => announced(gp, real),
+            None => result(epoll_until(gp, epoll, at, n, NEVER)) as c_int,
+            Some(Some(time)) => result(epoll_until(gp, epoll, at, n, after(time))) as c_int,
+            Some(None) => real(),
+        }
+    };
+}

@@ -1,0 +1,107 @@
+//! Sleeping, and yielding.
+
+use super::real::take_over;
+use crate::g::{G, current};
+use crate::sched::park;
+use crate::sched::wait::{after, sleep_until};
+use crate::timer::alarm::NEVER;
+use libc::{c_int, c_uint, clockid_t, timespec};
+use std::time::Duration;
+
+/// The longest step of a sleep until a time of day, which somebody may set.
+const STEP: Duration = Duration::from_secs(1);
+
+/// A time as the kernel takes it.
+pub(super) fn duration(time: &timespec) -> Option<Duration> {
+    let nanos = u32::try_from(time.tv_nsec).ok().filter(|n| *n < 1_000_000_000)?;
+    Some(Duration::new(u64::try_from(time.tv_sec).ok()?, nanos))
+}
+
+/// How long until `time` on `clock`; zero if it is past. None for a clock that there is not.
+pub(super) fn until(clock: clockid_t, time: Duration) -> Option<Duration> {
+    let mut now = timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: a timespec to write.
+    if unsafe { libc::clock_gettime(clock, &raw mut now) } != 0 {
+        return None;
+    }
+    Some(time.saturating_sub(duration(&now)?))
+}
+
+fn sleep_for(gp: &'static G, time: Duration) {
+    if !time.is_zero() {
+        sleep_until(gp, after(time));
+    }
+}
+
+/// Sleeps until `time` on `clock`. An error number, or 0.
+fn sleep_until_time(gp: &'static G, clock: clockid_t, time: Duration) -> c_int {
+    loop {
+        let Some(left) = until(clock, time) else { return libc::EINVAL };
+        if left.is_zero() {
+            return 0;
+        }
+        // A monotonic clock goes as the runtime's does.
+        let steady = clock == libc::CLOCK_MONOTONIC;
+        sleep_for(gp, if steady { left } else { left.min(STEP) });
+    }
+}
+
+/// The clocks of which an hour is an hour: others (of CPU time, that go on in suspend) are left to the
+/// kernel.
+fn is_plain(clock: clockid_t) -> bool {
+    matches!(clock, libc::CLOCK_MONOTONIC | libc::CLOCK_REALTIME | libc::CLOCK_TAI)
+}
+
+/// The deadline of a timed wait on `clock`, in the runtime's time. An error number if it is none.
+pub(super) fn deadline(clock: clockid_t, time: *const timespec) -> Result<u64, c_int> {
+    if time.is_null() {
+        return Ok(NEVER);
+    }
+    // SAFETY: the user's time.
+    let time = duration(unsafe { &*time }).ok_or(libc::EINVAL)?;
+    Ok(after(until(clock, time).ok_or(libc::EINVAL)?))
+}
+
+take_over! {
+    fn nanosleep(time: *const timespec, rest: *mut timespec) -> c_int = |gp, real| {
+        // SAFETY: the user's time; the kernel is to say what is wrong with a null pointer.
+        match unsafe { time.as_ref() }.and_then(duration) {
+            Some(time) => {
+                sleep_for(gp, time);
+                0
+            }
+            None => real(),
+        }
+    };
+
+    fn clock_nanosleep(
+        clock: clockid_t, flags: c_int, time: *const timespec, rest: *mut timespec,
+    ) -> c_int = |gp, real| {
+        // SAFETY: as above.
+        let wanted = unsafe { time.as_ref() }.and_then(duration).filter(|_| is_plain(clock));
+        match wanted {
+            Some(time) if flags & libc::TIMER_ABSTIME != 0 => sleep_until_time(gp, clock, time),
+            Some(time) => {
+                sleep_for(gp, time);
+                0
+            }
+            None => crate::sched::syscall::announced(gp, real),
+        }
+    };
+
+    fn usleep(micros: c_uint) -> c_int = |gp, real| {
+        sleep_for(gp, Duration::from_micros(micros.into()));
+        0
+    };
+
+    fn sleep(seconds: c_uint) -> c_uint = |gp, real| {
+        sleep_for(gp, Duration::from_secs(seconds.into()));
+        0
+    };
+
+    fn sched_yield() -> c_int = |gp, real| {
+        let _section = current::enter();
+        park::yield_now(gp);
+        0
+    };
+}

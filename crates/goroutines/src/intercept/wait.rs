@@ -1,0 +1,188 @@
+//! Waiting for a descriptor in the middle of a call.
+//!
+//! A call is tried in a way that does not block; if it would, the goroutine waits for an edge and tries
+//! again. What the user has set is asked for then: `O_NONBLOCK` (the answer is `EAGAIN`), `SO_RCVTIMEO` and
+//! `SO_SNDTIMEO` (the time is that of the whole call).
+
+use crate::g::reason::WaitReason;
+use crate::g::wait::Cause;
+use crate::g::wait_list::Waiting;
+use crate::g::{G, current};
+use crate::netpoll::{Desc, Direction, Enlisted, Kind, Look, TAKES};
+use crate::sched::wait::{after, wait, waking};
+use crate::timer::alarm::NEVER;
+use goroutines_switch::sys::raw;
+use std::time::Duration;
+
+/// `-errno`, in the kernel's way.
+pub(super) const AGAIN: isize = -(libc::EAGAIN as isize);
+
+/// Why a call can't go on as it was tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stopped {
+    /// With this `errno`.
+    Error(i32),
+    /// The descriptor can't be waited for: the call has to block the thread.
+    CantWait,
+}
+
+/// The waits of one call.
+pub(super) struct Waits {
+    gp: &'static G,
+    fd: i32,
+    desc: &'static Desc,
+    direction: Direction,
+    /// The user's settings were asked for.
+    asked: bool,
+    until: u64,
+    /// News was taken that others may be waiting for.
+    woken: bool,
+}
+
+impl Waits {
+    pub(super) fn new(gp: &'static G, fd: i32, desc: &'static Desc, direction: Direction) -> Self {
+        Self { gp, fd, desc, direction, asked: false, until: NEVER, woken: false }
+    }
+
+    /// Asks `attempt` until it says something else than `EAGAIN`. Several times for one call, if that has
+    /// several steps.
+    pub(super) fn done(&mut self, mut attempt: impl FnMut() -> isize) -> Result<isize, Stopped> {
+        loop {
+            let look = self.desc.look(self.direction);
+            let word = attempt();
+            if word != AGAIN {
+                self.pass_on();
+                return Ok(word);
+            }
+            self.wait(look)?;
+        }
+    }
+
+    /// Who waits too may have a look now.
+    pub(super) fn pass_on(&mut self) {
+        if std::mem::take(&mut self.woken) {
+            waking(|list| self.desc.pass_on(self.direction, list));
+        }
+    }
+
+    /// What the user has set: an error if the call is not to wait.
+    pub(super) fn ask(&mut self) -> Result<(), Stopped> {
+        if self.asked {
+            return Ok(());
+        }
+        self.asked = true;
+        if is_nonblocking(self.fd) {
+            return Err(Stopped::Error(libc::EAGAIN));
+        }
+        if self.desc.kind() == Kind::Socket {
+            self.until = match timeout(self.fd, self.direction) {
+                Some(timeout) => after(timeout),
+                None => NEVER,
+            };
+        }
+        Ok(())
+    }
+
+    /// Waits for an edge after `look`.
+    pub(super) fn wait(&mut self, look: Look) -> Result<(), Stopped> {
+        self.wait_for(Some(look))
+    }
+
+    /// Waits until who accepts here has done so.
+    pub(super) fn wait_for_accept(&mut self) -> Result<(), Stopped> {
+        self.wait_for(None)
+    }
+
+    /// The news was passed on.
+    pub(super) fn forget(&mut self) {
+        self.woken = false;
+    }
+
+    fn wait_for(&mut self, look: Option<Look>) -> Result<(), Stopped> {
+        self.ask()?;
+        let gp = self.gp;
+        let _section = current::enter();
+        let ticket = gp.wait.begin();
+        let one = Waiting::new(gp, ticket, 0, TAKES);
+        // SAFETY: it stays here until its wait has ended, or `delist`.
+        match unsafe { self.desc.enlist(self.fd, self.direction, look, &one) } {
+            Enlisted::Yes => {}
+            Enlisted::Edge => return Ok(()),
+            Enlisted::Gone => return Err(Stopped::Error(libc::EBADF)),
+            Enlisted::Refused(error) => return Err(self.refused(error)),
+        }
+        match wait(gp, WaitReason::Io, ticket, self.until) {
+            Cause::Ready => {
+                self.woken = true;
+                Ok(())
+            }
+            Cause::Gone => Err(Stopped::Error(libc::EBADF)),
+            Cause::Timeout => {
+                self.desc.delist(self.direction, &one);
+                Err(Stopped::Error(libc::EAGAIN))
+            }
+        }
+    }
+
+    #[cold]
+    fn refused(&self, error: i32) -> Stopped {
+        match error {
+            libc::EBADF => Stopped::Error(error),
+            libc::EPERM => {
+                self.desc.set_kind(Kind::File);
+                Stopped::CantWait
+            }
+            _ => Stopped::CantWait,
+        }
+    }
+}
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        self.pass_on();
+    }
+}
+
+/// Whether the user has set `O_NONBLOCK`.
+pub(super) fn is_nonblocking(fd: i32) -> bool {
+    // SAFETY: no memory is involved.
+    let flags =
+        unsafe { raw(libc::SYS_fcntl, [fd as isize as usize, libc::F_GETFL as usize, 0, 0, 0, 0]) };
+    flags >= 0 && flags as i32 & libc::O_NONBLOCK != 0
+}
+
+/// The user's time-out on a socket.
+fn timeout(fd: i32, direction: Direction) -> Option<Duration> {
+    let option = match direction {
+        Direction::Read => libc::SO_RCVTIMEO,
+        Direction::Write => libc::SO_SNDTIMEO,
+    };
+    let mut time = libc::timeval { tv_sec: 0, tv_usec: 0 };
+    if socket_option(fd, option, &mut time) < 0 || (time.tv_sec == 0 && time.tv_usec == 0) {
+        return None;
+    }
+    Some(Duration::new(time.tv_sec as u64, time.tv_usec as u32 * 1_000))
+}
+
+/// An option of the socket level. 0, or `-errno`.
+pub(super) fn socket_option<T>(fd: i32, option: i32, value: &mut T) -> isize {
+    let mut len = size_of::<T>() as libc::socklen_t;
+    let args = [
+        fd as isize as usize,
+        libc::SOL_SOCKET as usize,
+        option as usize,
+        std::ptr::from_mut(value) as usize,
+        &raw mut len as usize,
+        0,
+    ];
+    // SAFETY: `len` bytes of plain data to write.
+    unsafe { raw(libc::SYS_getsockopt, args) }
+}
+
+/// What `poll` says of one descriptor right now; 0: nothing.
+pub(super) fn ready_now(fd: i32, events: i16) -> i16 {
+    let mut one = libc::pollfd { fd, events, revents: 0 };
+    // SAFETY: one entry to read and write.
+    let n = unsafe { raw(libc::SYS_poll, [&raw mut one as usize, 1, 0, 0, 0, 0]) };
+    if n > 0 { one.revents } else { 0 }
+}

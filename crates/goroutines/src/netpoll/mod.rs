@@ -1,0 +1,171 @@
+//! The network poller: waiting for descriptors costs no thread. (Go: `netpoll.go`.)
+//!
+//! One epoll, edge-triggered, with one registration a descriptor, made when somebody first waits for it.
+//! [`poll`] returns the goroutines whose wait has ended; it readies none. Who calls it, and when, is
+//! decided in `sched/watch.rs`.
+//!
+//! Descriptors stay blocking in the eyes of everybody: calls are *tried* in ways that don't block
+//! (`intercept/io.rs`), and no flag of the user's is touched.
+
+pub(crate) mod desc;
+mod epoll;
+
+pub(crate) use desc::{Accept, Desc, Direction, Enlisted, Kind, Look, TAKES};
+
+use crate::g::task::RunList;
+use epoll::{Epoll, Event};
+use goroutines_switch::sys;
+use std::io;
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+
+static EPOLL: Epoll = Epoll::new();
+
+/// Waiters in the lists of descriptors: goroutines that may be woken by an event.
+static WAITERS: AtomicU32 = AtomicU32::new(0);
+
+const CHUNK: usize = 1024;
+const CHUNKS: usize = 16 << 10;
+
+/// The descriptors, by number, in chunks that are mapped at need and never unmapped. All zeroes is a valid
+/// one.
+static TABLE: [AtomicPtr<Desc>; CHUNKS] = [const { AtomicPtr::new(null_mut()) }; CHUNKS];
+
+/// One more than the number of the last chunk there is.
+static CHUNKS_USED: AtomicU32 = AtomicU32::new(0);
+
+/// How long from one round of [`sweep`] to the next.
+pub(crate) const SWEEP_NS: u64 = 100_000_000;
+
+/// How long until all are verified again.
+pub(crate) const SWEEP_ALL_NS: u64 = 10_000_000_000;
+
+/// Makes the poller.
+///
+/// # Errors
+/// The kernel's.
+pub(crate) fn open() -> io::Result<()> {
+    sys::check(EPOLL.open()).map(|_| ())
+}
+
+/// Whether `fd` is one of the poller's own.
+pub(crate) fn owns(fd: i32) -> bool {
+    EPOLL.owns(fd)
+}
+
+/// The numbers of the poller's own descriptors, in order.
+pub(crate) fn own() -> impl Iterator<Item = u32> {
+    let mut own = EPOLL.own();
+    own.sort_unstable();
+    own.into_iter().filter_map(|fd| u32::try_from(fd).ok())
+}
+
+/// The descriptor with a number; none where the number is none, or is too large, or there is no memory.
+#[inline]
+pub(crate) fn desc(fd: i32) -> Option<&'static Desc> {
+    match known(fd) {
+        Some(desc) => Some(desc),
+        None => map_chunk(fd),
+    }
+}
+
+/// The descriptor with a number, if its neighbourhood was ever of interest.
+#[inline]
+fn known(fd: i32) -> Option<&'static Desc> {
+    let chunk = TABLE.get(usize::try_from(fd).ok()? / CHUNK)?.load(Ordering::Acquire);
+    if chunk.is_null() {
+        return None;
+    }
+    // SAFETY: a chunk is mapped whole and never unmapped; zeroes are a valid Desc.
+    Some(unsafe { &*chunk.add(fd as usize % CHUNK) })
+}
+
+#[cold]
+fn map_chunk(fd: i32) -> Option<&'static Desc> {
+    let index = usize::try_from(fd).ok()? / CHUNK;
+    let slot = TABLE.get(index)?;
+    let bytes = CHUNK * size_of::<Desc>();
+    let new = sys::map(bytes).ok()?;
+    let ours = slot.compare_exchange(null_mut(), new.cast(), Ordering::AcqRel, Ordering::Acquire);
+    if ours.is_err() {
+        // SAFETY: our own mapping, which nobody has seen.
+        unsafe { sys::unmap(new, bytes) };
+    }
+    CHUNKS_USED.fetch_max(index as u32 + 1, Ordering::AcqRel);
+    known(fd)
+}
+
+/// How many wait for descriptors.
+#[inline]
+pub(crate) fn waiters() -> u32 {
+    WAITERS.load(Ordering::SeqCst)
+}
+
+/// Waits for events, for `timeout_ns` at the most (none: for ever); the goroutines whose wait has ended
+/// go to `out`. One at a time. May return early. `awake` is called after the wait, before any of them is
+/// taken from its list of waiters.
+pub(crate) fn poll(timeout_ns: Option<u64>, awake: impl FnOnce(), out: &mut RunList) {
+    let mut events = [Event { events: 0, u64: 0 }; 128];
+    let n = EPOLL.wait(&mut events, timeout_ns);
+    awake();
+    for event in &events[..n] {
+        let (data, bits) = (event.u64, event.events);
+        if let Some(desc) = known(data as u32 as i32) {
+            desc.event((data >> 32) as u32, bits, out);
+        }
+    }
+}
+
+/// Ends a [`poll`] that goes on, or the next one.
+pub(crate) fn interrupt() {
+    EPOLL.interrupt();
+}
+
+/// `fd` is about to be closed. Who waits for it goes to `out`. In a section.
+#[inline]
+pub(crate) fn closing(fd: i32, out: &mut RunList) {
+    if let Some(desc) = known(fd) {
+        desc.renew(fd, true, out);
+    }
+}
+
+/// `fd` was just given out: whatever we know of the number is of another file. In a section.
+#[inline]
+pub(crate) fn opened(fd: i32, out: &mut RunList) {
+    if let Some(desc) = known(fd) {
+        desc.renew(fd, false, out);
+    }
+}
+
+/// Whether a number is of interest: [`closing`] and [`opened`] would do something.
+#[inline]
+pub(crate) fn is_touched(fd: i32) -> bool {
+    known(fd).is_some_and(Desc::is_touched)
+}
+
+/// The numbers from `first` to `last` that are of interest.
+pub(crate) fn numbers_used(first: u32, last: u32) -> impl Iterator<Item = i32> {
+    let end = CHUNKS_USED.load(Ordering::Acquire) as usize * CHUNK;
+    (first as usize..end.min((last as usize).saturating_add(1)))
+        .map(|fd| fd as i32)
+        .filter(|fd| is_touched(*fd))
+}
+
+/// Verifies the registrations of those who wait: of each in its second round, or now (`all`). True if
+/// there are some to come back for after [`SWEEP_NS`]. On the monitor's thread.
+pub(crate) fn sweep(all: bool, out: &mut RunList) -> bool {
+    let mut soon = false;
+    for (chunk, slot) in TABLE[..CHUNKS_USED.load(Ordering::Acquire) as usize].iter().enumerate() {
+        if slot.load(Ordering::Acquire).is_null() {
+            continue;
+        }
+        for fd in chunk * CHUNK..(chunk + 1) * CHUNK {
+            if let Some(desc) = known(fd as i32)
+                && desc.is_touched()
+            {
+                soon |= desc.verify(fd as i32, all, out);
+            }
+        }
+    }
+    soon
+}

@@ -1,0 +1,271 @@
+//! Watching timers and the poller: who looks, and who sleeps in front of them.
+//!
+//! Previous: `find.rs` found nothing at hand. Next: `ready.rs`, with those whose wait is over.
+//!
+//! A P's own M looks at its timers with each scheduling decision. An M that goes idle looks at all of them,
+//! and at the poller; the first to do so sleeps in the poller until the earliest is due (it is the
+//! *watcher*), the others sleep on their notes. (Go: `findRunnable`, `pollUntil`.) No timer thread.
+//!
+//! * WA1: if goroutines wait for descriptors or timers, then a P is busy, or an M is the watcher, or is
+//!   about to become it: who gives up the watch has a P then, or sees all Ps busy, and who makes the last P
+//!   idle without looking himself ([`needs_watcher`]) starts an M that does.
+//! * WA2: the earliest timer is no earlier than the watcher's time, or an M that sleeps on its note wakes
+//!   in time, or a P is busy; then the monitor looks at overdue timers, and at the poller, within a
+//!   half to ten milliseconds.
+//! * WA3: one M (or the monitor) at a time is in the poller.
+//!
+//! Differs from Go: an M whose timer is earlier than the watcher's time sleeps by itself until then, rather
+//! than waking the watcher to have it go to sleep again; who needs an M and finds none idle takes the
+//! watcher, rather than making a thread; an M that leaves the watch with work does not wake another for
+//! it, which costs more than most work takes: the monitor sees to it if that work is long.
+
+use super::find::{Candidate, Found};
+use super::ready::{pop_waiting, ready_all};
+use super::{SCHED, find, wake};
+use crate::base::sys;
+use crate::g::task::{RunList, Runnable};
+use crate::m::M;
+use crate::netpoll;
+use crate::p::P;
+use crate::timer::alarm::NEVER;
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+/// Nobody is in the poller.
+const VACANT: u32 = 0;
+/// Somebody has a quick look.
+const LOOKING: u32 = 1;
+/// The watcher sleeps in it.
+const WATCHED: u32 = 2;
+
+/// How long a timer may be overdue before the monitor runs it.
+pub(super) const OVERDUE_NS: u64 = 100_000;
+
+/// Who is in the poller.
+pub(crate) struct Watch {
+    state: AtomicU32,
+    /// When the watcher wakes by itself.
+    until: AtomicU64,
+    last_look_ns: AtomicU64,
+}
+
+impl Watch {
+    pub(crate) const fn new() -> Self {
+        Self {
+            state: AtomicU32::new(VACANT),
+            until: AtomicU64::new(NEVER),
+            last_look_ns: AtomicU64::new(0),
+        }
+    }
+
+    fn enter(&self, as_what: u32) -> bool {
+        // Acquire: pairs with leave(): one at a time.
+        self.state.compare_exchange(VACANT, as_what, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+    }
+
+    fn leave(&self) {
+        self.until.store(NEVER, Ordering::SeqCst);
+        self.state.store(VACANT, Ordering::SeqCst);
+    }
+
+    /// Becomes the watcher; false if there is one.
+    fn begin(&self) -> bool {
+        loop {
+            if self.enter(WATCHED) {
+                return true;
+            }
+            if self.state.load(Ordering::SeqCst) == WATCHED {
+                return false;
+            }
+            // A quick look: it is over in a microsecond, unless its thread is not run.
+            sys::os_yield();
+        }
+    }
+}
+
+/// When the earliest timer of all is due.
+pub(crate) fn earliest() -> u64 {
+    SCHED.procs().iter().map(|pp| pp.timers.next()).min().unwrap_or(NEVER)
+}
+
+/// Runs the timers of `pp` that are due. In a section, or on g0, owning `pp`.
+#[inline]
+pub(crate) fn run_timers(pp: &'static P) {
+    let next = pp.timers.next();
+    if next != NEVER {
+        run_timers_at(pp, next);
+    }
+}
+
+#[inline(never)]
+fn run_timers_at(pp: &'static P, next: u64) {
+    let now = sys::nanotime();
+    if next <= now {
+        let mut due = RunList::new();
+        pp.timers.expire(now, &mut due);
+        ready_all(&mut due);
+    }
+}
+
+/// There is something to run on `pp` before its M would look at timers as an idle one: the monitor is to
+/// know of one set just now.
+#[inline]
+pub(crate) fn announce(pp: &'static P) {
+    if pp.new_timer.get() {
+        pp.new_timer.set(false);
+        SCHED.sysmon.work_waits();
+    }
+}
+
+/// Runs what is due of another P's timers: the first to be run at once, the rest go to our queue. On g0.
+pub(super) fn run_timers_of(victim: &'static P) -> Option<Runnable> {
+    let next = victim.timers.next();
+    if next == NEVER {
+        return None;
+    }
+    let now = sys::nanotime();
+    if next > now {
+        return None;
+    }
+    let mut due = RunList::new();
+    victim.timers.expire(now, &mut due);
+    let first = pop_waiting(&mut due);
+    ready_all(&mut due);
+    first
+}
+
+/// A quick look at the poller, if anybody waits there and nobody else looks. On g0, or by the monitor.
+pub(crate) fn look(out: &mut RunList) {
+    let watch = &SCHED.watch;
+    if netpoll::waiters() > 0 && watch.enter(LOOKING) {
+        netpoll::poll(Some(0), || {}, out);
+        watch.last_look_ns.store(sys::coarse_nanotime(), Ordering::Relaxed);
+        watch.leave();
+    }
+}
+
+/// What a quick look at the poller brings: the first to be run at once. On g0, with a P.
+pub(crate) fn try_poller() -> Option<Candidate> {
+    let mut list = RunList::new();
+    look(&mut list);
+    let first = pop_waiting(&mut list)?;
+    ready_all(&mut list);
+    Some(Candidate { one: first, inherits: false })
+}
+
+/// Sleeps until there is work, as the watcher or on the note. On g0, without a P, after a last look at the
+/// queues.
+pub(crate) fn sleep(mp: &'static M) -> Found {
+    let next = earliest();
+    if next != NEVER && next <= sys::nanotime() {
+        if take_idle_p(mp) {
+            return Found::Again;
+        }
+    } else if (next != NEVER || netpoll::waiters() > 0) && SCHED.watch.begin() {
+        return keep_watch(mp, next);
+    }
+    // WA2. (The watcher may be about to leave: then it has a P, and looks again.)
+    let until = if next < SCHED.watch.until.load(Ordering::SeqCst) { next } else { NEVER };
+    match wake::stopm(mp, until) {
+        wake::Stop::Given => Found::Again,
+        wake::Stop::End => Found::End,
+        wake::Stop::Time => {
+            // If all Ps are busy, the timer's own is.
+            take_idle_p(mp);
+            Found::Again
+        }
+    }
+}
+
+fn take_idle_p(mp: &'static M) -> bool {
+    let mut shared = SCHED.lock();
+    if SCHED.is_stopping() {
+        return false;
+    }
+    let Some(pp) = wake::get_idle(&mut shared, Some(mp.oldp.get())) else { return false };
+    drop(shared);
+    wake::acquire_p(mp, pp);
+    true
+}
+
+/// The watcher's sleep.
+fn keep_watch(mp: &'static M, next: u64) -> Found {
+    let watch = &SCHED.watch;
+    SCHED.lock().polling = mp.as_ptr();
+    watch.until.store(next, Ordering::SeqCst);
+    let mut list = RunList::new();
+    let timeout = (next != NEVER).then(|| next.saturating_sub(sys::nanotime()));
+    // What was set while `until` was not known yet: whoever set it goes idle later, and sleeps by himself.
+    // Before those it wakes stop being waiters: or all would seem asleep (`deadlock.rs`).
+    let awake = || watch.state.store(LOOKING, Ordering::SeqCst);
+    netpoll::poll(timeout, awake, &mut list);
+    watch.last_look_ns.store(sys::coarse_nanotime(), Ordering::Relaxed);
+    watch.leave();
+    let mut shared = SCHED.lock();
+    if std::ptr::eq(shared.polling, mp) {
+        shared.polling = null_mut();
+        let wanted = Some(mp.oldp.get());
+        let found = if SCHED.is_stopping() { None } else { wake::get_idle(&mut shared, wanted) };
+        drop(shared);
+        if let Some(pp) = found {
+            wake::acquire_p(mp, pp);
+        }
+    } else {
+        // Somebody needed an M, and has given it a P.
+        drop(shared);
+        while !mp.note.sleep(None) {}
+        wake::take_nextp(mp);
+    }
+    let Some(pp) = mp.p() else {
+        ready_all(&mut list);
+        return Found::Again;
+    };
+    // All Ps' timers: those of idle ones have nobody else.
+    if next != NEVER {
+        let now = sys::nanotime();
+        for pp in SCHED.procs().iter().filter(|pp| pp.timers.next() <= now) {
+            pp.timers.expire(now, &mut list);
+        }
+    }
+    match pop_waiting(&mut list) {
+        Some(first) => {
+            ready_all(&mut list);
+            announce(pp);
+            Found::Work(find::Candidate { one: first, inherits: false })
+        }
+        None => Found::Again,
+    }
+}
+
+/// Whether an idle P with the earliest timer `next` has nobody to watch for it (WA1).
+pub(crate) fn needs_watcher(next: u64) -> bool {
+    let watch = &SCHED.watch;
+    (next != NEVER || netpoll::waiters() > 0)
+        && (watch.state.load(Ordering::SeqCst) != WATCHED
+            || watch.until.load(Ordering::SeqCst) > next)
+}
+
+/// Whether the watcher sleeps. To be asked after [`anybody_waits`].
+pub(crate) fn is_asleep() -> bool {
+    SCHED.watch.state.load(Ordering::SeqCst) == WATCHED
+}
+
+/// Whether any goroutine may still be woken by a descriptor or a timer.
+pub(crate) fn anybody_waits() -> bool {
+    netpoll::waiters() > 0 || SCHED.procs().iter().any(|pp| pp.timers.any())
+}
+
+/// What the monitor does: looks at the poller if nobody has for `patience_ns`, and runs overdue timers.
+pub(crate) fn monitor(now: u64, patience_ns: u64) {
+    let mut list = RunList::new();
+    for pp in SCHED.procs() {
+        if pp.timers.next() <= now.saturating_sub(OVERDUE_NS) {
+            pp.timers.expire(now, &mut list);
+        }
+    }
+    let last = SCHED.watch.last_look_ns.load(Ordering::Relaxed);
+    if netpoll::waiters() > 0 && last.saturating_add(patience_ns) <= now {
+        look(&mut list);
+    }
+    ready_all(&mut list);
+}

@@ -1,0 +1,167 @@
+//! The timers of a P: who is to be woken when. (Go: `runtime/time.go`.)
+//!
+//! One heap a P, behind a lock that others take only to steal what is due, to look for the earliest, or
+//! to take over the heap of a P that is no more. [`Timers::expire`] returns what fired; it readies nobody.
+//!
+//! * TM1: `next` is the time at the heap's front whenever the lock is free ([`NEVER`]: it is empty).
+
+pub(crate) mod alarm;
+mod heap;
+
+use crate::base::fatal::throw;
+use crate::base::lock::{Guard, Lock};
+use crate::g::G;
+use crate::g::task::{RunList, Runnable};
+use crate::g::wait::{Cause, Claim, Ticket};
+use alarm::{Due, NEVER, Set};
+use heap::Heap;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A goroutine whose alarm an entry is for.
+#[derive(Clone, Copy, Debug)]
+struct Whose(&'static G);
+
+/// The timers of one P.
+#[derive(Debug)]
+pub(crate) struct Timers {
+    heap: Lock<State>,
+    next: AtomicU64,
+}
+
+#[derive(Debug)]
+struct State {
+    heap: Heap<Whose>,
+    /// Entries that may be stale.
+    stale: usize,
+}
+
+/// Fewer stale entries than these are left where they are.
+const STALE_LEAST: usize = 64;
+
+impl Timers {
+    pub(crate) const fn new() -> Self {
+        Self { heap: Lock::new(State { heap: Heap::new(), stale: 0 }), next: AtomicU64::new(NEVER) }
+    }
+
+    /// When the earliest is due; [`NEVER`] if there is none.
+    #[inline]
+    pub(crate) fn next(&self) -> u64 {
+        // SeqCst: pairs with settle(): who goes idle sees what was set, or is seen idle.
+        self.next.load(Ordering::SeqCst)
+    }
+
+    /// Sets the alarm of `gp` for `when`. True if that is the earliest here now. In a section.
+    pub(crate) fn set(&self, gp: &'static G, when: u64, ticket: Ticket) -> bool {
+        // 0 and NEVER mean something else.
+        let when = when.clamp(1, NEVER - 1);
+        let set = gp.alarm.set(when, ticket);
+        if set == Set::Standing {
+            return false;
+        }
+        let mut state = self.heap.lock();
+        if set == Set::PushAnother {
+            state.stale += 1;
+        }
+        state.push(when, gp);
+        self.settle(&state) && state.heap.first() == Some(when)
+    }
+
+    /// Keeps TM1; true if the earliest has become earlier.
+    fn settle(&self, state: &State) -> bool {
+        let next = state.heap.first().unwrap_or(NEVER);
+        let before = self.next.load(Ordering::Relaxed);
+        if next != before {
+            self.next.store(next, Ordering::SeqCst);
+        }
+        next < before
+    }
+
+    /// Ends the waits whose time has come by `now`; who is to be readied goes to `out`. In a section, or
+    /// on g0.
+    pub(crate) fn expire(&self, now: u64, out: &mut RunList) {
+        if self.next() > now {
+            return;
+        }
+        let mut state = self.heap.lock();
+        state.expire(now, out);
+        if state.stale > STALE_LEAST && state.stale > state.heap.len() / 4 {
+            state.clean(now, out);
+        }
+        self.settle(&state);
+    }
+
+    /// Moves all to `other`: this P is no more.
+    pub(crate) fn move_to(&self, other: &Self) {
+        if self.next() == NEVER {
+            return;
+        }
+        let mut from = self.heap.lock();
+        let mut to = other.heap.lock();
+        while let Some(entry) = from.heap.pop() {
+            to.push(entry.when, entry.what.0);
+        }
+        to.stale += std::mem::take(&mut from.stale);
+        self.settle(&from);
+        other.settle(&to);
+    }
+
+    /// Whether anybody is still to be woken here.
+    pub(crate) fn any(&self) -> bool {
+        self.next() != NEVER && {
+            let state: Guard<'_, State> = self.heap.lock();
+            state.heap.entries().iter().any(|entry| entry.what.0.alarm.is_set())
+        }
+    }
+}
+
+impl State {
+    fn push(&mut self, when: u64, gp: &'static G) {
+        if !self.heap.push(when, Whose(gp)) {
+            throw!("no memory for the timer of goroutine {}", gp.id());
+        }
+    }
+
+    fn expire(&mut self, now: u64, out: &mut RunList) {
+        while self.heap.first().is_some_and(|first| first <= now) {
+            let Some(entry) = self.heap.pop() else { return };
+            self.see_to(entry.when, entry.what.0, now, out);
+        }
+    }
+
+    fn see_to(&mut self, entry: u64, gp: &'static G, now: u64, out: &mut RunList) {
+        match gp.alarm.take(entry, now) {
+            Due::Stale => self.stale = self.stale.saturating_sub(1),
+            Due::Off => {}
+            Due::Later(when) => self.push(when, gp),
+            Due::Now(ticket) => {
+                if gp.wait.claim(ticket, Cause::Timeout) == Claim::Parked {
+                    out.push_back(Runnable::of_g(gp));
+                }
+            }
+        }
+    }
+
+    /// Removes the stale ones, and those of alarms that were taken back.
+    #[cold]
+    fn clean(&mut self, now: u64, out: &mut RunList) {
+        let mut due = [None; 64];
+        let mut count = 0;
+        self.heap.retain(|entry| {
+            let gp = entry.what.0;
+            if !gp.alarm.counts(entry.when) {
+                return false;
+            }
+            if gp.alarm.is_set() || count == due.len() {
+                return true;
+            }
+            // As if it had come up; the goroutine may be setting it right now.
+            due[count] = Some((entry.when, gp));
+            count += 1;
+            false
+        });
+        self.stale = 0;
+        for (when, gp) in due.into_iter().flatten() {
+            self.see_to(when, gp, now, out);
+        }
+    }
+}
