@@ -29,6 +29,7 @@
 //! Supported: x86-64 Linux with glibc 2.35 or later, dynamically linked.
 
 mod base;
+mod future;
 mod g;
 mod intercept;
 mod m;
@@ -41,6 +42,7 @@ pub mod sync;
 pub mod thread;
 mod timer;
 
+pub use future::block_on;
 pub use goroutines_macros::{main, test};
 pub use runtime::run;
 pub use sync::WaitGroup;

@@ -46,14 +46,8 @@ macro_rules! gives_out {
         $(#[$meta])*
         #[unsafe(no_mangle)]
         unsafe extern "C" fn $name($($arg: $ty),*) -> $ret {
-            static REAL: $crate::intercept::real::Real = $crate::intercept::real::Real::new(
-                // SAFETY: the only NUL is the last byte.
-                unsafe {
-                    std::ffi::CStr::from_bytes_with_nul_unchecked(
-                        concat!(stringify!($name), "\0").as_bytes(),
-                    )
-                },
-            );
+            static REAL: $crate::intercept::real::Real =
+                $crate::intercept::real::Real::of(concat!(stringify!($name), "\0"));
             let $real = || {
                 let real = $crate::intercept::real::real!(REAL as fn($($ty),*) -> $ret);
                 // SAFETY: the arguments are forwarded.

@@ -108,14 +108,7 @@ macro_rules! piecewise {
         #[unsafe(no_mangle)]
         unsafe extern "C" fn $name($($before: $before_ty,)* $n: size_t $(, $after: $after_ty)?) -> ssize_t {
             use super::real::{Real, caller, real};
-            static REAL: Real = Real::new(
-                // SAFETY: the only NUL is the last byte.
-                unsafe {
-                    std::ffi::CStr::from_bytes_with_nul_unchecked(
-                        concat!(stringify!($name), "\0").as_bytes(),
-                    )
-                },
-            );
+            static REAL: Real = Real::of(concat!(stringify!($name), "\0"));
             let real = |$n: size_t| {
                 let f = real!(REAL as fn($($before_ty,)* size_t $(, $after_ty)?) -> ssize_t);
                 // SAFETY: forwarded.

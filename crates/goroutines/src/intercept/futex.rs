@@ -76,12 +76,22 @@ pub(super) enum Woken {
 /// Waits at `address` until woken by one of `bits`, unless `is_changed` by then.
 pub(super) fn wait_at(
     gp: &'static G,
-    address: usize,
-    bits: u32,
+    (address, bits): (usize, u32),
     until: u64,
-    reason: WaitReason,
-    since_ns: u64,
+    why: (WaitReason, u64),
     is_changed: impl FnOnce() -> bool,
+) -> Woken {
+    wait_at_after(gp, (address, bits), until, why, is_changed, || {})
+}
+
+/// The same; `then` is called when the goroutine is in the list. `why` is the reason for it, and since when.
+pub(super) fn wait_at_after(
+    gp: &'static G,
+    (address, bits): (usize, u32),
+    until: u64,
+    (reason, since_ns): (WaitReason, u64),
+    is_changed: impl FnOnce() -> bool,
+    then: impl FnOnce(),
 ) -> Woken {
     let bucket = bucket(address);
     let _section = current::enter();
@@ -98,6 +108,7 @@ pub(super) fn wait_at(
         // SAFETY: it stays here until its wait has ended; then it is out, or taken out below.
         unsafe { list.push(&one) };
     }
+    then();
     if wait(gp, reason, ticket, until) == Cause::Timeout {
         if bucket.list.lock().remove(&one) {
             bucket.waiting.fetch_sub(1, Ordering::Relaxed);
@@ -192,7 +203,7 @@ fn wait_call(gp: &'static G, call: Call) -> isize {
     let is_changed = || word.load(Ordering::SeqCst) != call.value;
     let at = call.word as usize;
     let since = since_when(gp, at, call.value);
-    match wait_at(gp, at, bits, until, WaitReason::Futex, since, is_changed) {
+    match wait_at(gp, (at, bits), until, (WaitReason::Futex, since), is_changed) {
         Woken::Yes => {
             if call.value == LOCKED {
                 gp.losing.set(Losing { at, since_ns: since, woken_ns: sys::nanotime() });

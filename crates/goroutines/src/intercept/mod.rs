@@ -27,7 +27,11 @@ mod pthread;
 #[cfg(feature = "intercept")]
 mod real;
 #[cfg(feature = "intercept")]
+mod signal;
+#[cfg(feature = "intercept")]
 mod socket;
+#[cfg(feature = "intercept")]
+pub(crate) mod sync;
 #[cfg(feature = "intercept")]
 mod time;
 #[cfg(feature = "intercept")]

@@ -16,6 +16,14 @@ impl Real {
         Self { name, at: AtomicUsize::new(0) }
     }
 
+    /// As [`new`](Self::new), for a name that ends with a NUL.
+    pub(super) const fn of(name: &'static str) -> Self {
+        match CStr::from_bytes_with_nul(name.as_bytes()) {
+            Ok(name) => Self::new(name),
+            Err(_) => panic!("a name with one NUL, at its end"),
+        }
+    }
+
     /// Its address.
     #[inline]
     pub(super) fn get(&self) -> usize {
@@ -91,14 +99,8 @@ macro_rules! take_over {
         $(#[$meta])*
         #[unsafe(no_mangle)]
         unsafe extern "C" fn $name($($arg: $ty),*) -> $ret {
-            static REAL: $crate::intercept::real::Real = $crate::intercept::real::Real::new(
-                // SAFETY: the only NUL is the last byte.
-                unsafe {
-                    std::ffi::CStr::from_bytes_with_nul_unchecked(
-                        concat!(stringify!($name), "\0").as_bytes(),
-                    )
-                },
-            );
+            static REAL: $crate::intercept::real::Real =
+                $crate::intercept::real::Real::of(concat!(stringify!($name), "\0"));
             let $real = || {
                 let real = $crate::intercept::real::real!(REAL as fn($($ty),*) -> $ret);
                 // SAFETY: the arguments are forwarded.

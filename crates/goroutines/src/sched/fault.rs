@@ -15,6 +15,12 @@ fn before(signal: c_int) -> &'static AtomicUsize {
     if signal == libc::SIGBUS { &BUS_BEFORE } else { &SEGV_BEFORE }
 }
 
+/// The handler's address.
+#[cfg(feature = "intercept")]
+pub(crate) fn address() -> usize {
+    handler as *const () as usize
+}
+
 /// Installs the handler for SIGSEGV and SIGBUS.
 pub(crate) fn install() {
     for signal in [libc::SIGSEGV, libc::SIGBUS] {

@@ -18,8 +18,9 @@
 //!   100 µs; after a few times it takes the *P* instead (`m/lease.rs`): others run, and the goroutine
 //!   goes on, without a P, until it leaves libc and is stopped then. So nobody is ever descheduled
 //!   inside libc, and libc's locks are always held by running threads.
-//! * PR5: inside another signal's handler, which may have interrupted libc: known by the signals it
-//!   blocks. (A handler installed with `SA_NODEFER` and an empty mask can't be told from other code.)
+//! * PR5: inside another signal's handler, which may have interrupted libc: those installed through libc
+//!   run with the count raised (`intercept/signal.rs`), others are known by the signals they block. (One
+//!   installed by a raw system call, with `SA_NODEFER` and an empty mask, can't be told from other code.)
 //!
 //! Past that point the handler is a runtime entry like any other: the interrupted code holds no runtime
 //! lock (PR1), so the scheduler's may be taken; nothing allocates.
@@ -71,6 +72,34 @@ fn is_wanted(mp: &M) -> bool {
         return true;
     }
     SCHED.is_stopping()
+}
+
+/// The handler's address.
+#[cfg(feature = "intercept")]
+pub(crate) fn address() -> usize {
+    handler as *const () as usize
+}
+
+/// Whether the signal is the runtime's by now.
+#[cfg(feature = "intercept")]
+pub(crate) fn is_installed() -> bool {
+    SCHED.started.load(Ordering::Acquire)
+}
+
+/// Somebody asks for the signal's handler, or installs another: the one that is passed on to. Always 0.
+#[cfg(feature = "intercept")]
+pub(crate) fn chain(new: Option<&libc::sigaction>, old: Option<&mut libc::sigaction>) -> c_int {
+    let before = match new {
+        Some(new) => PREVIOUS.swap(new.sa_sigaction, Ordering::AcqRel),
+        None => PREVIOUS.load(Ordering::Acquire),
+    };
+    if let Some(old) = old {
+        // SAFETY: plain old data.
+        *old = unsafe { std::mem::zeroed() };
+        old.sa_sigaction = before;
+        old.sa_flags = libc::SA_RESTART;
+    }
+    0
 }
 
 /// Installs the handler.

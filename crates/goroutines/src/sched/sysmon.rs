@@ -188,6 +188,8 @@ impl Monitor {
         }
         look_at_detached(now, look.waiting);
         self.watch(now);
+        #[cfg(feature = "intercept")]
+        crate::intercept::sync::posted_in_handlers();
         if scavenge::due(now) {
             scavenge::wake();
         }

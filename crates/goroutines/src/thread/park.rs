@@ -26,7 +26,7 @@ pub(crate) struct ParkState {
 }
 
 impl ParkState {
-    pub(super) const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self {
             state: AtomicPtr::new(EMPTY),
             gp: AtomicPtr::new(std::ptr::null_mut()),
@@ -39,13 +39,11 @@ impl ParkState {
         self.state.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
-    fn park(&self) {
+    pub(crate) fn park(&self, reason: WaitReason) {
         if self.swap_from(NOTIFIED, EMPTY) {
             return;
         }
-        block(WaitReason::Park, |waiter| {
-            self.swap_from(EMPTY, std::ptr::from_ref(waiter).cast_mut())
-        });
+        block(reason, |waiter| self.swap_from(EMPTY, std::ptr::from_ref(waiter).cast_mut()));
         // Woken, or notified before: the token is taken either way.
         self.state.swap(EMPTY, Ordering::Acquire);
     }
@@ -65,7 +63,7 @@ impl ParkState {
         self.state.swap(EMPTY, Ordering::Acquire);
     }
 
-    pub(super) fn unpark(&self) {
+    pub(crate) fn unpark(&self) {
         let before = self.state.swap(NOTIFIED, Ordering::AcqRel);
         match before {
             EMPTY | NOTIFIED => {}
@@ -96,7 +94,7 @@ impl ParkState {
 /// ```
 pub fn park() {
     match id::current().inner() {
-        Some(inner) => inner.park.park(),
+        Some(inner) => inner.park.park(WaitReason::Park),
         None => std::thread::park(),
     }
 }
