@@ -33,6 +33,14 @@ mod future;
 mod g;
 mod intercept;
 mod m;
+#[cfg_attr(
+    not(feature = "intercept"),
+    expect(
+        dead_code,
+        unused_imports,
+        reason = "only calls that are taken over wait for descriptors"
+    )
+)]
 mod netpoll;
 mod observe;
 mod p;

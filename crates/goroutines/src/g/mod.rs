@@ -12,6 +12,10 @@ pub(crate) mod reason;
 pub(crate) mod status;
 pub(crate) mod task;
 pub(crate) mod wait;
+#[cfg_attr(
+    not(feature = "intercept"),
+    expect(dead_code, reason = "only calls that are taken over wait so")
+)]
 pub(crate) mod wait_list;
 
 pub(crate) use list::GList;
@@ -35,6 +39,7 @@ pub(crate) mod pending {
 }
 
 /// A lock that was taken by others each time the goroutine was woken for it.
+#[cfg(feature = "intercept")]
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Losing {
     /// The lock's word; 0: none.
@@ -64,6 +69,7 @@ pub(crate) struct G {
     /// When one of them is to end for lack of anything else.
     pub(crate) alarm: Alarm,
     /// The lock it waits for again and again. Its own.
+    #[cfg(feature = "intercept")]
     pub(crate) losing: Cell<Losing>,
     /// It is in a call that the runtime has announced. Its own.
     pub(crate) in_call: AtomicBool,

@@ -169,9 +169,9 @@ fn poll_until(gp: &'static G, fds: *mut pollfd, n: nfds_t, until: u64) -> isize 
         return attempt();
     }
     let sources = |out: &mut Vec<Source>| {
-        // SAFETY: the user's list.
         let list: &[pollfd] = match n {
             0 => &[],
+            // SAFETY: the user's list.
             n => unsafe { std::slice::from_raw_parts(fds, n as usize) },
         };
         poll_sources(list, out)

@@ -85,7 +85,7 @@ pub(super) fn function<F: Copy>(real: &Real) -> F {
 
 /// libc's function of a name.
 macro_rules! real {
-    ($real:ident as fn($($arg:ty),*) -> $ret:ty) => {
+    ($real:ident as fn($($arg:ty),* $(,)?) -> $ret:ty) => {
         $crate::intercept::real::function::<unsafe extern "C" fn($($arg),*) -> $ret>(&$real)
     };
 }

@@ -202,8 +202,8 @@ fn send_message(gp: &'static G, fd: c_int, message: *const msghdr, flags: c_int)
         })
     };
     if length(list) == 0 {
-        // SAFETY: as above.
         let one = |waits: &mut Waits| {
+            // SAFETY: as above.
             waits.done(|| unsafe { raw(libc::SYS_sendmsg, args(flags | libc::MSG_DONTWAIT)) })
         };
         return with_socket(gp, fd, Direction::Write, one, plain);

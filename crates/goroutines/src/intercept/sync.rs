@@ -191,10 +191,10 @@ fn find_known() -> Known {
             }
         })
     };
-    // SAFETY: an object to initialise.
     let sem = |shared: c_int| {
-        made::<sem_t>(|object| unsafe {
-            libc::sem_init(object, shared, 0);
+        made::<sem_t>(|object| {
+            // SAFETY: an object to initialise.
+            unsafe { libc::sem_init(object, shared, 0) };
         })
     };
     fn differ<T>(plain: &MaybeUninit<T>, marked: &MaybeUninit<T>) -> Option<Flag> {

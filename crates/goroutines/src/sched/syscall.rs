@@ -60,6 +60,7 @@ pub(crate) fn come_back(gp: &'static G) {
 
 /// Makes a call that may block the thread, and is not to be interrupted by us: announced from its first
 /// instruction to its last, without user code in it. Costs some 30 ns; the P may run others meanwhile.
+#[cfg(feature = "intercept")]
 #[inline]
 pub(crate) fn announced<R>(gp: &'static G, call: impl FnOnce() -> R) -> R {
     let _section = current::enter();

@@ -38,6 +38,7 @@ pub(crate) fn wait(gp: &'static G, reason: WaitReason, ticket: Ticket, until: u6
 }
 
 /// Calls `f` in a section with an empty list, and readies whoever it puts there.
+#[cfg(feature = "intercept")]
 pub(crate) fn waking<R>(f: impl FnOnce(&mut RunList) -> R) -> R {
     let _section = current::enter();
     let mut list = RunList::new();

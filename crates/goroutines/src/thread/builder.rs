@@ -33,7 +33,8 @@ impl Builder {
         Self::default()
     }
 
-    /// Names the goroutine, for dumps and [`Thread::name`](super::Thread::name).
+    /// Names the goroutine, for dumps and [`Thread::name`](super::Thread::name). As in std, starting it panics
+    /// if the name contains a NUL.
     pub fn name(mut self, name: String) -> Self {
         self.name = Some(name);
         self
@@ -48,6 +49,10 @@ impl Builder {
     }
 
     pub(super) fn options(self) -> Options {
+        assert!(
+            !self.name.as_ref().is_some_and(|name| name.contains('\0')),
+            "thread name may not contain interior null bytes"
+        );
         Options { name: self.name, stack_bytes: self.stack_bytes, scope: None, at_once: true }
     }
 
@@ -58,7 +63,7 @@ impl Builder {
     /// up.
     ///
     /// # Panics
-    /// If the runtime can't be started.
+    /// If the runtime can't be started; if the name contains a NUL.
     #[track_caller]
     pub fn spawn<F, T>(self, f: F) -> io::Result<JoinHandle<T>>
     where
