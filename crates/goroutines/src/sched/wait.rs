@@ -6,10 +6,12 @@
 //! those return who is to be readied, and their callers ready them, without the lock.
 
 use super::park;
+#[cfg(feature = "intercept")]
 use super::ready::{pop_waiting, ready_all};
 use crate::base::fatal::throw;
 use crate::base::sys;
 use crate::g::reason::WaitReason;
+#[cfg(feature = "intercept")]
 use crate::g::task::RunList;
 use crate::g::wait::{Cause, Claim, Ticket};
 use crate::g::{G, current};
