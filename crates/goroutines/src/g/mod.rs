@@ -53,30 +53,33 @@ pub(crate) struct Losing {
 /// One goroutine.
 #[repr(C, align(64))]
 pub(crate) struct G {
+    // The first line: what going to sleep and waking touch.
     /// Where it goes on; valid while it is off its stack. Owned by whoever may run it.
     pub(crate) context: UnsafeCell<Context>,
     /// How deep it is inside the runtime; while not 0, it is neither preempted nor loses its P.
     /// Written by the goroutine itself, by its signal handler, and by whoever makes it.
     pub(crate) nopreempt: AtomicU32,
-    /// Bits of [`pending`].
-    pub(crate) pending: AtomicU32,
-    /// The M that runs it; written by whoever switches to it.
-    pub(crate) m: AtomicPtr<M>,
     pub(crate) status: Status,
-    reason: AtomicU8,
+    /// When one of its waits is to end for lack of anything else.
+    pub(crate) alarm: Alarm,
     /// Its waits that more than one may end.
     pub(crate) wait: WaitWord,
-    /// When one of them is to end for lack of anything else.
-    pub(crate) alarm: Alarm,
-    /// The lock it waits for again and again. Its own.
-    #[cfg(feature = "intercept")]
-    pub(crate) losing: Cell<Losing>,
-    /// It is in a call that the runtime has announced. Its own.
-    pub(crate) in_call: AtomicBool,
-    /// The next in a list of free ones.
-    pub(crate) link: AtomicPtr<G>,
     /// The next in a run queue.
     pub(crate) runlink: AtomicPtr<task::Opaque>,
+    // The second.
+    /// The M that runs it; written by whoever switches to it.
+    pub(crate) m: AtomicPtr<M>,
+    /// Bits of [`pending`].
+    pub(crate) pending: AtomicU32,
+    reason: AtomicU8,
+    /// It is in a call that the runtime has announced. Its own.
+    pub(crate) in_call: AtomicBool,
+    /// Its stack has been run on since the scavenger saw to it.
+    pub(crate) is_soiled: Cell<bool>,
+    /// Its end is the end of the process: it keeps its P afterwards.
+    pub(crate) is_last: Cell<bool>,
+    /// When it was parked (coarse).
+    pub(crate) waiting_since_ns: Cell<u64>,
     /// The M it is locked to.
     pub(crate) lockedm: AtomicPtr<M>,
     /// How often it was locked. Its own.
@@ -87,12 +90,11 @@ pub(crate) struct G {
     pub(crate) goid: AtomicU64,
     /// What it is known by: the goroutine's reference. Null before the first and after the end.
     pub(crate) task: Cell<*const task::Task>,
-    /// Its stack has been run on since the scavenger saw to it.
-    pub(crate) is_soiled: Cell<bool>,
-    /// When it was parked (coarse).
-    pub(crate) waiting_since_ns: Cell<u64>,
-    /// Its end is the end of the process: it keeps its P afterwards.
-    pub(crate) is_last: Cell<bool>,
+    /// The next in a list of free ones.
+    pub(crate) link: AtomicPtr<G>,
+    /// The lock it waits for again and again. Its own.
+    #[cfg(feature = "intercept")]
+    pub(crate) losing: Cell<Losing>,
 }
 const _: () = assert!(size_of::<G>() <= goroutines_switch::stack::HEADER_BYTES);
 

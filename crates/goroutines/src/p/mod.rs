@@ -58,6 +58,10 @@ pub(crate) struct P {
     pub(crate) used_up: AtomicBool,
     /// Who is to be woken when. Others look too.
     pub(crate) timers: Timers,
+    /// Its timers need not be looked at again before this many cycles. Owner only.
+    pub(crate) timers_at: Cell<u64>,
+    /// The slice that the monitor saw here last. The monitor's.
+    pub(crate) seen_tick: Cell<u32>,
     /// A timer was set that is the earliest, and nobody was told. Owner only.
     pub(crate) new_timer: Cell<bool>,
     /// Runnables, as words.
@@ -85,6 +89,8 @@ impl P {
             had_share: AtomicBool::new(false),
             used_up: AtomicBool::new(false),
             timers: Timers::new(),
+            timers_at: Cell::new(0),
+            seen_tick: Cell::new(0),
             new_timer: Cell::new(false),
             runq: LocalQueue::new(),
             yieldq: LocalQueue::new(),

@@ -48,7 +48,7 @@ pub(crate) enum Found {
 /// What can be had without waiting, spinning or stealing. In a section, owning `pp`.
 #[inline]
 pub(crate) fn at_hand(pp: &'static P) -> Option<Candidate> {
-    watch::run_timers(pp);
+    watch::run_timers_in_passing(pp);
     let found = in_queues(pp);
     if found.is_some() {
         watch::announce(pp);
@@ -170,6 +170,7 @@ pub(crate) fn ready_made(mp: &'static M, pp: &'static P, found: Candidate) -> Op
 /// Looks everywhere, and sleeps if there is nothing. On g0, with a P.
 pub(crate) fn find_runnable(mp: &'static M) -> Found {
     let Some(pp) = mp.p() else { return Found::Again };
+    watch::run_timers(pp);
     if let Some(next) = at_hand(pp) {
         return Found::Work(next);
     }

@@ -22,9 +22,27 @@ pub(crate) fn ready(gp: &'static G) {
 /// Makes all of `list`, whose waits were ended, runnable, behind what is in this P's queue (without a P: in
 /// the global queue), and wakes an M if one is needed. In a section, on g0, or on an ordinary thread.
 pub(crate) fn ready_all(list: &mut RunList) {
-    if list.is_empty() {
-        return;
+    if !list.is_empty() {
+        queue_all(list);
+        wake::wakep();
     }
+}
+
+/// The same, by an M that is about to run them itself. To wake another for a few takes longer than to do them,
+/// mostly; if one of them goes on and on, the monitor wakes one (`sysmon.rs`).
+pub(crate) fn ready_soon(list: &mut RunList) {
+    const FEW: usize = 4;
+    match list.len() {
+        0 => {}
+        1..=FEW => {
+            queue_all(list);
+            SCHED.sysmon.work_waits();
+        }
+        _ => ready_all(list),
+    }
+}
+
+fn queue_all(list: &mut RunList) {
     match current_p() {
         Some(pp) => {
             while let Some(one) = pop_waiting(list) {
@@ -39,7 +57,6 @@ pub(crate) fn ready_all(list: &mut RunList) {
             }
         }
     }
-    wake::wakep();
 }
 
 /// The first of a list of goroutines whose waits were ended, runnable now.

@@ -20,7 +20,7 @@
 //! it, which costs more than most work takes: the monitor sees to it if that work is long.
 
 use super::find::{Candidate, Found};
-use super::ready::{pop_waiting, ready_all};
+use super::ready::{pop_waiting, ready_all, ready_soon};
 use super::{SCHED, find, wake};
 use crate::base::sys;
 use crate::g::task::{RunList, Runnable};
@@ -37,6 +37,13 @@ const VACANT: u32 = 0;
 const LOOKING: u32 = 1;
 /// The watcher sleeps in it.
 const WATCHED: u32 = 2;
+
+/// How often an M that goes from goroutine to goroutine looks at the clock: 10 to 50 µs.
+const PASSING_CYCLES: u64 = 50_000;
+
+/// An M that sleeps until a timer is due sleeps this long at least since it woke for the one before: where
+/// there are many, several are due together. (The kernel gives a thread's sleep as much slack.)
+const GAP_NS: u64 = 50_000;
 
 /// How long a timer may be overdue before the monitor runs it.
 pub(super) const OVERDUE_NS: u64 = 100_000;
@@ -97,13 +104,27 @@ pub(crate) fn run_timers(pp: &'static P) {
     }
 }
 
+/// The same, where it need not be to the microsecond: between two goroutines.
+#[inline]
+pub(crate) fn run_timers_in_passing(pp: &'static P) {
+    let next = pp.timers.next();
+    if next == NEVER {
+        return;
+    }
+    let now = sys::cycles();
+    if now >= pp.timers_at.get() {
+        pp.timers_at.set(now + PASSING_CYCLES);
+        run_timers_at(pp, next);
+    }
+}
+
 #[inline(never)]
 fn run_timers_at(pp: &'static P, next: u64) {
     let now = sys::nanotime();
     if next <= now {
         let mut due = RunList::new();
         pp.timers.expire(now, &mut due);
-        ready_all(&mut due);
+        ready_soon(&mut due);
     }
 }
 
@@ -149,14 +170,17 @@ pub(crate) fn try_poller() -> Option<Candidate> {
     let mut list = RunList::new();
     look(&mut list);
     let first = pop_waiting(&mut list)?;
-    ready_all(&mut list);
+    ready_soon(&mut list);
     Some(Candidate { one: first, inherits: false })
 }
 
 /// Sleeps until there is work, as the watcher or on the note. On g0, without a P, after a last look at the
 /// queues.
 pub(crate) fn sleep(mp: &'static M) -> Found {
-    let next = earliest();
+    let next = match earliest() {
+        NEVER => NEVER,
+        earliest => earliest.max(mp.timer_ns.get() + GAP_NS),
+    };
     if next != NEVER && next <= sys::nanotime() {
         if take_idle_p(mp) {
             return Found::Again;
@@ -170,6 +194,7 @@ pub(crate) fn sleep(mp: &'static M) -> Found {
         wake::Stop::Given => Found::Again,
         wake::Stop::End => Found::End,
         wake::Stop::Time => {
+            mp.timer_ns.set(sys::nanotime());
             // If all Ps are busy, the timer's own is.
             take_idle_p(mp);
             Found::Again
@@ -224,12 +249,13 @@ fn keep_watch(mp: &'static M, next: u64) -> Found {
     if next != NEVER {
         let now = sys::nanotime();
         for pp in SCHED.procs().iter().filter(|pp| pp.timers.next() <= now) {
+            mp.timer_ns.set(now);
             pp.timers.expire(now, &mut list);
         }
     }
     match pop_waiting(&mut list) {
         Some(first) => {
-            ready_all(&mut list);
+            ready_soon(&mut list);
             announce(pp);
             Found::Work(find::Candidate { one: first, inherits: false })
         }
@@ -259,7 +285,13 @@ pub(crate) fn anybody_waits() -> bool {
 pub(crate) fn monitor(now: u64, patience_ns: u64) {
     let mut list = RunList::new();
     for pp in SCHED.procs() {
-        if pp.timers.next() <= now.saturating_sub(OVERDUE_NS) {
+        let tick = pp.schedtick.load(Ordering::Relaxed);
+        let is_stuck = pp.seen_tick.replace(tick) == tick;
+        // An M that goes from goroutine to goroutine looks itself.
+        if is_stuck && !pp.is_empty() {
+            wake::wakep();
+        }
+        if is_stuck && pp.timers.next() <= now.saturating_sub(OVERDUE_NS) {
             pp.timers.expire(now, &mut list);
         }
     }

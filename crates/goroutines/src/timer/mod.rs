@@ -10,6 +10,7 @@ mod heap;
 
 use crate::base::fatal::throw;
 use crate::base::lock::{Guard, Lock};
+use crate::base::sys;
 use crate::g::G;
 use crate::g::task::{RunList, Runnable};
 use crate::g::wait::{Cause, Claim, Ticket};
@@ -124,6 +125,10 @@ impl State {
     fn expire(&mut self, now: u64, out: &mut RunList) {
         while self.heap.first().is_some_and(|first| first <= now) {
             let Some(entry) = self.heap.pop() else { return };
+            // The next one's lines come while this one is seen to.
+            if let Some(next) = self.heap.entries().first() {
+                sys::prefetch(next.what.0);
+            }
             self.see_to(entry.when, entry.what.0, now, out);
         }
     }
