@@ -6,6 +6,7 @@
 
 use super::real::{result, take_over};
 use super::time::duration;
+use super::wait::at_once;
 use crate::g::reason::WaitReason;
 use crate::g::wait::Cause;
 use crate::g::wait_list::Waiting;
@@ -101,7 +102,7 @@ fn until_any(
         list.clear();
         // Looked at before the attempt (D1).
         let can_wait = sources(&mut list).is_some();
-        let word = attempt();
+        let word = at_once(&mut attempt);
         if word != 0 {
             return word;
         }
@@ -117,7 +118,7 @@ fn until_any(
             Outcome::Again => {}
             Outcome::CantWait => return plain(remaining(until)),
             // A last attempt: what came with the time's end counts.
-            Outcome::Timeout => return attempt(),
+            Outcome::Timeout => return at_once(&mut attempt),
         }
     }
 }

@@ -49,7 +49,7 @@ impl Waits {
     pub(super) fn done(&mut self, mut attempt: impl FnMut() -> isize) -> Result<isize, Stopped> {
         loop {
             let look = self.desc.look(self.direction);
-            let word = attempt();
+            let word = at_once(&mut attempt);
             if word != AGAIN {
                 self.pass_on();
                 return Ok(word);
@@ -179,10 +179,23 @@ pub(super) fn socket_option<T>(fd: i32, option: i32, value: &mut T) -> isize {
     unsafe { raw(libc::SYS_getsockopt, args) }
 }
 
+/// Makes a call that does not wait. The kernel may say `EINTR` all the same, as `poll` does when a signal (the
+/// runtime's own, say) comes in the middle of it: to take that for "not ready" would be to miss an edge.
+pub(super) fn at_once(mut call: impl FnMut() -> isize) -> isize {
+    loop {
+        let word = call();
+        if word != -(libc::EINTR as isize) {
+            return word;
+        }
+    }
+}
+
 /// What `poll` says of one descriptor right now; 0: nothing.
 pub(super) fn ready_now(fd: i32, events: i16) -> i16 {
     let mut one = libc::pollfd { fd, events, revents: 0 };
-    // SAFETY: one entry to read and write.
-    let n = unsafe { raw(libc::SYS_poll, [&raw mut one as usize, 1, 0, 0, 0, 0]) };
+    let n = at_once(|| {
+        // SAFETY: one entry to read and write.
+        unsafe { raw(libc::SYS_poll, [&raw mut one as usize, 1, 0, 0, 0, 0]) }
+    });
     if n > 0 { one.revents } else { 0 }
 }

@@ -225,10 +225,13 @@ fn keep_watch(mp: &'static M, next: u64) -> Found {
     let awake = || watch.state.store(LOOKING, Ordering::SeqCst);
     netpoll::poll(timeout, awake, &mut list);
     watch.last_look_ns.store(sys::coarse_nanotime(), Ordering::Relaxed);
-    watch.leave();
     let mut shared = SCHED.lock();
-    if std::ptr::eq(shared.polling, mp) {
-        shared.polling = null_mut();
+    // Who takes the watcher for a P that needs an M clears `polling`; the next watcher, who sets it, comes
+    // only after this one has left.
+    let ours = std::ptr::eq(shared.polling, mp);
+    shared.polling = null_mut();
+    watch.leave();
+    if ours {
         let wanted = Some(mp.oldp.get());
         let found = if SCHED.is_stopping() { None } else { wake::get_idle(&mut shared, wanted) };
         drop(shared);

@@ -2,10 +2,12 @@
 //!
 //! Some dozens of goroutines each do what breaks a runtime that is wrong about threads: they allocate,
 //! hold thread-locals and RefCells across yields, unwind, lock, park, block their thread with and without
-//! a word, start others, and check after each step that nothing of theirs has changed. At the end every
+//! a word, start others, wait for sockets, pipes, timers and locks of std's, and check after each step that nothing of theirs has changed. At the end every
 //! goroutine must have ended and every destructor must have run.
 
 #![expect(clippy::unwrap_used, reason = "a stress test: what fails must end it")]
+
+mod io;
 
 use goroutines::runtime::{self, blocking, gosched};
 use goroutines::{WaitGroup, go, thread};
@@ -94,7 +96,7 @@ impl Worker {
 
     fn step(&mut self) {
         STEPS.fetch_add(1, Ordering::Relaxed);
-        match self.rng.gen_range(0..24) {
+        match self.rng.gen_range(0..36) {
             0..=3 => self.allocate(),
             4 | 5 => self.borrow_across_yield(),
             6 | 7 => self.count(),
@@ -113,6 +115,16 @@ impl Worker {
             20 => scope(),
             21 => real_thread(self.rng.gen_range(0..20)),
             22 => locked(self.rng.gen_range(0..20)),
+            23 => io::tcp(self.me),
+            24 => io::bulk(self.me),
+            25 => io::pipe(self.me),
+            26 => io::read_timeout(self.me),
+            27 => io::poll(),
+            28 => io::sleep(),
+            29 => io::condvar(),
+            30 => io::rendezvous(),
+            31 => io::with_threads(),
+            32 => io::process(self.rng.gen_range(0..30)),
             _ => gosched(),
         }
     }
