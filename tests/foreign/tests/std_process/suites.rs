@@ -1,0 +1,4 @@
+//! All suites, once at each number of processors.
+
+mod pipes;
+mod process;
