@@ -6,19 +6,17 @@
 //! all of them. The table has medians; figures of different runs of this program don't compare.
 //!
 //! `args.rs`: the command line and the cases. `peers.rs`: building the programs. `run.rs`: one run of
-//! one of them. `noise.rs`: whether other programs disturbed it. `report.rs`: the table and the JSON.
+//! one of them. `report.rs`: the table and the JSON. What other runners use too is in `lib.rs`.
 
 mod args;
-mod noise;
 mod peers;
 mod report;
 mod run;
 
 use args::Args;
-use noise::Ticks;
+use goroutines_bench::noise::Ticks;
 use peers::Peer;
 use report::Row;
-use run::Outcome;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -67,7 +65,7 @@ fn interleaved(peers: &[Peer], case: &'static str, procs: u32, runs: usize) -> R
                 continue;
             }
             let outcome = run::once(&peer.program, case, procs);
-            out[i] = matches!(outcome, Outcome::NoSuchCase | Outcome::Hung);
+            out[i] = outcome.is_final();
             row.add(i, outcome);
         }
     }

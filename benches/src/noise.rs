@@ -4,7 +4,7 @@ use std::fs::read_to_string;
 
 /// CPU time so far, in ticks of the kernel's.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Ticks {
+pub struct Ticks {
     /// Of all CPUs, idle or not.
     all: u64,
     /// Of all that ran.
@@ -15,7 +15,8 @@ pub(crate) struct Ticks {
 
 impl Ticks {
     /// As of now; none where there is no such /proc.
-    pub(crate) fn now() -> Option<Self> {
+    #[must_use]
+    pub fn now() -> Option<Self> {
         Self::parse(&read_to_string("/proc/stat").ok()?, &read_to_string("/proc/self/stat").ok()?)
     }
 
@@ -32,7 +33,8 @@ impl Ticks {
     }
 
     /// The part of the CPUs that other programs have had since, from 0 to 1.
-    pub(crate) fn others_since(self) -> f64 {
+    #[must_use]
+    pub fn others_since(self) -> f64 {
         let Some(now) = Self::now() else { return 0.0 };
         let others = (now.busy - self.busy).saturating_sub(now.ours - self.ours);
         others as f64 / (now.all - self.all).max(1) as f64

@@ -3,6 +3,7 @@
 use crate::args::CASES;
 use crate::peers::{GO, OURS, Peer};
 use crate::run::Outcome;
+use goroutines_bench::figures::{machine, median, spread};
 use std::fmt::Write;
 
 /// More than this for others is worth a word.
@@ -42,8 +43,7 @@ impl Row {
                 self.unit = unit;
             }
             Outcome::NoSuchCase => {}
-            Outcome::Failed(why) => cell.failures.push(why),
-            Outcome::Hung => cell.failures.push("hung: killed after 60 s".to_owned()),
+            Outcome::Failed(why) => cell.failures.push(why.to_string()),
         }
     }
 
@@ -63,38 +63,16 @@ impl Row {
 
 impl Cell {
     fn median(&self) -> Option<f64> {
-        let (low, high) = (self.values.len().checked_sub(1)? / 2, self.values.len() / 2);
-        Some(f64::midpoint(self.values[low], self.values[high]))
+        median(&self.values)
     }
 
     fn text(&self) -> String {
-        let mut text = match (self.median(), self.values.first(), self.values.last()) {
-            (Some(median), Some(min), Some(max)) => {
-                format!("**{}** ({}–{})", number(median), number(*min), number(*max))
-            }
-            _ => "—".to_owned(),
-        };
+        let mut text = spread(&self.values);
         if !self.failures.is_empty() {
             let _ = write!(text, " ({} failed)", self.failures.len());
         }
         text
     }
-}
-
-/// Three digits that say something, and groups of three.
-fn number(value: f64) -> String {
-    if value < 100.0 {
-        return format!("{value:.1}");
-    }
-    let digits = format!("{value:.0}");
-    let mut text = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 /// The table, what failed, and what was measured.
@@ -128,13 +106,6 @@ fn ratio(row: &Row, peers: &[Peer], other: Option<f64>) -> String {
         (Some(ours), Some(other)) => format!("{:.2}", ours / other),
         _ => "—".to_owned(),
     }
-}
-
-fn machine(runs: usize) -> String {
-    let cpus = std::thread::available_parallelism().map_or(0, usize::from);
-    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let kernel = kernel.trim();
-    format!("{runs} runs of each, interleaved; {cpus} CPUs, Linux {kernel}; nothing is pinned.")
 }
 
 /// What is to be known before the figures are believed.
@@ -199,13 +170,14 @@ fn quoted(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Row, json, markdown, number, quoted};
+    use super::{Row, json, markdown, quoted};
     use crate::peers::Peer;
     use crate::run::Outcome;
+    use goroutines_bench::child::Failure;
+    use std::time::Duration;
 
     #[test]
-    fn numbers() {
-        assert_eq!([number(9.96), number(100.4), number(1234567.8)], ["10.0", "100", "1,234,568"]);
+    fn quotes() {
         assert_eq!(quoted("a\"\\\n"), "\"a\\\"\\\\\\u000a\"");
     }
 
@@ -219,7 +191,7 @@ mod tests {
                 row.add(i, Outcome::Value(*value, "ns".to_owned()));
             }
         }
-        row.add(2, Outcome::Hung);
+        row.add(2, Outcome::Failed(Failure::Hung(Duration::from_secs(60))));
         let rows = [row];
         let table = markdown(&peers, &rows, 4);
         let line = "| spawn_join | 2 | ns | **25.0** (10.0–40.0) | **50.0** (50.0–50.0) | \
