@@ -136,24 +136,12 @@ pub(crate) mod atomic {
         i32
     );
     twin!(AtomicU32, u32);
+    twin!(
+        #[expect(dead_code, reason = "not all of it is used")]
+        AtomicU64,
+        u64
+    );
     twin!(AtomicPtr<T>, *mut T);
     arithmetic!(AtomicI32, i32);
     arithmetic!(AtomicU32, u32);
-}
-
-pub(crate) mod sys {
-    //! The runtime's system calls.
-
-    use super::atomic::{AtomicU32, Ordering};
-    use std::time::Duration;
-
-    /// The time is over at any moment.
-    pub(crate) fn futex_wait(word: &AtomicU32, value: u32, _timeout: Option<Duration>) {
-        if word.load(Ordering::Relaxed) == value {
-            loom::thread::yield_now();
-        }
-    }
-
-    /// Nobody sleeps for long.
-    pub(crate) fn futex_wake(_word: *const AtomicU32, _count: i32) {}
 }

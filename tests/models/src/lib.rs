@@ -1,7 +1,7 @@
 //! The scheduler's lock-free parts under a model checker (loom).
 //!
 //! The files that decide who owns what (`p/runq.rs`, `sched/idle.rs`, `m/lease.rs`, `g/status.rs`,
-//! `thread/park.rs`) are compiled here a second time, against twins of the modules they use. The twin
+//! `g/wait.rs`, `timer/alarm.rs`, `thread/park.rs`) are compiled here a second time, against twins of the modules they use. The twin
 //! of `base/atomic.rs` is made of loom's types, and can be weakened: `base::atomic::Weak`. What the
 //! scheduler does around those files is repeated in the models, in functions named as there.
 //!
@@ -12,6 +12,7 @@
 #![cfg(all(loom, test))]
 #![expect(clippy::unwrap_used, reason = "a test may fail so")]
 
+mod alarm;
 mod base;
 mod check;
 mod g;
@@ -23,3 +24,4 @@ mod runq;
 mod sched;
 mod thread;
 mod token;
+mod wait;

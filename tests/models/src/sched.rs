@@ -62,8 +62,31 @@ pub(crate) mod park {
     }
 }
 
-pub(crate) mod syscall {
-    pub(crate) fn blocking<R>(f: impl FnOnce() -> R) -> R {
-        f()
+pub(crate) mod wait {
+    use crate::g::G;
+    use crate::g::reason::WaitReason;
+    use crate::g::wait::{Cause, Claim, Ticket};
+    use loom::thread;
+    use std::time::Duration;
+
+    /// Any.
+    pub(crate) fn after(_: Duration) -> u64 {
+        0
+    }
+
+    pub(crate) fn end(gp: &G, ticket: Ticket, cause: Cause) {
+        if gp.wait.claim(ticket, cause) == Claim::Parked {
+            gp.ready();
+        }
+    }
+
+    /// The time is over at any moment.
+    pub(crate) fn wait(gp: &'static G, _: WaitReason, ticket: Ticket, _: u64) -> Cause {
+        let timer = thread::spawn(move || end(gp, ticket, Cause::Timeout));
+        if gp.wait.cause().is_none() {
+            gp.park(|| gp.wait.park(ticket));
+        }
+        timer.join().unwrap();
+        gp.wait.cause().unwrap()
     }
 }

@@ -2,6 +2,8 @@
 
 use crate::base::atomic::{AtomicBool, Ordering, Weak};
 use crate::check::{holds, refuted};
+use crate::g::G;
+use crate::g::current::set_g;
 use crate::sched::park::{Without, without};
 use crate::thread::id::{Inner, set_current};
 use crate::thread::park;
@@ -12,6 +14,7 @@ use std::time::Duration;
 /// What the unparkers say before they unpark.
 struct World {
     inner: Inner,
+    gp: G,
     said: [AtomicBool; 2],
 }
 
@@ -19,9 +22,11 @@ impl World {
     fn new() -> Arc<Self> {
         let world = Arc::new(Self {
             inner: Inner::new(),
+            gp: G::new(),
             said: std::array::from_fn(|_| AtomicBool::new(false)),
         });
         set_current(&raw const world.inner);
+        set_g(&raw const world.gp);
         world
     }
 
@@ -116,11 +121,6 @@ fn token_two_unparkers() {
 #[test]
 fn token_park_once_relaxed_is_refuted() {
     refuted(Weak::Orderings, "Causality violation", with(Without::Nothing, park_once));
-}
-
-#[test]
-fn token_timed_relaxed_is_refuted() {
-    refuted(Weak::Orderings, "Causality violation", with(Without::Nothing, timed));
 }
 
 #[test]

@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering;
 /// `fd`, if it is one, was just given out.
 #[inline]
 pub(super) fn given_out(fd: c_int) -> c_int {
-    if fd >= 0 && netpoll::is_touched(fd) && !is_forked() {
+    if fd >= 0 && netpoll::is_touched(fd) && may_renew() {
         waking(|list| netpoll::opened(fd, list));
     }
     fd
@@ -24,9 +24,15 @@ pub(super) fn given_out(fd: c_int) -> c_int {
 /// `fd` is about to be closed.
 #[inline]
 pub(super) fn taken_back(fd: c_int) {
-    if netpoll::is_touched(fd) && !is_forked() {
+    if netpoll::is_touched(fd) && may_renew() {
         waking(|list| netpoll::closing(fd, list));
     }
+}
+
+/// Not in a signal handler, which may have interrupted who holds the descriptor's lock (the monitor finds out,
+/// as with a raw system call), and not in a forked child.
+fn may_renew() -> bool {
+    !is_forked() && !super::signal::in_handler()
 }
 
 /// A forked child shares the poller with its parent, and must not touch what is registered there.
@@ -140,24 +146,32 @@ unsafe extern "C" fn close(fd: c_int) -> c_int {
     })
 }
 
+/// `to` is closed and given out at once.
+fn duplicated(from: c_int, to: c_int, real: impl FnOnce() -> c_int) -> c_int {
+    if from == to {
+        return real();
+    }
+    if is_ours(to) {
+        set_errno(libc::EBADF);
+        return -1;
+    }
+    taken_back(to);
+    given_out(real())
+}
+
 #[unsafe(no_mangle)]
 unsafe extern "C" fn dup2(from: c_int, to: c_int) -> c_int {
     static REAL: Real = Real::new(c"dup2");
-    if from != to {
-        taken_back(to);
-    }
     // SAFETY: forwarded.
-    unsafe { real!(REAL as fn(c_int, c_int) -> c_int)(from, to) }
+    duplicated(from, to, || unsafe { real!(REAL as fn(c_int, c_int) -> c_int)(from, to) })
 }
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn dup3(from: c_int, to: c_int, flags: c_int) -> c_int {
     static REAL: Real = Real::new(c"dup3");
-    if from != to {
-        taken_back(to);
-    }
     // SAFETY: forwarded.
-    unsafe { real!(REAL as fn(c_int, c_int, c_int) -> c_int)(from, to, flags) }
+    let real = || unsafe { real!(REAL as fn(c_int, c_int, c_int) -> c_int)(from, to, flags) };
+    duplicated(from, to, real)
 }
 
 #[unsafe(no_mangle)]
@@ -182,6 +196,12 @@ unsafe extern "C" fn close_range(first: c_uint, last: c_uint, flags: c_int) -> c
         }
     }
     if from > last { 0 } else { real(from, last) }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn closefrom(first: c_int) {
+    // SAFETY: as libc's own does it.
+    unsafe { close_range(first.max(0) as c_uint, c_uint::MAX, 0) };
 }
 
 /// `fcntl`, either name of it: a new number is watched, a lock that is waited for is announced.

@@ -28,6 +28,7 @@ use crate::g::wait::Cause;
 use crate::g::wait_list::{WaitList, Waiting};
 use crate::g::{G, Losing, current};
 use crate::p::P;
+use crate::sched::SCHED;
 use crate::sched::park;
 use crate::sched::syscall::announced;
 use crate::sched::wait::{after, wait, waking};
@@ -127,7 +128,8 @@ pub(super) fn wait_at_after(
 pub(super) fn wake_at(address: usize, most: usize, bits: u32) -> usize {
     fence(Ordering::SeqCst); // FX1
     let bucket = bucket(address);
-    if bucket.waiting.load(Ordering::Relaxed) == 0 {
+    // A forked child has nobody in its lists, whatever they say, and their locks may be held for ever.
+    if bucket.waiting.load(Ordering::Relaxed) == 0 || SCHED.forked.load(Ordering::Relaxed) {
         return 0;
     }
     let mut is_starving = false;
@@ -135,7 +137,7 @@ pub(super) fn wake_at(address: usize, most: usize, bits: u32) -> usize {
         let mut list = bucket.list.lock();
         let (woken, taken) = list.end(Cause::Ready, most, out, |one| {
             let wanted = one.key == address && one.bits & bits != 0;
-            is_starving |= wanted && sys::nanotime() - one.since_ns >= STARVING_NS;
+            is_starving |= wanted && sys::nanotime().saturating_sub(one.since_ns) >= STARVING_NS;
             wanted
         });
         bucket.waiting.fetch_sub(taken as u32, Ordering::Relaxed);
@@ -151,6 +153,17 @@ pub(super) fn wake_at(address: usize, most: usize, bits: u32) -> usize {
         }
     }
     woken
+}
+
+/// Wakes all who wait for anything, for no reason that they know of: they look again.
+pub(super) fn wake_everybody() {
+    for bucket in TABLE.iter().filter(|bucket| bucket.waiting.load(Ordering::SeqCst) > 0) {
+        waking(|out: &mut RunList| {
+            let mut list = bucket.list.lock();
+            let (_, taken) = list.end(Cause::Ready, usize::MAX, out, |_| true);
+            bucket.waiting.fetch_sub(taken as u32, Ordering::Relaxed);
+        });
+    }
 }
 
 /// A call of `futex`, as its arguments stand.
@@ -169,7 +182,8 @@ struct Call {
 fn since_when(gp: &G, at: usize, value: u32) -> u64 {
     let now = sys::nanotime();
     let before = gp.losing.get();
-    let in_vain = value == LOCKED && before.at == at && now - before.woken_ns < AT_ONCE_NS;
+    let in_vain =
+        value == LOCKED && before.at == at && now.saturating_sub(before.woken_ns) < AT_ONCE_NS;
     if in_vain { before.since_ns } else { now }
 }
 

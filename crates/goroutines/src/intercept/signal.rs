@@ -18,7 +18,7 @@ use crate::g::current;
 use crate::sched::{fault, preempt};
 use libc::{c_int, c_void, sighandler_t, siginfo_t};
 use std::cell::Cell;
-use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 
 /// Signals are numbered from 1 to 64.
 const SIGNALS: usize = 65;
@@ -36,6 +36,14 @@ static SLOTS: [Slot; SIGNALS] =
 thread_local! {
     /// How many handlers the calling flow is inside of.
     static DEPTH: Cell<u32> = const { Cell::new(0) };
+}
+
+/// The user has installed one.
+static ANY: AtomicBool = AtomicBool::new(false);
+
+/// Whether the user has installed a handler.
+pub(super) fn is_any_installed() -> bool {
+    ANY.load(Ordering::Relaxed)
 }
 
 /// Whether the calling flow is inside a handler.
@@ -112,6 +120,7 @@ unsafe extern "C" fn sigaction(
     {
         slot.flags.store(action.sa_flags, Ordering::Relaxed);
         slot.handler.store(action.sa_sigaction, Ordering::Release);
+        ANY.store(true, Ordering::Relaxed);
         action.sa_sigaction = handler as *const () as usize;
         action.sa_flags |= libc::SA_SIGINFO;
     }

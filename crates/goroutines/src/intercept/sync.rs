@@ -24,7 +24,7 @@
 //! `sem_post` may be called in a signal handler, where no lock may be taken: then it leaves word, and the
 //! monitor looks (`posted_in_handler`).
 
-use super::futex::{Woken, wait_at, wake_at};
+use super::futex::{Woken, wait_at, wake_at, wake_everybody};
 use super::real::{Real, caller, real, set_errno};
 use super::{signal, time};
 use crate::base::sys;
@@ -50,6 +50,11 @@ fn anybody_waits() -> bool {
     const { assert!(cfg!(target_arch = "x86_64"), "PT1 needs a fence here") };
     compiler_fence(Ordering::SeqCst);
     WAITING.load(Ordering::Relaxed) != 0
+}
+
+/// Whether a handler that the user has installed may post what a goroutine waits for.
+pub(crate) fn handler_may_post() -> bool {
+    WAITING.load(Ordering::SeqCst) > 0 && signal::is_any_installed()
 }
 
 /// Threads inside `pthread_cond_wait`, by the mutex they unlock there, hashed.
@@ -547,12 +552,17 @@ unsafe extern "C" fn pthread_rwlock_unlock(lock: *mut pthread_rwlock_t) -> c_int
 
 /// A `sem_post` in a signal handler: whose goroutines are to be woken is for the monitor to find out.
 static POSTED: AtomicBool = AtomicBool::new(false);
-/// The last semaphores posted so; 0: none. One that finds no place sets [`POSTED`] alone.
+/// One has found no place among [`POSTED_AT`].
+static POSTED_MORE: AtomicBool = AtomicBool::new(false);
+/// The last semaphores posted so; 0: none.
 static POSTED_AT: [AtomicUsize; 8] = [const { AtomicUsize::new(0) }; 8];
 
 /// What the monitor does now and then: wakes for those who could not.
 pub(crate) fn posted_in_handlers() {
     if POSTED.load(Ordering::Relaxed) && POSTED.swap(false, Ordering::Acquire) {
+        if POSTED_MORE.swap(false, Ordering::Acquire) {
+            wake_everybody();
+        }
         for at in &POSTED_AT {
             let semaphore = at.swap(0, Ordering::Acquire);
             if semaphore != 0 {
@@ -564,14 +574,19 @@ pub(crate) fn posted_in_handlers() {
 
 /// Leaves word for the monitor. In a handler: no lock, no allocation.
 fn leave_word(semaphore: usize) {
+    let mut noted = false;
     for at in &POSTED_AT {
         let seen = at.load(Ordering::Relaxed);
         let ours = seen == semaphore
             || (seen == 0
                 && at.compare_exchange(0, semaphore, Ordering::AcqRel, Ordering::Relaxed).is_ok());
         if ours {
+            noted = true;
             break;
         }
+    }
+    if !noted {
+        POSTED_MORE.store(true, Ordering::Release);
     }
     POSTED.store(true, Ordering::Release);
     SCHED.sysmon.nudge();

@@ -28,6 +28,10 @@ pub(crate) fn check(shared: Guard<'_, Shared>) -> Verdict {
     }
     let before = stillness(&shared);
     drop(shared);
+    #[cfg(feature = "intercept")]
+    if crate::intercept::sync::handler_may_post() {
+        return Verdict::NotYet;
+    }
     if exit::alive() == 0 && !SCHED.main_gone.load(Ordering::Relaxed) {
         return Verdict::Nobody;
     }

@@ -190,7 +190,8 @@ pub(crate) unsafe fn attach(mp: &'static M, task: *const Task) -> Option<&'stati
 fn make_one(mp: &'static M, class: &'static Class) -> io::Result<&'static G> {
     let announced = goroutines_switch::thread_pointer::facts().malloc_in_program();
     if announced && let Some(pp) = mp.p() {
-        mp.syscalltick.store(mp.syscalltick.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        mp.syscalltick
+            .store(mp.syscalltick.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
         mp.lease.enter_syscall(pp.id);
     }
     let made = class.make().map(G::of);

@@ -199,7 +199,8 @@ pub(crate) fn do_pending(gp: &'static G) {
     }
     if bits & pending::BLOCKING != 0 {
         let mp = gp.m();
-        mp.syscalltick.store(mp.syscalltick.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        mp.syscalltick
+            .store(mp.syscalltick.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
         if let Some(pp) = mp.p() {
             mp.lease.enter_syscall(pp.id);
         }

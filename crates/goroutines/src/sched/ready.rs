@@ -8,10 +8,14 @@ use crate::g::G;
 use crate::g::task::{Kind, Opaque, RunList, Runnable};
 use crate::p::P;
 use crate::p::runq::Overflow;
+use std::sync::atomic::Ordering;
 
 /// Makes a waiting goroutine runnable, next on this P (on an ordinary thread: last of all), and wakes
 /// an M if one is needed. In a section, on g0, or on an ordinary thread.
 pub(crate) fn ready(gp: &'static G) {
+    if SCHED.forked.load(Ordering::Relaxed) {
+        return; // a goroutine of the parent's
+    }
     if !gp.status.ready() {
         throw!("readying goroutine {}, which does not wait ({:?})", gp.id(), gp.status.get());
     }

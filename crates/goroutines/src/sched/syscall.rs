@@ -65,7 +65,7 @@ pub(crate) fn come_back(gp: &'static G) {
 pub(crate) fn announced<R>(gp: &'static G, call: impl FnOnce() -> R) -> R {
     let _section = current::enter();
     let mp = gp.m();
-    mp.syscalltick.store(mp.syscalltick.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    mp.syscalltick.store(mp.syscalltick.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
     gp.in_call.store(true, Ordering::Relaxed);
     if let Some(pp) = mp.p() {
         mp.lease.enter_syscall(pp.id);

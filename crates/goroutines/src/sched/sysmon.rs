@@ -278,7 +278,8 @@ impl Monitor {
         let shared = SCHED.lock();
         let idle =
             SCHED.idle.procs.load(Ordering::Relaxed) == SCHED.gomaxprocs.load(Ordering::Relaxed);
-        if !idle || !shared.pwaiting.is_null() || SCHED.is_stopping() {
+        // Where no thread can be made, nobody may watch the timers.
+        if !idle || !shared.pwaiting.is_null() || SCHED.is_stopping() || self.retry {
             return false;
         }
         SCHED.sysmon.deep.store(true, Ordering::Relaxed);

@@ -7,6 +7,7 @@ use crate::base::fatal::throw;
 use crate::base::sys;
 use crate::m::M;
 use crate::p::{P, PStatus};
+use crate::timer::alarm::NEVER;
 use std::ptr::null_mut;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -111,8 +112,10 @@ pub(crate) fn stopm(mp: &'static M, until: u64) -> Stop {
     drop(shared);
     let keep = SCHED.thread_keep_ns.load(Ordering::Relaxed);
     let now = sys::nanotime();
-    let end = now.saturating_add(keep);
-    let mut left = Duration::from_nanos(end.min(until).saturating_sub(now));
+    // Who sleeps for a timer does so until then: nobody else would.
+    let for_timer = until != NEVER;
+    let end = if for_timer { until } else { now.saturating_add(keep) };
+    let mut left = Duration::from_nanos(end.saturating_sub(now));
     loop {
         if mp.note.sleep(Some(left)) {
             take_nextp(mp);
@@ -121,7 +124,7 @@ pub(crate) fn stopm(mp: &'static M, until: u64) -> Stop {
         let mut shared = SCHED.lock();
         if mp.is_idle.get() {
             remove_idle_m(&mut shared, mp);
-            return if until <= end { Stop::Time } else { Stop::End };
+            return if for_timer { Stop::Time } else { Stop::End };
         }
         // It was taken off the list just now.
         left = Duration::from_secs(1);
@@ -257,15 +260,16 @@ pub(crate) fn hand_off(pp: &'static P) {
     if nobody && idle.spinning.compare_exchange(0, 1, Ordering::SeqCst, Ordering::Relaxed).is_ok() {
         return startm(pp, true);
     }
-    if super::watch::needs_watcher(pp.timers.next()) {
-        return startm(pp, false);
-    }
     let mut shared = SCHED.lock();
     if SCHED.is_stopping() {
         super::stw::stopped(&mut shared, pp);
         return;
     }
-    if SCHED.runq_size.load(Ordering::Relaxed) > 0 {
+    // Under the lock: a watcher that leaves and finds no P has left before, or finds this one.
+    let is_last =
+        SCHED.idle.procs.load(Ordering::Relaxed) + 1 >= SCHED.gomaxprocs.load(Ordering::Relaxed);
+    let unwatched = is_last && super::watch::needs_watcher(super::watch::earliest());
+    if SCHED.runq_size.load(Ordering::Relaxed) > 0 || unwatched {
         return start_with(shared, pp, false);
     }
     put_idle(&mut shared, pp);

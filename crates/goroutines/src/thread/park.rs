@@ -70,8 +70,9 @@ impl ParkState {
             TIMED => {
                 let ticket = Ticket(self.ticket.load(Ordering::Relaxed));
                 // SAFETY: written before TIMED was; Gs are never freed.
-                let gp = unsafe { &*self.gp.load(Ordering::Relaxed) };
-                wait::end(gp, ticket, Cause::Ready);
+                if let Some(gp) = unsafe { self.gp.load(Ordering::Relaxed).as_ref() } {
+                    wait::end(gp, ticket, Cause::Ready);
+                }
             }
             waiter => {
                 let _section = current::enter();

@@ -22,7 +22,7 @@
 //! * A2: a ticket is used only if `when` was the same before and after it was read; so it is that of the
 //!   wait whose time has come.
 
-use crate::base::atomic::{AtomicU64, Ordering};
+use crate::base::atomic::{AtomicU64, Ordering, fence};
 use crate::g::wait::Ticket;
 
 /// No time at all.
@@ -78,15 +78,16 @@ impl Alarm {
     pub(crate) fn set(&self, when: u64, ticket: Ticket) -> Set {
         // Release: who reads it sees the NEVER before it (A2).
         self.ticket.store(ticket.0, Ordering::Release);
-        // SeqCst: A1.
-        self.when.store(when, Ordering::SeqCst);
+        // Release: the ticket.
+        self.when.store(when, Ordering::Release);
+        fence(Ordering::SeqCst); // A1: pairs with the one in take()
         loop {
-            let queued = self.queued.load(Ordering::SeqCst);
+            let queued = self.queued.load(Ordering::Relaxed);
             if queued != NONE && queued <= when {
                 return Set::Standing;
             }
             let taken =
-                self.queued.compare_exchange(queued, when, Ordering::SeqCst, Ordering::SeqCst);
+                self.queued.compare_exchange(queued, when, Ordering::AcqRel, Ordering::Relaxed);
             if taken.is_ok() {
                 return if queued == NONE { Set::Push } else { Set::PushAnother };
             }
@@ -112,10 +113,11 @@ impl Alarm {
 
     /// An entry of the time `entry` was taken out of a heap, at the time `now`.
     pub(crate) fn take(&self, entry: u64, now: u64) -> Due {
-        if self.queued.compare_exchange(entry, NONE, Ordering::SeqCst, Ordering::Relaxed).is_err() {
+        if self.queued.compare_exchange(entry, NONE, Ordering::AcqRel, Ordering::Relaxed).is_err() {
             return Due::Stale;
         }
-        let when = self.when.load(Ordering::SeqCst);
+        fence(Ordering::SeqCst); // A1: pairs with the one in set()
+        let when = self.when.load(Ordering::Acquire);
         if when == NEVER {
             return Due::Off;
         }
@@ -123,12 +125,27 @@ impl Alarm {
             // The goroutine, which may have set it just now, puts the entry there itself if it wins.
             let ours = self
                 .queued
-                .compare_exchange(NONE, when, Ordering::SeqCst, Ordering::Relaxed)
+                .compare_exchange(NONE, when, Ordering::AcqRel, Ordering::Relaxed)
                 .is_ok();
             return if ours { Due::Later(when) } else { Due::Off };
         }
-        let ticket = Ticket(self.ticket.load(Ordering::Acquire));
+        let ticket = self.ticket();
         // A2. If it has changed, the goroutine has seen that there is no entry.
         if self.when.load(Ordering::Acquire) == when { Due::Now(ticket) } else { Due::Off }
+    }
+
+    fn ticket(&self) -> Ticket {
+        Ticket(self.ticket.load(Ordering::Acquire))
+    }
+
+    /// A weakened twin of [`take`](Self::take) for the model checker: without A2's second look.
+    #[cfg(loom)]
+    pub(crate) fn take_with_one_look(&self, entry: u64, now: u64) -> Due {
+        if self.queued.compare_exchange(entry, NONE, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+            return Due::Stale;
+        }
+        fence(Ordering::SeqCst);
+        let when = self.when.load(Ordering::Acquire);
+        if when > now { Due::Off } else { Due::Now(self.ticket()) }
     }
 }
