@@ -10,7 +10,7 @@ use std::time::Duration;
 pub(crate) const USAGE: &str = "\
 usage: cargo xtask stress [--seconds N] [--procs 1,2,4,8] [--release]
 
-Runs tests/examples/stress.rs with GOMAXPROCS as each of the list, N seconds each (default 10). One
+Runs tests/examples/stress with GOMAXPROCS as each of the list, N seconds each (default 10). One
 that takes a minute longer is shown by gdb, if that is there, and killed.
 ";
 

@@ -74,6 +74,11 @@ fn values_follow_the_goroutine_to_another_os_thread() {
                         raw::sleep(Duration::from_millis(1));
                     }
                     other.join().unwrap();
+                    // Woken from outside, it goes to whoever comes first.
+                    let me = thread::current();
+                    let waker = std::thread::spawn(move || me.unpark());
+                    thread::park();
+                    waker.join().unwrap();
                     yield_now();
                 }
                 assert_eq!(ZERO.get(), round);

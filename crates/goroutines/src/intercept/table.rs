@@ -1,20 +1,59 @@
 //! What is taken over, what is not, and why.
 //!
-//! | symbol | in a goroutine | elsewhere |
+//! "Elsewhere" (on ordinary threads, before the runtime is started, on an M's own stack, in a signal handler, in
+//! a forked child) libc's own function is called: a load, a compare and a jump more.
+//!
+//! **Parked**: the goroutine waits, its thread does not. **Announced**: the thread may block, its P runs others
+//! after some 20 µs (`sched/syscall.rs`). Whatever is in neither list, raw system calls too, is found out by the
+//! monitor when it blocks (`m/lease.rs`): only more threads are needed then.
+//!
+//! | symbols | file | in a goroutine |
 //! |---|---|---|
-//! | `pthread_getattr_np` | of itself: the goroutine's stack (glibc would ask the kernel about a thread id that is none) | libc's |
-//! | `pthread_exit` | fatal error: there is no thread to end; `runtime::goexit` ends a goroutine | libc's |
-//! | `pthread_cancel` | of a goroutine: `ESRCH` | libc's |
-//! | `pthread_getaffinity_np`, `pthread_setaffinity_np` | of itself: the OS thread it is on (lock it first) | libc's |
-//! | `pthread_getschedparam`, `pthread_setschedparam`, `pthread_getcpuclockid` | of itself: as above | libc's |
-//! | `dlopen` | afterwards, checks that the library's thread-locals fit into goroutines | same |
-//! | `fork` | not taken over: a handler (`pthread_atfork`) leaves the child with this goroutine as its only thread | same |
+//! | `syscall(SYS_futex)`: `WAIT`, `WAIT_BITSET`, private | futex | parked |
+//! | … `WAKE`, `WAKE_BITSET`, private, of anybody | futex | wakes goroutines, then threads |
+//! | … `REQUEUE`, `CMP_REQUEUE`, `WAKE_OP`, private | futex | goroutines that would move are woken |
+//! | … shared between processes, `LOCK_PI` | futex | announced |
+//! | `nanosleep`, `clock_nanosleep`, `usleep`, `sleep` | time | parked; CPU-time clocks: announced |
+//! | `sched_yield` | time | yields the P; where nobody waits for it, the CPU |
+//! | `read`, `readv`, `write`, `writev`, `__read_chk` | io | sockets, pipes, eventfds, timerfds, terminals: parked; files: announced |
+//! | `recv`, `recvfrom`, `recvmsg`, `recvmmsg`, `send`, `sendto`, `sendmsg`, `sendmmsg`, `__recv_chk`, `__recvfrom_chk` | socket | parked; `recvmsg` with `MSG_WAITALL`, `recvmmsg` with a time-out: announced |
+//! | `accept`, `accept4` | socket | parked, one at a time asks |
+//! | `connect` | socket | parked (`O_NONBLOCK` is set for the moment of the call); to a local socket whose queue is full: announced |
+//! | `poll`, `__poll_chk`, `ppoll`, `select`, `pselect`, `epoll_wait`, `epoll_pwait`, `epoll_pwait2` | poll | parked; with a signal mask: announced |
+//! | `open*`, `creat*`, `close`, `pread*`, `pwrite*`, `fsync`, `fdatasync`, `flock`, `lockf`, `fcntl` locks, `ftruncate`, `fallocate`, `msync`, `sync_file_range`, `copy_file_range` | fd, file | announced |
+//! | `sendfile`, `splice`, `tee`, `vmsplice` | file | parked until both ends are ready, then announced, 64 KiB at a time to what is no file |
+//! | `socket`, `accept*`, `socketpair`, `pipe*`, `dup*`, `fcntl(F_DUPFD)`, `eventfd`, `epoll_create*`, `timerfd_create`, `inotify_init*`, `memfd_create`, `signalfd`, `close`, `close_range`, `closefrom` | fd | of everybody: what is known of the number ends |
+//! | `getaddrinfo`, `getnameinfo`, `gethostby*` | dns | announced |
+//! | `waitpid`, `wait4`, `waitid`, of one process | process | parked, by a pidfd; of several, or for stops: announced |
+//! | `pthread_join` | process | parked, by the thread's pidfd (Linux 6.9); before: announced |
+//! | `system`, `sigwait*`, `pause`, `mq_*`, `msg*`, `semop` | process | announced |
+//! | `pthread_mutex_*lock`, `pthread_rwlock_*lock`, `pthread_cond_*wait`, `sem_*wait` | sync | parked; shared, robust, error-checking and priority ones: announced |
+//! | `pthread_barrier_wait` | sync | announced |
+//! | `pthread_mutex_unlock`, `pthread_rwlock_unlock`, `pthread_cond_signal`, `_broadcast`, `sem_post`, of anybody | sync | libc's, then goroutines are woken |
+//! | `sigaction`, `signal`, of anybody | signal | handlers run with the no-preempt count raised; `SIGURG` stays the runtime's, and is passed on |
+//! | `pthread_getattr_np` | pthread | of itself: the goroutine's stack (glibc would ask the kernel about a thread id that is none) |
+//! | `pthread_exit` | pthread | fatal error: there is no thread to end; `runtime::goexit` ends a goroutine |
+//! | `pthread_cancel` | pthread | of a goroutine: `ESRCH` |
+//! | `pthread_{get,set}affinity_np`, `pthread_{get,set}schedparam`, `pthread_getcpuclockid` | pthread | of itself: the OS thread it is on (lock it first) |
+//! | `dlopen` | loader | afterwards, checks that the library's thread-locals fit into goroutines |
+//! | `fork` | fork | not taken over: a handler (`pthread_atfork`) leaves the child with this goroutine as its only thread |
 //!
 //! Not taken over, and why:
 //!
+//! * stdio (`fread`, `fgets`, `getline` …): libc reads with calls of its own that have no symbol. `readdir`,
+//!   `stat` and the like: they don't wait, but for a network's disk.
+//! * `io_uring_enter`, through `syscall`: who uses it has an executor of its own.
+//! * `ioctl`: some block; which ones only their drivers know.
 //! * `setuid` and its kin: glibc has each of its threads make the call, by a signal whose handler notes
 //!   its end in the thread block it finds, which is a goroutine's. Change credentials before the runtime
 //!   is started.
 //! * `pthread_sigmask`: the mask is the OS thread's. Lock the thread first.
 //! * `pthread_kill` of a goroutine from elsewhere: `ESRCH`, as its thread id is none of the kernel's.
 //! * robust mutexes held by a goroutine that ends: not marked, as the kernel does not know the list.
+//! * `vfork`, called by the program itself: its child would tell the parent's waiters of what it closes.
+//!   (`posix_spawn`, and so std's `Command`, is not concerned.) `_Fork`: runs no handlers, so the child does not
+//!   know that it is one.
+//!
+//! **`EINTR`.** A parked goroutine is not interrupted: a signal to the process is some thread's. The runtime's
+//! own signal restarts what it interrupts; calls that Linux never restarts (a read with `SO_RCVTIMEO`, `poll`,
+//! `nanosleep`) can end early only where they are made by raw system calls, or with interception off.

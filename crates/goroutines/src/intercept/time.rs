@@ -1,6 +1,7 @@
 //! Sleeping, and yielding.
 
 use super::real::take_over;
+use crate::base::sys;
 use crate::g::{G, current};
 use crate::sched::park;
 use crate::sched::wait::{after, sleep_until};
@@ -100,8 +101,14 @@ take_over! {
     };
 
     fn sched_yield() -> c_int = |gp, real| {
-        let _section = current::enter();
-        park::yield_now(gp);
+        let has_yielded = {
+            let _section = current::enter();
+            park::yield_now(gp)
+        };
+        if !has_yielded {
+            // Whom it spins for may be on another thread, which waits for this one's CPU.
+            sys::os_yield();
+        }
         0
     };
 }

@@ -34,12 +34,12 @@ pub(crate) fn park(gp: &'static G, reason: WaitReason, commit: impl FnOnce() -> 
 }
 
 /// Lets others run first: behind all that waits in the global queue. (Go: `Gosched`.) In a section. Where
-/// nobody else is at hand it returns at once.
+/// nobody else is at hand it returns at once, and false.
 #[inline]
-pub(crate) fn yield_now(gp: &'static G) {
+pub(crate) fn yield_now(gp: &'static G) -> bool {
     let next = pick(gp);
     if next.is_none() && may_go_on(gp) {
-        return;
+        return false;
     }
     leave_to(gp, next, |gp, mp| {
         gp.status.set(State::Runnable);
@@ -54,6 +54,7 @@ pub(crate) fn yield_now(gp: &'static G) {
         }
         wake::wakep();
     });
+    true
 }
 
 /// Ends the slice of `gp`: to the tail of the global queue, where any P may take it. In a section.

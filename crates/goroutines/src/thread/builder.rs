@@ -128,7 +128,9 @@ where
 pub fn yield_now() {
     let section = current::enter();
     match section.g() {
-        Some(gp) => park::yield_now(gp),
+        Some(gp) => {
+            park::yield_now(gp);
+        }
         None => sys::os_yield(),
     }
 }
