@@ -13,8 +13,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Barrier, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tungstenite::protocol::Role;
-use tungstenite::{Message, Utf8Bytes, WebSocket, accept, client};
+use tungstenite::client::client_with_config;
+use tungstenite::protocol::{Role, WebSocketConfig};
+use tungstenite::{Message, Utf8Bytes, WebSocket, accept_with_config};
 
 const HELP: &str = "chat: a WebSocket chat server: what a client says is sent to all
 usage: chat [--addr ADDRESS:PORT] [--demo [--clients N] [--messages M]]
@@ -26,6 +27,11 @@ Two goroutines a client. A client that does not read what the others say is disc
 
 /// Messages that may wait for a client to read them.
 const BACKLOG: usize = 4096;
+
+/// Of tungstenite's buffers; it clears one of 128 KiB for each read unless told otherwise.
+fn config() -> Option<WebSocketConfig> {
+    Some(WebSocketConfig::default().read_buffer_size(4 << 10))
+}
 
 #[goroutines::main]
 fn main() -> ExitCode {
@@ -108,11 +114,15 @@ fn serve(stream: TcpStream, room: &Arc<Room>) -> tungstenite::Result<()> {
     let stream = Shared(Arc::new((stream, Mutex::new(()))));
     let (number, heard) = room.join();
     let leave = Leave(Arc::clone(room), number);
-    let mut reads = accept(stream.clone()).map_err(|e| io::Error::other(e.to_string()))?;
-    let mut writes = WebSocket::from_raw_socket(stream.clone(), Role::Server, None);
+    let mut reads = accept_with_config(stream.clone(), config())
+        .map_err(|e| io::Error::other(e.to_string()))?;
+    let mut writes = WebSocket::from_raw_socket(stream.clone(), Role::Server, config());
     go(move || {
+        // All that waits goes out together.
         while let Ok(text) = heard.recv()
-            && writes.send(Message::Text(text)).is_ok()
+            && writes.write(Message::Text(text)).is_ok()
+            && heard.try_iter().all(|text| writes.write(Message::Text(text)).is_ok())
+            && writes.flush().is_ok()
         {}
         let _ = stream.0.0.shutdown(Shutdown::Both);
     });
@@ -159,8 +169,8 @@ fn connect(addr: &str) -> tungstenite::Result<WebSocket<TcpStream>> {
     let stream = TcpStream::connect(addr)?;
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(Duration::from_secs(30)))?;
-    let (socket, _) =
-        client(format!("ws://{addr}/"), stream).map_err(|e| io::Error::other(e.to_string()))?;
+    let (socket, _) = client_with_config(format!("ws://{addr}/"), stream, config())
+        .map_err(|e| io::Error::other(e.to_string()))?;
     Ok(socket)
 }
 

@@ -4,19 +4,19 @@
 //! kernel's; and either may wake either.
 //!
 //! **Chosen.** Goroutines wait in a table of ours, hashed by address, first come, first served; threads wait in
-//! the kernel, as ever. Who wakes looks into the table first, then asks the kernel for as many as are still
-//! wanted. So that threads don't starve beside goroutines that queue up again and again, the kernel is asked
-//! first every other time while threads wait. (Those that wait through `syscall`, as std does, are counted;
-//! others are found all the same, when no goroutine waits.)
+//! the kernel, as ever, and are counted. Who wakes looks into the table first, then asks the kernel for as many
+//! as are still wanted, if threads wait. So that those don't starve beside goroutines that queue up again and
+//! again, the kernel is asked first every other time.
 //!
 //! * FX1: who waits is counted in its bucket before it compares the word; who wakes has changed the word
 //!   before he looks at the count: one of them sees the other. Both are full barriers.
+//!   The same holds for a thread, the count of threads, and the kernel's comparison.
 //! * FX2: comparing the word and entering the list is one step under the bucket's lock, as is looking for
 //!   waiters.
 //!
 //! Futexes shared with other processes, and those with priority inheritance, are the kernel's; waiting there
-//! is announced. What waits here and is woken by a raw system call elsewhere stays asleep: nobody does that,
-//! as std, libc and the crates each wake as they wait.
+//! is announced. Who waits through `syscall` and is woken by a raw system call, or the other way round, stays
+//! asleep: nobody does that, as std, libc and the crates each wake as they wait.
 
 use super::real::{Real, caller, errno, real, result};
 use super::time;
@@ -55,7 +55,7 @@ struct Bucket {
 static TABLE: [Bucket; BUCKETS] =
     [const { Bucket { waiting: AtomicU32::new(0), list: Lock::new(WaitList::new()) } }; BUCKETS];
 
-/// Threads that wait in the kernel, as far as we know.
+/// Threads that wait in the kernel, or are about to.
 static THREADS: AtomicU32 = AtomicU32::new(0);
 
 fn bucket(address: usize) -> &'static Bucket {
@@ -250,7 +250,8 @@ fn wake_call(call: Call, in_kernel: impl Fn(usize) -> isize) -> isize {
         return threads + wake_at(address, wanted - threads as usize, bits) as isize;
     }
     let goroutines = wake_at(address, wanted, bits);
-    if goroutines >= wanted {
+    // FX1: the barrier is in wake_at().
+    if goroutines >= wanted || THREADS.load(Ordering::Relaxed) == 0 {
         return goroutines as isize;
     }
     match in_kernel(wanted - goroutines) {
@@ -295,7 +296,7 @@ fn futex(a: Arguments) -> c_long {
             Some(gp) if is_private => result(wait_call(gp, call)) as c_long,
             Some(gp) => announced(gp, forwarded),
             None => {
-                THREADS.fetch_add(1, Ordering::Relaxed);
+                THREADS.fetch_add(1, Ordering::SeqCst); // FX1
                 let result = forwarded();
                 THREADS.fetch_sub(1, Ordering::Relaxed);
                 result
