@@ -1,6 +1,7 @@
 //! Checking a model, and refuting a weakened one.
 
 use crate::base::atomic::{Weak, weaken};
+use crate::base::steps::leave_out;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Bounds that most models are done within in seconds. `LOOM_MAX_PREEMPTIONS` overrides the first.
@@ -33,4 +34,33 @@ pub(crate) fn refuted(weak: Weak, complaint: &str, model: impl Fn() + Send + Syn
         _ => String::new(),
     };
     assert!(text.contains(complaint), "refuted, but for another reason: {text}");
+}
+
+/// As [`refuted`], with a step left out instead.
+pub(crate) fn refuted_without(
+    step: &'static str,
+    complaint: &str,
+    model: impl Fn() + Send + Sync + 'static,
+) {
+    leave_out(step);
+    refuted(Weak::No, complaint, model);
+    leave_out("");
+}
+
+/// Passes if `model`, with `weak` atomics and `step` left out, is refuted by somebody's waiting for ever.
+///
+/// loom can't take a model to pieces whose threads wait. So the process ends here, with success: each model has
+/// its own (`cargo xtask loom`).
+pub(crate) fn starves(weak: Weak, step: &'static str, model: impl Fn() + Send + Sync + 'static) {
+    std::panic::set_hook(Box::new(|panic| {
+        eprintln!("{panic}");
+        let refuted = panic.to_string().contains("deadlock; threads");
+        // SAFETY: no memory is involved.
+        unsafe { libc::_exit(if refuted { 0 } else { 1 }) }
+    }));
+    weaken(weak);
+    leave_out(step);
+    holds(model);
+    eprintln!("the weakened model holds");
+    std::process::exit(1);
 }

@@ -15,9 +15,11 @@
 mod alarm;
 mod base;
 mod check;
+mod desc;
 mod g;
 mod idle;
 mod lease;
+mod netpoll;
 mod park;
 mod real;
 mod runq;

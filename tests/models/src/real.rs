@@ -13,8 +13,6 @@ pub(crate) mod runq;
 #[path = "../../../crates/goroutines/src/g/status.rs"]
 pub(crate) mod status;
 
-#[path = "../../../crates/goroutines/src/g/wait.rs"]
-pub(crate) mod wait;
-
-#[path = "../../../crates/goroutines/src/timer/alarm.rs"]
-pub(crate) mod alarm;
+pub(crate) mod alarm {
+    include!(concat!(env!("OUT_DIR"), "/timer_alarm.rs"));
+}

@@ -63,30 +63,55 @@ pub(crate) mod park {
 }
 
 pub(crate) mod wait {
+    //! The twin of `sched/wait.rs`.
+
+    use super::ready_all;
+    use crate::base::steps::lacks;
     use crate::g::G;
     use crate::g::reason::WaitReason;
+    use crate::g::task::RunList;
     use crate::g::wait::{Cause, Claim, Ticket};
-    use loom::thread;
     use std::time::Duration;
 
-    /// Any.
-    pub(crate) fn after(_: Duration) -> u64 {
-        0
+    pub(crate) const NEVER: u64 = u64::MAX;
+
+    /// Parks `gp`. With a time-out, the time is over at any moment.
+    pub(crate) fn wait(gp: &'static G, _reason: WaitReason, ticket: Ticket, until: u64) -> Cause {
+        if gp.wait.cause().is_none() {
+            let time = || {
+                if until != NEVER {
+                    end(gp, ticket, Cause::Timeout);
+                }
+            };
+            gp.park(|| gp.wait.park(ticket) || lacks("looking whether it is over"), time);
+        }
+        match gp.wait.cause() {
+            Some(cause) => cause,
+            None => panic!("a goroutine was woken, and its wait goes on"),
+        }
     }
 
-    pub(crate) fn end(gp: &G, ticket: Ticket, cause: Cause) {
+    pub(crate) fn end(gp: &'static G, ticket: Ticket, cause: Cause) {
         if gp.wait.claim(ticket, cause) == Claim::Parked {
             gp.ready();
         }
     }
 
-    /// The time is over at any moment.
-    pub(crate) fn wait(gp: &'static G, _: WaitReason, ticket: Ticket, _: u64) -> Cause {
-        let timer = thread::spawn(move || end(gp, ticket, Cause::Timeout));
-        if gp.wait.cause().is_none() {
-            gp.park(|| gp.wait.park(ticket));
-        }
-        timer.join().unwrap();
-        gp.wait.cause().unwrap()
+    pub(crate) fn waking<R>(f: impl FnOnce(&mut RunList) -> R) -> R {
+        let mut list = RunList::new();
+        let result = f(&mut list);
+        ready_all(&mut list);
+        result
+    }
+
+    pub(crate) fn after(_: Duration) -> u64 {
+        1
+    }
+}
+
+/// Of `sched/ready.rs`.
+pub(crate) fn ready_all(list: &mut crate::g::task::RunList) {
+    while let Some(one) = list.pop_front() {
+        one.0.ready();
     }
 }

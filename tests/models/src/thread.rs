@@ -46,5 +46,5 @@ pub(crate) mod id {
 
 #[expect(unreachable_pub, reason = "a public file of the library")]
 pub(crate) mod park {
-    include!(concat!(env!("OUT_DIR"), "/park.rs"));
+    include!(concat!(env!("OUT_DIR"), "/thread_park.rs"));
 }

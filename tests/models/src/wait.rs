@@ -1,130 +1,133 @@
-//! Models of a wait that several may end (`g/wait.rs`), with what `sched/wait.rs` does around it: one ends it,
-//! the goroutine goes on once, and what comes late does not end the next one.
+//! Models of waits that several may end (`g/wait.rs`): W1, W2 and W3.
 
 use crate::base::atomic::{AtomicU32, Ordering, Weak};
-use crate::check::{holds, refuted};
-use crate::g::G;
+use crate::base::steps::lacks;
+use crate::check::{holds, refuted, refuted_without, starves};
+use crate::g::reason::WaitReason;
 use crate::g::wait::{Cause, Claim, Ticket};
+use crate::g::{G, current, forever};
+use crate::sched::wait::{NEVER, end, wait};
 use loom::sync::Arc;
 use loom::thread::{self, JoinHandle};
 
-/// What a weakened twin leaves out.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Without {
-    Nothing,
-    /// Who claims one that has not parked readies it too.
-    Awake,
-    /// The goroutine parks without looking whether the wait is over.
-    Commit,
-    /// A claim takes the word as it is, whichever wait it is of.
-    Number,
-}
-
+/// A goroutine, and how those fared who were to end its wait.
 struct World {
     gp: G,
-    /// What was said before the wait was ended, by cause.
-    said: [AtomicU32; 2],
-    /// How many waits were ended, by whoever ended them.
-    ended: AtomicU32,
+    awake: AtomicU32,
+    parked: AtomicU32,
 }
 
 impl World {
     fn new() -> Arc<Self> {
-        Arc::new(Self {
-            gp: G::new(),
-            said: std::array::from_fn(|_| AtomicU32::new(0)),
-            ended: AtomicU32::new(0),
+        let world = Self { gp: G::new(), awake: AtomicU32::new(0), parked: AtomicU32::new(0) };
+        let world = Arc::new(world);
+        current::set_g(&forever(&world).gp);
+        world
+    }
+
+    /// Starts a thread that ends the wait `ticket`.
+    fn ender(this: &Arc<Self>, ticket: Ticket, cause: Cause) -> JoinHandle<()> {
+        let world = this.clone();
+        thread::spawn(move || {
+            let count = match world.gp.wait.claim(ticket, cause) {
+                Claim::Late => return,
+                Claim::Awake => {
+                    if lacks("telling who has parked") {
+                        world.gp.ready();
+                    }
+                    &world.awake
+                }
+                Claim::Parked => {
+                    world.gp.ready();
+                    &world.parked
+                }
+            };
+            count.fetch_add(1, Ordering::Relaxed);
         })
     }
-
-    fn wait(&self, without: Without, ticket: Ticket) -> Cause {
-        if self.gp.wait.cause().is_none() {
-            self.gp.park(|| {
-                let parked = self.gp.wait.park(ticket);
-                parked || without == Without::Commit
-            });
-        }
-        self.gp.wait.cause().unwrap()
-    }
-
-    fn end(&self, without: Without, ticket: Ticket, cause: Cause) {
-        self.said[cause as usize - 1].store(1, Ordering::Relaxed);
-        let claim = self.gp.wait.claim(ticket, cause);
-        if claim != Claim::Late {
-            self.ended.fetch_add(1, Ordering::Relaxed);
-        }
-        if claim == Claim::Parked || (claim == Claim::Awake && without == Without::Awake) {
-            self.gp.ready();
-        }
-    }
 }
 
-fn ender(world: &Arc<World>, without: Without, ticket: Ticket, cause: Cause) -> JoinHandle<()> {
-    let world = world.clone();
-    thread::spawn(move || world.end(without, ticket, cause))
-}
-
-/// Two want to end it. Who did, has said so before.
-fn two_end_it(without: Without) {
+/// Two end one wait.
+fn two_enders() {
     let world = World::new();
-    let ticket = world.gp.wait.begin();
-    let ready = ender(&world, without, ticket, Cause::Ready);
-    let timeout = ender(&world, without, ticket, Cause::Timeout);
-    let cause = world.wait(without, ticket);
-    let said = world.said[cause as usize - 1].load(Ordering::Relaxed);
-    assert_eq!(said, 1, "what happened before the end is not seen");
-    ready.join().unwrap();
-    timeout.join().unwrap();
-    assert_eq!(world.ended.load(Ordering::Relaxed), 1, "ended twice, or not at all");
+    let gp = &forever(&world).gp;
+    let ticket = gp.wait.begin();
+    let first = World::ender(&world, ticket, Cause::Ready);
+    let second = World::ender(&world, ticket, Cause::Timeout);
+    wait(gp, WaitReason::Io, ticket, NEVER);
+    first.join().unwrap();
+    second.join().unwrap();
+    let ended = world.awake.load(Ordering::Relaxed) + world.parked.load(Ordering::Relaxed);
+    assert_eq!(ended, 1, "a wait is ended once");
 }
 
-/// A late one of the first wait does not end the second.
-fn stale_only(without: Without) {
+/// Two end one wait, after which there is another.
+fn the_next_wait() {
     let world = World::new();
-    let first = world.gp.wait.begin();
-    let end = ender(&world, without, first, Cause::Ready);
-    world.wait(without, first);
-    end.join().unwrap();
-    late_of(&world, without, first);
+    let gp = &forever(&world).gp;
+    let ticket = gp.wait.begin();
+    let first = World::ender(&world, ticket, Cause::Ready);
+    let second = World::ender(&world, ticket, Cause::Timeout);
+    wait(gp, WaitReason::Io, ticket, NEVER);
+    let ticket = gp.wait.begin();
+    first.join().unwrap();
+    second.join().unwrap();
+    assert_eq!(gp.wait.cause(), None, "a late one has ended the next wait");
+    end(gp, ticket, Cause::Gone);
+    assert_eq!(gp.wait.cause(), Some(Cause::Gone));
 }
 
-/// The rest of [`stale_only`]: three threads are enough.
-fn late_of(world: &Arc<World>, without: Without, first: Ticket) {
-    let second = world.gp.wait.begin();
-    let late = if without == Without::Number { second } else { first };
-    let stale = ender(world, without, late, Cause::Timeout);
-    let end = ender(world, without, second, Cause::Ready);
-    assert_eq!(world.wait(without, second), Cause::Ready, "ended by one of the wait before");
-    stale.join().unwrap();
-    end.join().unwrap();
-}
-
-#[test]
-fn wait_two_end_it() {
-    holds(|| two_end_it(Without::Nothing));
-}
-
-#[test]
-fn wait_stale() {
-    holds(|| stale_only(Without::Nothing));
+/// One ends it: it is ended, however the goroutine parks meanwhile.
+fn one_ender() {
+    let world = World::new();
+    let gp = &forever(&world).gp;
+    let ticket = gp.wait.begin();
+    let first = World::ender(&world, ticket, Cause::Gone);
+    assert_eq!(wait(gp, WaitReason::Io, ticket, NEVER), Cause::Gone);
+    first.join().unwrap();
 }
 
 #[test]
-fn wait_two_end_it_relaxed_is_refuted() {
-    refuted(Weak::Orderings, "", || two_end_it(Without::Nothing));
+fn wait_one_ender() {
+    holds(one_ender);
 }
 
 #[test]
-fn wait_readied_while_awake_is_refuted() {
-    refuted(Weak::No, "does not wait", || two_end_it(Without::Awake));
+fn wait_two_enders() {
+    holds(two_enders);
 }
 
 #[test]
-fn wait_parked_without_a_look_is_refuted() {
-    refuted(Weak::No, "deadlock", || two_end_it(Without::Commit));
+fn wait_the_next_wait() {
+    holds(the_next_wait);
 }
 
 #[test]
-fn wait_without_numbers_is_refuted() {
-    refuted(Weak::No, "wait before", || stale_only(Without::Number));
+fn wait_one_ender_relaxed_is_refuted() {
+    refuted(Weak::Orderings, "Causality violation", one_ender);
+}
+
+#[test]
+fn wait_one_ender_without_third_look_is_refuted() {
+    starves(Weak::No, "the third look", one_ender);
+}
+
+#[test]
+fn wait_two_enders_without_one_winner_is_refuted() {
+    refuted_without("one winner", "", two_enders);
+}
+
+#[test]
+fn wait_the_next_wait_without_numbers_is_refuted() {
+    refuted_without("numbers", "has ended the next wait", the_next_wait);
+}
+
+#[test]
+fn wait_one_ender_without_telling_who_has_parked_is_refuted() {
+    refuted_without("telling who has parked", "which does not wait", one_ender);
+}
+
+#[test]
+fn wait_one_ender_without_looking_whether_it_is_over_is_refuted() {
+    starves(Weak::No, "looking whether it is over", one_ender);
 }

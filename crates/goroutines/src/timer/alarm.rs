@@ -129,23 +129,8 @@ impl Alarm {
                 .is_ok();
             return if ours { Due::Later(when) } else { Due::Off };
         }
-        let ticket = self.ticket();
+        let ticket = Ticket(self.ticket.load(Ordering::Acquire));
         // A2. If it has changed, the goroutine has seen that there is no entry.
         if self.when.load(Ordering::Acquire) == when { Due::Now(ticket) } else { Due::Off }
-    }
-
-    fn ticket(&self) -> Ticket {
-        Ticket(self.ticket.load(Ordering::Acquire))
-    }
-
-    /// A weakened twin of [`take`](Self::take) for the model checker: without A2's second look.
-    #[cfg(loom)]
-    pub(crate) fn take_with_one_look(&self, entry: u64, now: u64) -> Due {
-        if self.queued.compare_exchange(entry, NONE, Ordering::AcqRel, Ordering::Relaxed).is_err() {
-            return Due::Stale;
-        }
-        fence(Ordering::SeqCst);
-        let when = self.when.load(Ordering::Acquire);
-        if when > now { Due::Off } else { Due::Now(self.ticket()) }
     }
 }

@@ -1,0 +1,134 @@
+//! The twin of `goroutines::netpoll`: one descriptor, and the kernel's side of it.
+
+#[expect(dead_code, reason = "the models don't use all of it")]
+pub(crate) mod desc {
+    include!(concat!(env!("OUT_DIR"), "/netpoll_desc.rs"));
+
+    impl Desc {
+        pub(crate) fn new() -> Self {
+            let state = State {
+                waiters: [WaitList::new(), WaitList::new()],
+                registered: false,
+                accepting: false,
+                verified: 0,
+            };
+            Self {
+                state: Lock::new(state),
+                edges: std::array::from_fn(|_| AtomicU32::new(0)),
+                incarnation: AtomicU32::new(0),
+                kind: AtomicU8::new(0),
+                touched: AtomicU8::new(1),
+            }
+        }
+
+        /// Somebody has waited here before.
+        pub(crate) fn registered(self) -> Self {
+            assert_eq!(self.register(&mut self.state.lock(), super::FD), 0);
+            self
+        }
+
+        /// As `netpoll::closing`.
+        pub(crate) fn closing(&self, out: &mut RunList) {
+            self.renew(super::FD, true, out);
+        }
+
+        /// As `netpoll::poll`, of one event.
+        pub(crate) fn happens(&self, event: super::Event, out: &mut RunList) {
+            self.event((event.data >> 32) as u32, event.bits, out);
+        }
+    }
+}
+
+use crate::base::atomic::AtomicU32;
+use loom::sync::{Condvar, Mutex};
+
+/// The number of the descriptor.
+pub(crate) const FD: i32 = 5;
+
+pub(crate) struct Event {
+    data: u64,
+    bits: u32,
+}
+
+/// The kernel.
+pub(crate) struct Epoll {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+struct State {
+    /// What can be read, or accepted.
+    ready: u32,
+    registered: Option<u64>,
+    /// There was an edge since, and nobody has asked.
+    edge: bool,
+    /// Readers that are done.
+    done: u32,
+}
+
+loom::lazy_static! {
+    pub(crate) static ref EPOLL: Epoll = Epoll {
+        state: Mutex::new(State { ready: 0, registered: None, edge: false, done: 0 }),
+        changed: Condvar::new(),
+    };
+    static ref WAITERS: AtomicU32 = AtomicU32::new(0);
+}
+
+impl Epoll {
+    fn add(&self, _fd: i32, data: u64) -> isize {
+        let mut state = self.state.lock().unwrap();
+        state.registered = Some(data);
+        state.edge = state.ready > 0;
+        self.changed.notify_one();
+        0
+    }
+
+    fn again(&self, fd: i32, data: u64) -> isize {
+        self.add(fd, data)
+    }
+
+    fn remove(&self, _fd: i32) {
+        self.state.lock().unwrap().registered = None;
+    }
+
+    /// `count` pieces of data, or connections, come: one edge.
+    pub(crate) fn arrive(&self, count: u32) {
+        let mut state = self.state.lock().unwrap();
+        state.ready += count;
+        state.edge |= state.registered.is_some();
+    }
+
+    /// Takes one; false if there is none.
+    pub(crate) fn take(&self) -> bool {
+        let mut state = self.state.lock().unwrap();
+        let taken = state.ready > 0;
+        state.ready -= u32::from(taken);
+        taken
+    }
+
+    pub(crate) fn is_ready(&self) -> bool {
+        self.state.lock().unwrap().ready > 0
+    }
+
+    /// A reader is done.
+    pub(crate) fn done(&self) {
+        self.state.lock().unwrap().done += 1;
+        self.changed.notify_one();
+    }
+
+    /// Waits for an event; none when `readers` are done.
+    pub(crate) fn wait(&self, readers: u32) -> Option<Event> {
+        let mut state = self.state.lock().unwrap();
+        loop {
+            if let Some(data) = state.registered
+                && std::mem::take(&mut state.edge)
+            {
+                return Some(Event { data, bits: libc::EPOLLIN as u32 });
+            }
+            if state.done == readers {
+                return None;
+            }
+            state = self.changed.wait(state).unwrap();
+        }
+    }
+}
