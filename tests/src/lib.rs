@@ -2,6 +2,7 @@
 //! at several values of `GOMAXPROCS`, beside goroutines that burn CPU.
 
 mod child;
+pub mod io;
 pub mod proc;
 mod procs;
 

@@ -4,6 +4,7 @@
 use crate::{Ended, run_to_end};
 use goroutines::thread::{self, Thread};
 use goroutines::{WaitGroup, go, runtime};
+use std::io::Write;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
@@ -50,7 +51,10 @@ fn watch(procs: usize) -> mpsc::Sender<()> {
     let name = std::thread::current().name().unwrap_or("?").to_owned();
     std::thread::spawn(move || {
         if waits.recv_timeout(LIMIT) == Err(mpsc::RecvTimeoutError::Timeout) {
-            eprintln!("{name} at GOMAXPROCS={procs} hangs; its threads:\n{}", own_stacks());
+            // Not by eprintln, which the test harness captures.
+            let stacks = own_stacks();
+            let text = format!("\n{name} at GOMAXPROCS={procs} hangs; its threads:\n{stacks}\n");
+            let _ = std::io::stderr().write_all(text.as_bytes());
             std::process::abort();
         }
     });

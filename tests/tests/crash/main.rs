@@ -7,6 +7,7 @@
 mod asleep;
 mod awake;
 mod fatal;
+mod polled;
 
 use goroutines_tests::{Ended, run_to_end};
 use std::process::Command;

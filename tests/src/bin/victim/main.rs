@@ -7,6 +7,7 @@ mod asleep;
 mod awake;
 mod fatal;
 mod libc_state;
+mod polled;
 
 /// A way to end.
 type Scenario = fn();
@@ -79,12 +80,29 @@ const FATAL: &[(&str, Scenario)] = &[
     ("main_returns_from_run", fatal::main_returns_from_run),
 ];
 
+/// Waits for descriptors and times.
+const POLLED: &[(&str, Scenario)] = &[
+    ("after_a_connection", polled::after_a_connection),
+    ("after_a_close", polled::after_a_close),
+    ("after_a_message_in_time", polled::after_a_message_in_time),
+    ("after_an_unpark_in_time", polled::after_an_unpark_in_time),
+    ("after_a_signal_in_time", polled::after_a_signal_in_time),
+    ("after_a_poll_in_time", polled::after_a_poll_in_time),
+    ("recv_times_out", polled::recv_times_out),
+    ("poll_times_out", polled::poll_times_out),
+    ("read_times_out", polled::read_times_out),
+    ("child_is_waited_for", polled::child_is_waited_for),
+    ("accepts_for_ever", polled::accepts_for_ever),
+    ("reads_for_ever", polled::reads_for_ever),
+    ("sleeps_for_ever", polled::sleeps_for_ever),
+];
+
 const LIBC_STATE: &[(&str, Scenario)] =
     &[("stdout_lock", libc_state::stdout_lock), ("fork", libc_state::fork)];
 
 fn main() {
     let wanted = std::env::args().nth(1).unwrap_or_default();
-    let all = [ASLEEP, AWAKE, FATAL, LIBC_STATE].concat();
+    let all = [ASLEEP, AWAKE, FATAL, POLLED, LIBC_STATE].concat();
     match all.iter().find(|(name, _)| *name == wanted) {
         Some((_, scenario)) => scenario(),
         None => panic!("no scenario {wanted:?}"),
