@@ -49,7 +49,10 @@ pub(crate) enum Found {
 #[inline]
 pub(crate) fn at_hand(pp: &'static P) -> Option<Candidate> {
     watch::run_timers_in_passing(pp);
-    let found = in_queues(pp);
+    let mut found = in_queues(pp);
+    if found.is_none() && watch::run_timers(pp) {
+        found = in_queues(pp);
+    }
     if found.is_some() {
         watch::announce(pp);
     }
@@ -170,7 +173,6 @@ pub(crate) fn ready_made(mp: &'static M, pp: &'static P, found: Candidate) -> Op
 /// Looks everywhere, and sleeps if there is nothing. On g0, with a P.
 pub(crate) fn find_runnable(mp: &'static M) -> Found {
     let Some(pp) = mp.p() else { return Found::Again };
-    watch::run_timers(pp);
     if let Some(next) = at_hand(pp) {
         return Found::Work(next);
     }

@@ -162,6 +162,8 @@ struct Look {
     syscall: bool,
     /// Goroutines wait for a P.
     waiting: bool,
+    /// A slice goes on that was seen before.
+    stuck: bool,
     /// A goroutine was met inside libc.
     in_libc: bool,
     /// The first slice to end.
@@ -236,7 +238,8 @@ impl Monitor {
         } else if look.in_libc {
             LIBC_NS
         } else if now < self.alert_until_ns {
-            LOOK_NS
+            // Where all go from goroutine to goroutine, no slice ends soon.
+            if look.stuck { LOOK_NS } else { 2 * LOOK_NS }
         } else {
             SLOW_NS
         }
@@ -426,8 +429,11 @@ impl Monitor {
             let since_ns = if is_next { seen.asked_ns } else { now };
             *seen = Seen { tick, since_ns, slice_cpu_ns: cpu, ..Seen::default() };
             look.slice_ends(since_ns);
-        } else if now - seen.since_ns >= SHARE_NS {
-            pp.had_share.store(true, Ordering::Relaxed);
+        } else {
+            look.stuck = true;
+            if now - seen.since_ns >= SHARE_NS {
+                pp.had_share.store(true, Ordering::Relaxed);
+            }
         }
         if seen.since_ns != now && !mp.lease.in_syscall() {
             return look_at_running(pp, mp, seen, now, look);

@@ -41,6 +41,9 @@ const WATCHED: u32 = 2;
 /// How often an M that goes from goroutine to goroutine looks at the clock: 10 to 50 µs.
 const PASSING_CYCLES: u64 = 50_000;
 
+/// Timers that are run at a time: no more than half of what the ring takes.
+const BATCH: usize = 64;
+
 /// An M that sleeps until a timer is due sleeps this long at least since it woke for the one before: where
 /// there are many, several are due together. (The kernel gives a thread's sleep as much slack.)
 const GAP_NS: u64 = 50_000;
@@ -96,12 +99,13 @@ pub(crate) fn earliest() -> u64 {
 }
 
 /// Runs the timers of `pp` that are due. In a section, or on g0, owning `pp`.
+///
+/// A batch at a time: what ending a wait has touched is still near when the goroutine runs, and the ring
+/// takes it. True if there was one.
 #[inline]
-pub(crate) fn run_timers(pp: &'static P) {
+pub(crate) fn run_timers(pp: &'static P) -> bool {
     let next = pp.timers.next();
-    if next != NEVER {
-        run_timers_at(pp, next);
-    }
+    next != NEVER && run_timers_at(pp, next)
 }
 
 /// The same, where it need not be to the microsecond: between two goroutines.
@@ -119,13 +123,15 @@ pub(crate) fn run_timers_in_passing(pp: &'static P) {
 }
 
 #[inline(never)]
-fn run_timers_at(pp: &'static P, next: u64) {
+fn run_timers_at(pp: &'static P, next: u64) -> bool {
     let now = sys::nanotime();
-    if next <= now {
-        let mut due = RunList::new();
-        pp.timers.expire(now, &mut due);
-        ready_soon(&mut due);
+    if next > now {
+        return false;
     }
+    let mut due = RunList::new();
+    pp.timers.expire(now, BATCH, &mut due);
+    ready_soon(&mut due);
+    true
 }
 
 /// There is something to run on `pp` before its M would look at timers as an idle one: the monitor is to
@@ -149,7 +155,7 @@ pub(super) fn run_timers_of(victim: &'static P) -> Option<Runnable> {
         return None;
     }
     let mut due = RunList::new();
-    victim.timers.expire(now, &mut due);
+    victim.timers.expire(now, BATCH, &mut due);
     let first = pop_waiting(&mut due);
     ready_all(&mut due);
     first
@@ -244,7 +250,7 @@ fn keep_watch(mp: &'static M, next: u64) -> Found {
         while !mp.note.sleep(None) {}
         wake::take_nextp(mp);
     }
-    let Some(pp) = mp.p() else {
+    let Some(own) = mp.p() else {
         ready_all(&mut list);
         return Found::Again;
     };
@@ -253,13 +259,14 @@ fn keep_watch(mp: &'static M, next: u64) -> Found {
         let now = sys::nanotime();
         for pp in SCHED.procs().iter().filter(|pp| pp.timers.next() <= now) {
             mp.timer_ns.set(now);
-            pp.timers.expire(now, &mut list);
+            let most = if std::ptr::eq(pp, own) { BATCH } else { usize::MAX };
+            pp.timers.expire(now, most, &mut list);
         }
     }
     match pop_waiting(&mut list) {
         Some(first) => {
             ready_soon(&mut list);
-            announce(pp);
+            announce(own);
             Found::Work(find::Candidate { one: first, inherits: false })
         }
         None => Found::Again,
@@ -295,7 +302,7 @@ pub(crate) fn monitor(now: u64, patience_ns: u64) {
             wake::wakep();
         }
         if is_stuck && pp.timers.next() <= now.saturating_sub(OVERDUE_NS) {
-            pp.timers.expire(now, &mut list);
+            pp.timers.expire(now, usize::MAX, &mut list);
         }
     }
     let last = SCHED.watch.last_look_ns.load(Ordering::Relaxed);

@@ -15,7 +15,8 @@ use crate::g::G;
 use crate::g::task::{RunList, Runnable};
 use crate::g::wait::{Cause, Claim, Ticket};
 use alarm::{Due, NEVER, Set};
-use heap::Heap;
+use heap::{Entry, Heap};
+use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A goroutine whose alarm an entry is for.
@@ -77,14 +78,14 @@ impl Timers {
         next < before
     }
 
-    /// Ends the waits whose time has come by `now`; who is to be readied goes to `out`. In a section, or
-    /// on g0.
-    pub(crate) fn expire(&self, now: u64, out: &mut RunList) {
+    /// Ends the waits whose time has come by `now`, as many as make `out`, where those go that are to be
+    /// readied, `most` long. In a section, or on g0.
+    pub(crate) fn expire(&self, now: u64, most: usize, out: &mut RunList) {
         if self.next() > now {
             return;
         }
         let mut state = self.heap.lock();
-        state.expire(now, out);
+        state.expire(now, most, out);
         if state.stale > STALE_LEAST && state.stale > state.heap.len() / 4 {
             state.clean(now, out);
         }
@@ -122,13 +123,26 @@ impl State {
         }
     }
 
-    fn expire(&mut self, now: u64, out: &mut RunList) {
-        while self.heap.first().is_some_and(|first| first <= now) {
-            let Some(entry) = self.heap.pop() else { return };
-            // The next one's lines come while this one is seen to.
-            if let Some(next) = self.heap.entries().first() {
-                sys::prefetch(next.what.0);
-            }
+    fn expire(&mut self, now: u64, most: usize, out: &mut RunList) {
+        while out.len() < most && self.heap.first().is_some_and(|first| first <= now) {
+            self.expire_some(now, out);
+        }
+    }
+
+    /// A few at a time: each one's lines come from memory while the others are seen to.
+    fn expire_some(&mut self, now: u64, out: &mut RunList) {
+        const FEW: usize = 16;
+        let mut due = [const { MaybeUninit::<Entry<Whose>>::uninit() }; FEW];
+        let mut count = 0;
+        while count < FEW && self.heap.first().is_some_and(|first| first <= now) {
+            let Some(entry) = self.heap.pop() else { break };
+            sys::prefetch(entry.what.0);
+            due[count].write(entry);
+            count += 1;
+        }
+        for entry in &due[..count] {
+            // SAFETY: the first `count` were written.
+            let entry = unsafe { entry.assume_init() };
             self.see_to(entry.when, entry.what.0, now, out);
         }
     }
@@ -140,6 +154,8 @@ impl State {
             Due::Later(when) => self.push(when, gp),
             Due::Now(ticket) => {
                 if gp.wait.claim(ticket, Cause::Timeout) == Claim::Parked {
+                    // Where it goes on, soon.
+                    gp.prefetch();
                     out.push_back(Runnable::of_g(gp));
                 }
             }
