@@ -4,7 +4,7 @@
 //! again (`netpoll/desc.rs`, "Incarnations"). Both are watched on all threads; a number that was never
 //! waited for costs a load.
 
-use super::real::{Real, caller, real, set_errno, take_over};
+use super::real::{Real, caller, errno, real, set_errno, take_over};
 use crate::netpoll;
 use crate::sched::SCHED;
 use crate::sched::syscall::announced;
@@ -130,10 +130,22 @@ pub(super) fn close_by_number<R: From<i32>>(fd: c_int, real: impl FnOnce() -> R)
         return R::from(-1);
     }
     taken_back(fd);
-    match caller() {
+    let result = match caller() {
         // SO_LINGER, a file on a network: it may block.
         Some(gp) => announced(gp, real),
         None => real(),
+    };
+    now_closed(fd);
+    result
+}
+
+/// `fd` has been closed: who has begun to wait since it was taken back would wait for ever. (One that polls
+/// does: it was told to look again, and found it open.)
+fn now_closed(fd: c_int) {
+    if netpoll::is_touched(fd) && may_renew() {
+        let before = errno();
+        waking(|list| netpoll::closed(fd, list));
+        set_errno(before);
     }
 }
 
@@ -195,7 +207,9 @@ unsafe extern "C" fn close_range(first: c_uint, last: c_uint, flags: c_int) -> c
             from = ours + 1;
         }
     }
-    if from > last { 0 } else { real(from, last) }
+    let result = if from > last { 0 } else { real(from, last) };
+    netpoll::numbers_used(first, last).for_each(now_closed);
+    result
 }
 
 #[unsafe(no_mangle)]

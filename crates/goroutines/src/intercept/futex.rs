@@ -63,6 +63,11 @@ fn bucket(address: usize) -> &'static Bucket {
     &TABLE[hash]
 }
 
+/// Newer calls for the same thing: waiting there is left to the kernel.
+const FUTEX_WAITV: c_long = 449;
+const FUTEX_WAKE2: c_long = 454;
+const FUTEX_WAIT2: c_long = 455;
+
 /// What a goroutine that may wait was told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Woken {
@@ -351,6 +356,20 @@ unsafe extern "C" fn syscall(
     let arguments = [a, b, c, d, e, f];
     match number {
         libc::SYS_futex => futex(arguments),
+        FUTEX_WAITV | FUTEX_WAIT2 => {
+            THREADS.fetch_add(1, Ordering::SeqCst); // FX1
+            let forwarded = || forward(number, arguments);
+            let result = match caller() {
+                Some(gp) => announced(gp, forwarded),
+                None => forwarded(),
+            };
+            THREADS.fetch_sub(1, Ordering::Relaxed);
+            result
+        }
+        FUTEX_WAKE2 => {
+            wake_at(a, usize::MAX, ALL);
+            forward(number, arguments)
+        }
         libc::SYS_close => super::fd::close_by_number(a as c_int, || forward(number, arguments)),
         libc::SYS_pidfd_open | libc::SYS_pidfd_getfd | libc::SYS_socket | libc::SYS_openat2 => {
             super::fd::given_out(forward(number, arguments) as c_int).into()

@@ -12,12 +12,15 @@ use crate::g::wait::Cause;
 use crate::g::wait_list::Waiting;
 use crate::g::{G, current};
 use crate::netpoll::{self, Desc, Direction, Enlisted, Look};
-use crate::sched::syscall::announced;
+use crate::sched::syscall::announced_undisturbed as undisturbed;
 use crate::sched::wait::{after, wait};
 use crate::timer::alarm::NEVER;
 use goroutines_switch::sys::raw;
 use libc::{c_int, epoll_event, fd_set, nfds_t, pollfd, sigset_t, size_t, timespec, timeval};
 use std::time::Duration;
+
+/// How many are entered in lists, or taken out, without a stop.
+const PIECE: usize = 64;
 
 /// One descriptor in one direction that is waited for.
 #[derive(Clone, Copy)]
@@ -52,7 +55,7 @@ fn wait_for_any(
     room: &mut Vec<Waiting>,
     until: u64,
 ) -> Outcome {
-    let _section = current::enter();
+    let mut section = Some(current::enter());
     let ticket = gp.wait.begin();
     // Within its capacity: nothing is allocated in a section.
     room.clear();
@@ -73,6 +76,11 @@ fn wait_for_any(
         if early.is_some() {
             break;
         }
+        if listed % PIECE == 0 {
+            // Thousands of them take long. Who is ended meanwhile finds out in `wait`.
+            drop(section.take());
+            section = Some(current::enter());
+        }
     }
     let outcome = match early {
         Some(outcome) => outcome,
@@ -81,8 +89,13 @@ fn wait_for_any(
             Cause::Ready | Cause::Gone => Outcome::Again,
         },
     };
-    for (source, one) in sources.iter().zip(room.iter()).take(listed) {
-        source.desc.delist(source.direction, one);
+    drop(section);
+    for piece in 0..listed.div_ceil(PIECE) {
+        let _section = current::enter();
+        let these = sources.iter().zip(room.iter()).take(listed);
+        for (source, one) in these.skip(piece * PIECE).take(PIECE) {
+            source.desc.delist(source.direction, one);
+        }
     }
     outcome
 }
@@ -180,7 +193,7 @@ fn poll_until(gp: &'static G, fds: *mut pollfd, n: nfds_t, until: u64) -> isize 
     let plain = |left| {
         let args = [fds as usize, n as usize, millis(left) as usize, 0, 0, 0];
         // SAFETY: the user's own call.
-        announced(gp, || unsafe { raw(libc::SYS_poll, args) })
+        undisturbed(gp, || unsafe { raw(libc::SYS_poll, args) })
     };
     until_any(gp, until, attempt, sources, plain)
 }
@@ -240,7 +253,7 @@ fn select_until(gp: &'static G, n: c_int, sets: Sets, until: u64) -> isize {
             tv_sec: left.as_secs() as i64,
             tv_nsec: left.subsec_nanos().into(),
         });
-        announced(gp, || call(time.as_ref()))
+        undisturbed(gp, || call(time.as_ref()))
     };
     until_any(gp, until, attempt, |out| select_sources(n, &wanted, out), plain)
 }
@@ -255,7 +268,7 @@ fn epoll_until(gp: &'static G, epoll: c_int, at: *mut epoll_event, n: c_int, unt
         out.push(Source::new(epoll, Direction::Read)?);
         Some(())
     };
-    let plain = |left| announced(gp, || call(millis(left)));
+    let plain = |left| undisturbed(gp, || call(millis(left)));
     until_any(gp, until, || call(0), sources, plain)
 }
 
@@ -275,7 +288,7 @@ take_over! {
         |gp, real| {
             // SAFETY: null, or the user's time.
             match unsafe { time.as_ref() }.map(duration) {
-                _ if !mask.is_null() => announced(gp, real),
+                _ if !mask.is_null() => undisturbed(gp, real),
                 None => result(poll_until(gp, fds, n, NEVER)) as c_int,
                 Some(Some(time)) => result(poll_until(gp, fds, n, after(time))) as c_int,
                 Some(None) => real(),
@@ -288,7 +301,7 @@ take_over! {
         // SAFETY: null, or the user's time.
         let time_out = unsafe { time.as_ref() }.copied();
         if !(0..=SET as c_int).contains(&n) || time_out.is_some_and(|t| t.tv_sec < 0 || t.tv_usec < 0) {
-            return announced(gp, real);
+            return undisturbed(gp, real);
         }
         let start = crate::base::sys::nanotime();
         let length = time_out.map(|t| {
@@ -316,7 +329,7 @@ take_over! {
         // SAFETY: null, or the user's time.
         let time_out = unsafe { time.as_ref() }.map(duration);
         match time_out {
-            _ if !mask.is_null() || !(0..=SET as c_int).contains(&n) => announced(gp, real),
+            _ if !mask.is_null() || !(0..=SET as c_int).contains(&n) => undisturbed(gp, real),
             Some(None) => real(),
             Some(Some(time)) => {
                 result(select_until(gp, n, Sets([read, write, except]), after(time))) as c_int
@@ -332,7 +345,7 @@ take_over! {
         epoll: c_int, at: *mut epoll_event, n: c_int, timeout: c_int, mask: *const sigset_t,
     ) -> c_int = |gp, real| {
         if !mask.is_null() {
-            return announced(gp, real);
+            return undisturbed(gp, real);
         }
         result(epoll_until(gp, epoll, at, n, from_millis(timeout))) as c_int
     };
@@ -342,7 +355,7 @@ take_over! {
     ) -> c_int = |gp, real| {
         // SAFETY: null, or the user's time.
         match unsafe { time.as_ref() }.map(duration) {
-            _ if !mask.is_null() => announced(gp, real),
+            _ if !mask.is_null() => undisturbed(gp, real),
             None => result(epoll_until(gp, epoll, at, n, NEVER)) as c_int,
             Some(Some(time)) => result(epoll_until(gp, epoll, at, n, after(time))) as c_int,
             Some(None) => real(),

@@ -8,7 +8,7 @@ use super::real::{result, take_over};
 use super::wait::{AGAIN, Waits, ready_now};
 use crate::g::G;
 use crate::netpoll::{self, Direction};
-use crate::sched::syscall::announced;
+use crate::sched::syscall::{announced, announced_undisturbed};
 use goroutines_switch::sys::raw;
 use libc::{c_int, c_long, id_t, idtype_t, pid_t, pthread_t, rusage, siginfo_t};
 
@@ -136,27 +136,27 @@ take_over! {
 
     fn sigtimedwait(
         set: *const libc::sigset_t, info: *mut siginfo_t, time: *const libc::timespec,
-    ) -> c_int = |gp, real| announced(gp, real);
+    ) -> c_int = |gp, real| announced_undisturbed(gp, real);
 
     fn sigwaitinfo(set: *const libc::sigset_t, info: *mut siginfo_t) -> c_int =
-        |gp, real| announced(gp, real);
+        |gp, real| announced_undisturbed(gp, real);
 
     fn sigwait(set: *const libc::sigset_t, signal: *mut c_int) -> c_int =
-        |gp, real| announced(gp, real);
+        |gp, real| announced_undisturbed(gp, real);
 
-    fn pause() -> c_int = |gp, real| announced(gp, real);
+    fn pause() -> c_int = |gp, real| announced_undisturbed(gp, real);
 
     fn mq_receive(queue: c_int, at: *mut libc::c_char, n: usize, priority: *mut libc::c_uint) -> c_long =
-        |gp, real| announced(gp, real);
+        |gp, real| announced_undisturbed(gp, real);
 
     fn mq_send(queue: c_int, at: *const libc::c_char, n: usize, priority: libc::c_uint) -> c_int =
-        |gp, real| announced(gp, real);
+        |gp, real| announced_undisturbed(gp, real);
 
     fn msgrcv(queue: c_int, at: *mut libc::c_void, n: usize, kind: c_long, flags: c_int) -> isize =
-        |gp, real| announced(gp, real);
+        |gp, real| announced_undisturbed(gp, real);
 
     fn msgsnd(queue: c_int, at: *const libc::c_void, n: usize, flags: c_int) -> c_int =
-        |gp, real| announced(gp, real);
+        |gp, real| announced_undisturbed(gp, real);
 
-    fn semop(set: c_int, list: *mut libc::sembuf, n: usize) -> c_int = |gp, real| announced(gp, real);
+    fn semop(set: c_int, list: *mut libc::sembuf, n: usize) -> c_int = |gp, real| announced_undisturbed(gp, real);
 }

@@ -232,14 +232,14 @@ fn accept_one(
         let look = desc.look(Direction::Read);
         let stopped = match desc.begin_accept() {
             Accept::Busy => waits.wait_for_accept(),
-            Accept::Begun if ready_now(fd, libc::POLLIN) != 0 => {
+            Accept::Begun(begun) if ready_now(fd, libc::POLLIN) != 0 => {
                 let word = plain();
-                waking(|list| desc.end_accept(true, list));
+                waking(|list| desc.end_accept(begun, true, list));
                 waits.forget();
                 return word;
             }
-            Accept::Begun => {
-                waking(|list| desc.end_accept(false, list));
+            Accept::Begun(begun) => {
+                waking(|list| desc.end_accept(begun, false, list));
                 waits.wait(look)
             }
         };

@@ -86,7 +86,7 @@ take_over! {
                 sleep_for(gp, time);
                 0
             }
-            None => crate::sched::syscall::announced(gp, real),
+            None => crate::sched::syscall::announced_undisturbed(gp, real),
         }
     };
 

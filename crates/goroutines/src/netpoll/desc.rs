@@ -21,7 +21,7 @@
 //! * D2: while somebody is in a list, the descriptor is registered, as far as we know.
 //! * D3: an edge that the kernel reports after a registration, for its incarnation, raises the count.
 
-use super::{EPOLL, WAITERS};
+use super::{EPOLL, NEW_WAITERS, WAITERS};
 use crate::base::lock::Lock;
 use crate::g::current;
 use crate::g::task::RunList;
@@ -89,8 +89,8 @@ pub(crate) struct Look {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub(crate) enum Accept {
-    /// It is his turn, until he ends it.
-    Begun,
+    /// It is his turn, in this incarnation, until he ends it.
+    Begun(u32),
     /// Somebody else does.
     Busy,
 }
@@ -154,16 +154,20 @@ impl Desc {
     /// Wants to accept: one at a time asks whether there is a connection, and takes it.
     pub(crate) fn begin_accept(&self) -> Accept {
         let _section = current::enter();
-        if std::mem::replace(&mut self.state.lock().accepting, true) {
+        let mut state = self.state.lock();
+        if std::mem::replace(&mut state.accepting, true) {
             Accept::Busy
         } else {
-            Accept::Begun
+            Accept::Begun(self.incarnation.load(Ordering::Relaxed))
         }
     }
 
     /// Ends that; who took a connection (or an error) wakes the next. In a section.
-    pub(crate) fn end_accept(&self, took: bool, out: &mut RunList) {
+    pub(crate) fn end_accept(&self, begun: u32, took: bool, out: &mut RunList) {
         let mut state = self.state.lock();
+        if self.incarnation.load(Ordering::Relaxed) != begun {
+            return;
+        }
         state.accepting = false;
         if took {
             state.wake(Direction::Read, out);
@@ -199,6 +203,9 @@ impl Desc {
         unsafe { state.waiters[direction as usize].push(one) };
         state.verified = 0;
         WAITERS.fetch_add(1, Ordering::SeqCst);
+        if !NEW_WAITERS.load(Ordering::Relaxed) {
+            NEW_WAITERS.store(true, Ordering::Relaxed);
+        }
         Enlisted::Yes
     }
 
@@ -254,6 +261,7 @@ impl Desc {
         self.touched.store(0, Ordering::Relaxed);
         self.kind.store(Kind::Unknown as u8, Ordering::Relaxed);
         self.incarnation.fetch_add(1, Ordering::Release);
+        state.accepting = false;
         if std::mem::take(&mut state.registered) && is_open {
             // The file may live on under another number, and would go on to report.
             EPOLL.remove(fd);
@@ -284,6 +292,7 @@ impl Desc {
                 state.registered = false;
                 self.kind.store(Kind::Unknown as u8, Ordering::Relaxed);
                 self.incarnation.fetch_add(1, Ordering::Release);
+                state.accepting = false;
                 state.end_all(Cause::Ready, out);
             }
         }

@@ -17,12 +17,15 @@ use epoll::{Epoll, Event};
 use goroutines_switch::sys;
 use std::io;
 use std::ptr::null_mut;
-use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 
 static EPOLL: Epoll = Epoll::new();
 
 /// Waiters in the lists of descriptors: goroutines that may be woken by an event.
 static WAITERS: AtomicU32 = AtomicU32::new(0);
+
+/// Somebody has begun to wait since the last sweep.
+static NEW_WAITERS: AtomicBool = AtomicBool::new(false);
 
 const CHUNK: usize = 1024;
 const CHUNKS: usize = 16 << 10;
@@ -129,6 +132,18 @@ pub(crate) fn closing(fd: i32, out: &mut RunList) {
     }
 }
 
+/// `fd` has been closed. Who has begun to wait for it since [`closing`] is told. In a section.
+pub(crate) fn closed(fd: i32, out: &mut RunList) {
+    if let Some(desc) = known(fd) {
+        desc.verify(fd, true, out);
+    }
+}
+
+/// Whether anybody has begun to wait since the last [`sweep`].
+pub(crate) fn has_new_waiters() -> bool {
+    NEW_WAITERS.load(Ordering::Relaxed)
+}
+
 /// `fd` was just given out: whatever we know of the number is of another file. In a section.
 #[inline]
 pub(crate) fn opened(fd: i32, out: &mut RunList) {
@@ -154,6 +169,8 @@ pub(crate) fn numbers_used(first: u32, last: u32) -> impl Iterator<Item = i32> {
 /// Verifies the registrations of those who wait: of each in its second round, or now (`all`). True if
 /// there are some to come back for after [`SWEEP_NS`]. On the monitor's thread.
 pub(crate) fn sweep(all: bool, out: &mut RunList) -> bool {
+    // Before the lists are looked at.
+    NEW_WAITERS.store(false, Ordering::Relaxed);
     let mut soon = false;
     for (chunk, slot) in TABLE[..CHUNKS_USED.load(Ordering::Acquire) as usize].iter().enumerate() {
         if slot.load(Ordering::Acquire).is_null() {

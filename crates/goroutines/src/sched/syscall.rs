@@ -7,8 +7,12 @@
 //! Either way, what comes back goes on without a P until it enters the runtime. Then it needs one: the
 //! one it had, any idle one, or it waits in the global queue for its turn. (Go: `exitsyscall`.)
 
+#[cfg(feature = "intercept")]
+use super::preempt;
 use super::run::leave_to;
 use super::{SCHED, wake};
+#[cfg(feature = "intercept")]
+use crate::base::sys;
 use crate::g::status::State;
 use crate::g::task::Runnable;
 use crate::g::{G, current, pending};
@@ -77,6 +81,18 @@ pub(crate) fn announced<R>(gp: &'static G, call: impl FnOnce() -> R) -> R {
         come_back(gp);
     }
     result
+}
+
+/// The same, for a call that Linux does not restart after a signal handler: the runtime's own signal waits
+/// until it is over, or would show as `EINTR`.
+#[cfg(feature = "intercept")]
+pub(crate) fn announced_undisturbed<R>(gp: &'static G, call: impl FnOnce() -> R) -> R {
+    announced(gp, || {
+        sys::block_signal(preempt::SIGNAL, true);
+        let result = call();
+        sys::block_signal(preempt::SIGNAL, false);
+        result
+    })
 }
 
 /// Calls `f`, which may block its thread: meanwhile the P may run others.

@@ -221,7 +221,8 @@ impl Monitor {
         if netpoll::waiters() == 0 {
             return scavenge;
         }
-        let at = if self.sweep_soon { self.next_sweep_ns } else { self.next_sweep_all_ns };
+        let soon = self.sweep_soon || netpoll::has_new_waiters();
+        let at = if soon { self.next_sweep_ns } else { self.next_sweep_all_ns };
         let sweep = Duration::from_nanos(at.saturating_sub(now).max(1_000_000));
         Some(scavenge.map_or(sweep, |t| t.min(sweep)))
     }
