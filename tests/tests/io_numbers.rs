@@ -366,6 +366,7 @@ fn many_accept(copies: usize) {
                         break;
                     }
                     seen.lock().unwrap().push(me);
+                    send(&stream, me);
                 }
             })
         })
@@ -373,7 +374,9 @@ fn many_accept(copies: usize) {
     let clients = (0..8).map(|i| {
         go(move || {
             for turn in 0..CONNECTIONS / 8 {
-                send(&TcpStream::connect(address).unwrap(), (i * CONNECTIONS + turn) as u64);
+                let (stream, me) = (TcpStream::connect(address).unwrap(), i * CONNECTIONS + turn);
+                send(&stream, me as u64);
+                assert_eq!(receive(&stream), me as u64);
             }
         })
     });
