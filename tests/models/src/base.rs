@@ -45,7 +45,10 @@ pub(crate) mod atomic {
     }
 
     fn access<R>(wanted: Ordering, do_it: impl FnOnce(Ordering) -> R) -> R {
-        let sequence = wanted == Ordering::SeqCst && SEQUENCE.get() && !lacks(Weak::Sequence);
+        let sequence = wanted == Ordering::SeqCst
+            && SEQUENCE.get()
+            && !lacks(Weak::Sequence)
+            && !lacks(Weak::Orderings);
         if sequence {
             full_fence();
         }
@@ -166,7 +169,11 @@ pub(crate) mod atomic {
         u8
     );
     twin!(AtomicU32, u32);
-    twin!(AtomicU64, u64);
+    twin!(
+        #[expect(dead_code, reason = "not all of it is used")]
+        AtomicU64,
+        u64
+    );
     twin!(AtomicPtr<T>, *mut T);
     arithmetic!(AtomicI32, i32);
     arithmetic!(AtomicU32, u32);

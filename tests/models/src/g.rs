@@ -73,11 +73,11 @@ pub(crate) mod task {
     }
 }
 
-#[expect(clippy::allow_attributes, reason = "of the library's file")]
 pub(crate) mod wait {
     include!(concat!(env!("OUT_DIR"), "/g_wait.rs"));
 }
 
+#[expect(dead_code, reason = "the models don't use all of it")]
 pub(crate) mod wait_list {
     include!(concat!(env!("OUT_DIR"), "/g_wait_list.rs"));
 }

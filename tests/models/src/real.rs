@@ -13,6 +13,7 @@ pub(crate) mod runq;
 #[path = "../../../crates/goroutines/src/g/status.rs"]
 pub(crate) mod status;
 
+#[expect(dead_code, reason = "the models don't use all of it")]
 pub(crate) mod alarm {
     include!(concat!(env!("OUT_DIR"), "/timer_alarm.rs"));
 }
