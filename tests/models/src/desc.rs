@@ -85,13 +85,13 @@ fn accept_one(gp: &'static G, desc: &'static Desc) {
             Accept::Busy => {
                 waits.wait_for(None);
             }
-            Accept::Begun if EPOLL.is_ready() => {
+            Accept::Begun(begun) if EPOLL.is_ready() => {
                 assert!(EPOLL.take(), "accepting blocks the thread");
-                waking(|list| desc.end_accept(true, list));
+                waking(|list| desc.end_accept(begun, true, list));
                 return;
             }
-            Accept::Begun => {
-                waking(|list| desc.end_accept(false, list));
+            Accept::Begun(begun) => {
+                waking(|list| desc.end_accept(begun, false, list));
                 waits.wait_for(Some(look));
             }
         }

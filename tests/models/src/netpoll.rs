@@ -42,6 +42,10 @@ pub(crate) mod desc {
 use crate::base::atomic::AtomicU32;
 use loom::sync::{Condvar, Mutex};
 
+/// For the monitor, which is not here.
+pub(crate) static NEW_WAITERS: std::sync::atomic::AtomicBool =
+    std::sync::atomic::AtomicBool::new(false);
+
 /// The number of the descriptor.
 pub(crate) const FD: i32 = 5;
 
