@@ -4,12 +4,16 @@
 //! (`open` and its kin are in `fd.rs`; `read` and `write` in `io.rs`.)
 
 use super::io::kind_of;
-use super::real::take_over;
+use super::real::{Real, caller, function, real, take_over};
 use super::wait::{AGAIN, Stopped, Waits, ready_now};
 use crate::g::G;
 use crate::netpoll::{self, Direction, Kind};
 use crate::sched::syscall::announced;
+use goroutines_switch::sys::raw;
 use libc::{c_int, c_uint, c_void, iovec, off_t, off64_t, size_t, ssize_t};
+
+/// Flags of `splice` with which it waits.
+const WAITING_FLAGS: c_uint = libc::SPLICE_F_MOVE | libc::SPLICE_F_MORE | libc::SPLICE_F_GIFT;
 
 /// What goes to a socket at a time, where the call itself can't be told not to block: less than what a
 /// socket that is ready has room for, mostly.
@@ -31,13 +35,60 @@ fn until_ready(gp: &'static G, fd: c_int, direction: Direction) -> c_int {
     }
 }
 
+/// A call that moves data, as far as it can be judged before it is made.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Move {
+    SendFile,
+    Splice,
+    Tee,
+}
+
+/// What a descriptor stands for: is it a pipe, and which file.
+fn file_of(fd: c_int) -> Option<(bool, u64, u64)> {
+    // SAFETY: plain old data, written by the call.
+    let mut stat: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: one stat to write.
+    let word =
+        unsafe { raw(libc::SYS_fstat, [fd as isize as usize, &raw mut stat as usize, 0, 0, 0, 0]) };
+    (word == 0).then_some((stat.st_mode & libc::S_IFMT == libc::S_IFIFO, stat.st_dev, stat.st_ino))
+}
+
+/// Whether `fd` is open for what `other` (`O_WRONLY`, `O_RDONLY`) does not allow.
+fn is_open_for(fd: c_int, other: c_int) -> bool {
+    let args = [fd as isize as usize, libc::F_GETFL as usize, 0, 0, 0, 0];
+    // SAFETY: no memory is involved.
+    let flags = unsafe { raw(libc::SYS_fcntl, args) };
+    flags >= 0 && flags as c_int & libc::O_ACCMODE != other
+}
+
+/// Whether a call can be right. One that can't does not wait: the kernel says at once what is wrong.
+fn can_be_right(what: Move, from: c_int, to: c_int) -> bool {
+    let (Some(a), Some(b)) = (file_of(from), file_of(to)) else { return false };
+    let kinds = match what {
+        Move::SendFile => netpoll::desc(from).is_none_or(|desc| kind_of(from, desc) == Kind::File),
+        Move::Splice => a.0 || b.0,
+        Move::Tee => a.0 && b.0,
+    };
+    kinds
+        && (a.1, a.2) != (b.1, b.2)
+        && is_open_for(from, libc::O_WRONLY)
+        && is_open_for(to, libc::O_RDONLY)
+}
+
 /// Moves data from one descriptor to another: waits for both first.
-fn moved(gp: &'static G, from: c_int, to: c_int, call: impl FnOnce() -> ssize_t) -> ssize_t {
-    for (fd, direction) in [(from, Direction::Read), (to, Direction::Write)] {
-        let error = until_ready(gp, fd, direction);
-        if error != 0 {
-            super::real::set_errno(error);
-            return -1;
+fn moved(
+    gp: &'static G,
+    what: Move,
+    (from, to): (c_int, c_int),
+    call: impl FnOnce() -> ssize_t,
+) -> ssize_t {
+    if can_be_right(what, from, to) {
+        for (fd, direction) in [(from, Direction::Read), (to, Direction::Write)] {
+            let error = until_ready(gp, fd, direction);
+            if error != 0 {
+                super::real::set_errno(error);
+                return -1;
+            }
         }
     }
     announced(gp, call)
@@ -47,17 +98,6 @@ fn moved(gp: &'static G, from: c_int, to: c_int, call: impl FnOnce() -> ssize_t)
 fn piece(to: c_int, n: size_t) -> size_t {
     let is_file = netpoll::desc(to).is_none_or(|desc| kind_of(to, desc) == Kind::File);
     if is_file { n } else { n.min(PIECE) }
-}
-
-fn send_file(
-    gp: &'static G,
-    to: c_int,
-    from: c_int,
-    n: size_t,
-    call: impl FnOnce(size_t) -> ssize_t,
-) -> ssize_t {
-    let n = piece(to, n);
-    moved(gp, from, to, || call(n))
 }
 
 take_over! {
@@ -96,35 +136,63 @@ take_over! {
     ) -> ssize_t = |gp, real| announced(gp, real);
 
     fn tee(from: c_int, to: c_int, n: size_t, flags: c_uint) -> ssize_t =
-        |gp, real| moved(gp, from, to, real);
-    fn vmsplice(to: c_int, list: *const iovec, n: size_t, flags: c_uint) -> ssize_t =
-        |gp, real| moved(gp, -1, to, real);
+        |gp, real| moved(gp, Move::Tee, (from, to), real);
+    fn vmsplice(to: c_int, list: *const iovec, n: size_t, flags: c_uint) -> ssize_t = |gp, real| {
+        until_ready(gp, to, Direction::Write);
+        announced(gp, real)
+    };
 }
 
-/// Both names of `sendfile`, and `splice`: in pieces that a socket or pipe which is ready takes.
+/// Both names of `sendfile`: in pieces that a socket or pipe which is ready takes.
 macro_rules! piecewise {
-    ($(fn $name:ident($($before:ident: $before_ty:ty),*; $n:ident $(; $after:ident: $after_ty:ty)?)
-        from $from:ident to $to:ident;)*) => {$(
+    ($(fn $name:ident($at:ty);)*) => {$(
         #[unsafe(no_mangle)]
-        unsafe extern "C" fn $name($($before: $before_ty,)* $n: size_t $(, $after: $after_ty)?) -> ssize_t {
-            use super::real::{Real, caller, real};
+        unsafe extern "C" fn $name(to: c_int, from: c_int, at: $at, n: size_t) -> ssize_t {
             static REAL: Real = Real::of(concat!(stringify!($name), "\0"));
-            let real = |$n: size_t| {
-                let f = real!(REAL as fn($($before_ty,)* size_t $(, $after_ty)?) -> ssize_t);
+            let real = |n: size_t| {
+                let f = real!(REAL as fn(c_int, c_int, $at, size_t) -> ssize_t);
                 // SAFETY: forwarded.
-                unsafe { f($($before,)* $n $(, $after)?) }
+                unsafe { f(to, from, at, n) }
             };
             match caller() {
-                None => real($n),
-                Some(gp) => send_file(gp, $to, $from, $n, real),
+                None => real(n),
+                Some(gp) => {
+                    let n = piece(to, n);
+                    moved(gp, Move::SendFile, (from, to), || real(n))
+                }
             }
         }
     )*};
 }
 
 piecewise! {
-    fn sendfile(to: c_int, from: c_int, at: *mut off_t; n) from from to to;
-    fn sendfile64(to: c_int, from: c_int, at: *mut off64_t; n) from from to to;
-    fn splice(from: c_int, from_at: *mut off64_t, to: c_int, to_at: *mut off64_t; n; flags: c_uint)
-        from from to to;
+    fn sendfile(*mut off_t);
+    fn sendfile64(*mut off64_t);
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn splice(
+    from: c_int,
+    from_at: *mut off64_t,
+    to: c_int,
+    to_at: *mut off64_t,
+    n: size_t,
+    flags: c_uint,
+) -> ssize_t {
+    static REAL: Real = Real::new(c"splice");
+    type Splice =
+        unsafe extern "C" fn(c_int, *mut off64_t, c_int, *mut off64_t, size_t, c_uint) -> ssize_t;
+    let real = |n: size_t| {
+        // SAFETY: forwarded.
+        unsafe { function::<Splice>(&REAL)(from, from_at, to, to_at, n, flags) }
+    };
+    match caller() {
+        None => real(n),
+        // It says itself that it would block, or what is wrong.
+        Some(gp) if flags & !WAITING_FLAGS != 0 => announced(gp, || real(n)),
+        Some(gp) => {
+            let n = piece(to, n);
+            moved(gp, Move::Splice, (from, to), || real(n))
+        }
+    }
 }

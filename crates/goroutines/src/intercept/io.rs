@@ -15,6 +15,7 @@ use libc::{c_int, c_void, iovec, size_t, ssize_t};
 
 const RWF_NOWAIT: usize = 8;
 const NOT_SOCKET: isize = -(libc::ENOTSOCK as isize);
+const INVALID: isize = -(libc::EINVAL as isize);
 const NOT_SUPPORTED: isize = -(libc::EOPNOTSUPP as isize);
 /// Linux writes no more at a time.
 const MOST: usize = 0x7fff_f000;
@@ -79,14 +80,14 @@ fn read_list(gp: &'static G, fd: i32, list: &[iovec], plain: impl Fn() -> isize)
                 }
                 word
             }
-            Kind::Nowait => {
-                let word = waits.done(|| try_vector(libc::SYS_preadv2, fd, list));
-                if word == Ok(NOT_SUPPORTED) || word == Ok(-(libc::EINVAL as isize)) {
+            Kind::Nowait => match waits.done(|| try_vector(libc::SYS_preadv2, fd, list)) {
+                Ok(NOT_SUPPORTED) => {
                     desc.set_kind(Kind::PollFirst);
                     continue;
                 }
-                word
-            }
+                Ok(INVALID) => Ok(plain()),
+                other => other,
+            },
             Kind::PollFirst => match waits.done(|| readable(fd)) {
                 Ok(_) => Ok(plain()),
                 stopped => stopped,
@@ -125,12 +126,12 @@ fn write_list(gp: &'static G, fd: i32, list: &[iovec], plain: impl Fn() -> isize
             }
             Kind::Nowait => {
                 let step = |rest: &[iovec]| try_vector(libc::SYS_pwritev2, fd, rest);
-                let word = write_whole(&mut waits, list, step);
-                if word == Ok(NOT_SUPPORTED) || word == Ok(-(libc::EINVAL as isize)) {
-                    desc.set_kind(Kind::PollFirst);
-                    continue;
+                match write_whole(&mut waits, list, step) {
+                    // An eventfd's reads know RWF_NOWAIT, its writes don't.
+                    Ok(NOT_SUPPORTED) => waits.done(|| writable(fd)).map(|_| plain()),
+                    Ok(INVALID) => Ok(plain()),
+                    other => other,
                 }
-                word
             }
             Kind::PollFirst => match waits.done(|| writable(fd)) {
                 Ok(_) => Ok(plain()),

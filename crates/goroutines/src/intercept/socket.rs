@@ -12,6 +12,8 @@ use goroutines_switch::sys::raw;
 use libc::{c_int, c_uint, c_void, iovec, msghdr, size_t, sockaddr, socklen_t, ssize_t};
 
 const DONTWAIT: usize = libc::MSG_DONTWAIT as usize;
+const IN_PROGRESS: isize = -(libc::EINPROGRESS as isize);
+const ALREADY: isize = -(libc::EALREADY as isize);
 
 fn word(fd: i32) -> usize {
     fd as isize as usize
@@ -240,6 +242,10 @@ fn accept_one(
             }
             Accept::Begun(begun) => {
                 waking(|list| desc.end_accept(begun, false, list));
+                if !may_wait(fd, flags) {
+                    // The kernel says what is wrong, at once.
+                    return plain();
+                }
                 waits.wait(look)
             }
         };
@@ -249,6 +255,14 @@ fn accept_one(
             Err(Stopped::CantWait) => return plain(),
         }
     }
+}
+
+/// Whether an `accept` that finds nobody is one that waits: on a socket that listens, with flags that there are.
+fn may_wait(fd: c_int, flags: c_int) -> bool {
+    let mut listens: c_int = 0;
+    flags & !(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK) == 0
+        && socket_option(fd, libc::SO_ACCEPTCONN, &mut listens) == 0
+        && listens != 0
 }
 
 /// Connecting knows no such flag either: `O_NONBLOCK` is set for the moment of the call, unless the user has.
@@ -274,31 +288,43 @@ fn connect_one(gp: &'static G, fd: c_int, address: *const sockaddr, len: socklen
     match word {
         // A local socket whose listener's queue is full: there is no event for room in it.
         AGAIN => plain(),
-        in_progress if in_progress == -(libc::EINPROGRESS as isize) => {
-            finish_connect(gp, fd, desc, look).unwrap_or_else(plain)
+        // Under way; the second one: since a call before this.
+        word if word == IN_PROGRESS || word == ALREADY => {
+            finish_connect(gp, fd, desc, look, args, word).unwrap_or_else(plain)
         }
         other => other,
     }
 }
 
-/// Waits for a connection under way. None if that can't be done without blocking.
+/// Waits for a connection under way. None if that can't be done without blocking. `in_time` is the word for a
+/// time-out.
 fn finish_connect(
     gp: &'static G,
     fd: c_int,
     desc: &'static Desc,
     mut look: netpoll::Look,
+    args: [usize; 6],
+    in_time: isize,
 ) -> Option<isize> {
     let mut waits = Waits::new(gp, fd, desc, Direction::Write);
     loop {
         if ready_now(fd, libc::POLLOUT) != 0 {
             let mut error: c_int = 0;
             let word = socket_option(fd, libc::SO_ERROR, &mut error);
-            return Some(if word < 0 { word } else { -(error as isize) });
+            if word < 0 || error != 0 {
+                return Some(if word < 0 { word } else { -(error as isize) });
+            }
+            // Once more, or the kernel would still take it for under way.
+            // SAFETY: the user's own call; it does not wait.
+            return Some(match unsafe { raw(libc::SYS_connect, args) } {
+                word if word == -(libc::EISCONN as isize) => 0,
+                word => word,
+            });
         }
         match waits.wait(look) {
             Ok(()) => look = desc.look(Direction::Write),
             // As the kernel says when SO_SNDTIMEO is over.
-            Err(Stopped::Error(libc::EAGAIN)) => return Some(-(libc::EINPROGRESS as isize)),
+            Err(Stopped::Error(libc::EAGAIN)) => return Some(in_time),
             Err(Stopped::Error(error)) => return Some(-(error as isize)),
             Err(Stopped::CantWait) => return None,
         }
