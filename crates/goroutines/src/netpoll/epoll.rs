@@ -185,3 +185,44 @@ impl Epoll {
         unsafe { raw(libc::SYS_timerfd_settime, [fd, 0, &raw const spec as usize, 0, 0, 0]) };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Epoll, Event};
+    use std::time::{Duration, Instant};
+
+    /// A wait that ends by its time, at most by some slack too late, and one that is interrupted.
+    fn waits(epoll: &Epoll) {
+        let mut events = [Event { events: 0, u64: 0 }; 4];
+        for micros in [300, 2_500] {
+            let time = Duration::from_micros(micros);
+            let start = Instant::now();
+            while start.elapsed() < time {
+                let left = time.saturating_sub(start.elapsed()).as_nanos() as u64;
+                assert_eq!(epoll.wait(&mut events, Some(left.max(1))), 0, "nothing is registered");
+            }
+            assert!(start.elapsed() < time + Duration::from_millis(50), "{:?}", start.elapsed());
+        }
+        epoll.interrupt();
+        epoll.interrupt();
+        let start = Instant::now();
+        assert_eq!(epoll.wait(&mut events, Some(60_000_000_000)), 0);
+        assert!(start.elapsed() < Duration::from_secs(30), "not interrupted");
+    }
+
+    #[test]
+    fn waits_to_the_microsecond() {
+        let epoll = Epoll::new();
+        assert_eq!(epoll.open(), 0);
+        waits(&epoll);
+    }
+
+    /// As on Linux before 5.11.
+    #[test]
+    fn waits_with_a_timer_where_there_is_no_epoll_pwait2() {
+        let epoll = Epoll::new();
+        assert_eq!(epoll.open(), 0);
+        epoll.make_timer();
+        waits(&epoll);
+    }
+}
