@@ -163,8 +163,9 @@ fn cs_locks_between_goroutines_and_threads() {
             on_both(3, |i| {
                 for round in 0..60 {
                     // SAFETY: the mutex is held when the condition is waited for.
-                    of_c.locked(|count| unsafe {
-                        while *count != 4_000 + round * 6 + i {
+                    of_c.locked(|_| unsafe {
+                        let count = of_c.count.get();
+                        while count.read() != 4_000 + round * 6 + i {
                             libc::pthread_cond_wait(of_c.cond.get(), of_c.mutex.get());
                         }
                         *count += 1;

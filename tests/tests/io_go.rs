@@ -164,7 +164,10 @@ fn blocked_calls(keep: &mut Vec<OwnedFd>) -> Vec<Blocked> {
 }
 
 /// Ways to close a number under somebody.
-const CLOSES: [(&str, fn(i32)); 4] = [
+/// A way to close a descriptor, and its name.
+type Close = (&'static str, fn(i32));
+
+const CLOSES: [Close; 4] = [
     ("close", |fd| assert_eq!(errno(&io::close(fd)), 0)),
     ("close by a thread", |fd| {
         let thread = std::thread::spawn(move || io::close(fd));

@@ -4,6 +4,8 @@
 //! (The Go Authors, BSD-3-Clause). Where Go's test has a timer's channel, this has a goroutine that sleeps,
 //! or a wait with a time-out.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests: what fails must end them")]
+
 use goroutines::{WaitGroup, go, runtime};
 use goroutines_tests::io::{PARKS, at_each, check, errno, ms};
 use goroutines_tests::proc::{Hogs, Times, at_procs, best_times, cpu_time, in_child, os_threads};
@@ -66,7 +68,8 @@ fn a_thousand_sleep() -> Times {
 /// Each way to wait for a time: never early.
 #[test]
 fn never_early_in_any_way() {
-    let waits: [(&str, fn(Duration)); 10] = [
+    type Wait = (&'static str, fn(Duration));
+    let waits: [Wait; 10] = [
         ("sleep", sleep),
         ("park_timeout", park_until),
         ("wait_timeout", wait_on_condvar),
