@@ -80,6 +80,22 @@ pub fn close(fd: i32) -> io::Result<usize> {
     check(unsafe { libc::close(fd) })
 }
 
+/// `poll`, for `time` milliseconds.
+///
+/// # Errors
+/// `errno`.
+pub fn poll(list: &mut [libc::pollfd], time: i32) -> io::Result<usize> {
+    loop {
+        // SAFETY: the list's entries.
+        let n = unsafe { libc::poll(list.as_mut_ptr(), list.len() as libc::nfds_t, time) };
+        let result = check(n);
+        // The signal that ends a slice interrupts a thread's poll.
+        if PARKS || errno(&result) != libc::EINTR {
+            return result;
+        }
+    }
+}
+
 /// Sets or clears `O_NONBLOCK`.
 ///
 /// # Panics

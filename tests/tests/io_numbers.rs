@@ -211,10 +211,9 @@ fn wait_somehow(number: i32, poll: bool) -> i32 {
     if !poll {
         return errno(&io::read(number, &mut [0]));
     }
-    let mut one = libc::pollfd { fd: number, events: libc::POLLIN, revents: 0 };
-    // SAFETY: one entry.
-    assert_eq!(unsafe { libc::poll(&raw mut one, 1, -1) }, 1);
-    if one.revents == libc::POLLNVAL { libc::EBADF } else { 0 }
+    let mut one = [libc::pollfd { fd: number, events: libc::POLLIN, revents: 0 }];
+    assert_eq!(io::poll(&mut one, -1).unwrap(), 1);
+    if one[0].revents == libc::POLLNVAL { libc::EBADF } else { 0 }
 }
 
 /// A number that is closed and given out again by raw system calls, before or while somebody waits: who
@@ -541,10 +540,7 @@ fn polling_many_that_change() {
             }
         });
         let mut seen = HashSet::new();
-        let poll = |list: &mut [libc::pollfd], time| {
-            // SAFETY: the list's entries.
-            check(unsafe { libc::poll(list.as_mut_ptr(), list.len() as u64, time) }).unwrap()
-        };
+        let poll = |list: &mut [libc::pollfd], time| io::poll(list, time).unwrap();
         let mut list: Vec<_> = readers
             .iter()
             .map(|r| libc::pollfd { fd: r.as_raw_fd(), events: libc::POLLIN, revents: 0 })
