@@ -27,6 +27,9 @@ const LOOK_NS: u64 = 500_000;
 const SLOW_NS: u64 = 10_000_000;
 /// Who has run for so long lets those that it wakes go first, where they may have waited for it.
 const SHARE_NS: u64 = 1_000_000;
+/// While all Ps compute and somebody's wait for a timer or a descriptor has ended, slices are that share: for so
+/// long. (The kernel lets a thread that wakes go before one that computes, too.)
+const URGENT_NS: u64 = 5_000_000;
 /// How soon to ask again a goroutine that was met inside libc, and how often before its P is taken.
 const LIBC_NS: u64 = 100_000;
 const LIBC_TRIES: u32 = 5;
@@ -124,6 +127,7 @@ extern "C" fn main(_: *mut c_void) -> *mut c_void {
         next_feed_ns: 0,
         next_sweep_ns: 0,
         next_sweep_all_ns: 0,
+        urgent_until_ns: 0,
         sweep_soon: false,
     };
     loop {
@@ -149,6 +153,8 @@ struct Monitor {
     /// When registrations are to be verified, and when all of them.
     next_sweep_ns: u64,
     next_sweep_all_ns: u64,
+    /// Until then slices are short.
+    urgent_until_ns: u64,
     /// Some were not verified yet.
     sweep_soon: bool,
 }
@@ -164,6 +170,8 @@ struct Look {
     waiting: bool,
     /// A slice goes on that was seen before.
     stuck: bool,
+    /// Somebody who waited for a timer or a descriptor is behind those who compute.
+    urgent: bool,
     /// A goroutine was met inside libc.
     in_libc: bool,
     /// The first slice to end.
@@ -184,7 +192,7 @@ impl Monitor {
         self.make_threads();
         let now = sys::nanotime();
         self.feed_starved(now);
-        let mut look = Look::default();
+        let mut look = Look { urgent: now < self.urgent_until_ns, ..Look::default() };
         for pp in SCHED.procs() {
             self.look_at(pp, now, &mut look);
         }
@@ -201,7 +209,10 @@ impl Monitor {
     /// Timers, the poller, and the registrations there.
     fn watch(&mut self, now: u64) {
         let all_busy = SCHED.idle.procs.load(Ordering::Relaxed) == 0;
-        watch::monitor(now, if all_busy { LOOK_NS } else { SLOW_NS });
+        if watch::monitor(now, if all_busy { LOOK_NS } else { SLOW_NS }) && all_busy {
+            self.urgent_until_ns = now + URGENT_NS;
+            self.alert_until_ns = now + ALERT_NS;
+        }
         if now < self.next_sweep_ns || netpoll::waiters() == 0 {
             return;
         }
@@ -477,6 +488,7 @@ fn look_at_running(pp: &'static P, mp: &'static M, seen: &mut Seen, now: u64, lo
     let waiting = !pp.is_empty() || SCHED.runq_size.load(Ordering::Relaxed) > 0;
     let for_ns = now - seen.since_ns;
     let slice = SCHED.slice_ns.load(Ordering::Relaxed);
+    let slice = if look.urgent { slice.min(SHARE_NS) } else { slice };
     let patience = if waiting { LOOK_NS.min(slice) } else { IDLE_RETAKE_NS };
     if for_ns >= patience && is_blocked(mp, seen, now) {
         if take(pp, mp) {

@@ -292,8 +292,9 @@ pub(crate) fn anybody_waits() -> bool {
     netpoll::waiters() > 0 || SCHED.procs().iter().any(|pp| pp.timers.any())
 }
 
-/// What the monitor does: looks at the poller if nobody has for `patience_ns`, and runs overdue timers.
-pub(crate) fn monitor(now: u64, patience_ns: u64) {
+/// What the monitor does: looks at the poller if nobody has for `patience_ns`, and runs overdue timers. Whether
+/// anybody was readied.
+pub(crate) fn monitor(now: u64, patience_ns: u64) -> bool {
     let mut list = RunList::new();
     for pp in SCHED.procs() {
         let tick = pp.schedtick.load(Ordering::Relaxed);
@@ -310,5 +311,7 @@ pub(crate) fn monitor(now: u64, patience_ns: u64) {
     if netpoll::waiters() > 0 && last.saturating_add(patience_ns) <= now {
         look(&mut list);
     }
+    let any = !list.is_empty();
     ready_all(&mut list);
+    any
 }
