@@ -1,5 +1,5 @@
-//! Between goroutines, ordinary threads, futures, C's locks and signal handlers: each wakes the other, and no
-//! wake-up is lost.
+//! Goroutines that wait for C's locks, futures and signal handlers. (Those that wake and are woken by ordinary
+//! threads: `threads_and_goroutines.rs`.)
 
 use goroutines::{WaitGroup, block_on, go};
 use goroutines_tests::proc::at_procs;
@@ -8,109 +8,17 @@ use std::future::poll_fn;
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
-use std::sync::{Arc, Barrier, Condvar, Mutex, RwLock, mpsc};
 use std::task::Poll;
 use std::thread as os;
 use std::time::Duration;
 
 const PROCS: [usize; 3] = [1, 2, 4];
 
-/// Runs `f` on `n` goroutines and `n` ordinary threads at once.
-fn on_both(n: usize, f: impl Fn(usize) + Sync) {
-    os::scope(|threads| {
-        let workers: Vec<_> = (0..n)
-            .map(|i| {
-                threads.spawn({
-                    let f = &f;
-                    move || f(i)
-                })
-            })
-            .collect();
-        goroutines::thread::scope(|goroutines| {
-            for i in n..2 * n {
-                let f = &f;
-                goroutines.spawn(move || f(i));
-            }
-        });
-        workers.into_iter().for_each(|worker| worker.join().expect("it counts"));
-    });
-}
-
-#[test]
-fn stds_locks_between_goroutines_and_threads() {
-    for procs in PROCS {
-        at_procs(procs, || {
-            let (mutex, rwlock) = (Mutex::new(0), RwLock::new(0));
-            on_both(4, |i| {
-                for n in 0..500 {
-                    *mutex.lock().expect("a mutex") += 1;
-                    if n % 4 == i % 4 {
-                        *rwlock.write().expect("a lock") += 1;
-                    } else {
-                        let _ = *rwlock.read().expect("a lock");
-                    }
-                    if n % 50 == 0 {
-                        os::yield_now();
-                    }
-                }
-            });
-            assert_eq!(*mutex.lock().expect("a mutex"), 4_000);
-            assert_eq!(*rwlock.read().expect("a lock"), 1_000);
-        });
-    }
-}
-
-/// A turn passes round goroutines and threads, by one condition variable that all wait for.
-#[test]
-fn a_condition_between_goroutines_and_threads() {
-    for procs in PROCS {
-        at_procs(procs, || {
-            let (turn, changed) = (Mutex::new(0), Condvar::new());
-            on_both(3, |i| {
-                for round in 0..60 {
-                    let mut now = turn.lock().expect("a mutex");
-                    while *now != round * 6 + i {
-                        now = changed.wait(now).expect("a mutex");
-                    }
-                    *now += 1;
-                    changed.notify_all();
-                }
-            });
-            assert_eq!(*turn.lock().expect("a mutex"), 360);
-        });
-    }
-}
-
-#[test]
-fn channels_parking_and_barriers_between_goroutines_and_threads() {
-    for procs in PROCS {
-        at_procs(procs, || {
-            let (send, receive) = mpsc::sync_channel(1);
-            let receive = Mutex::new(receive);
-            let sum = AtomicUsize::new(0);
-            let meet = Barrier::new(6);
-            on_both(3, |i| {
-                let send = send.clone();
-                for n in 0..200 {
-                    send.send(n).expect("somebody receives");
-                    let got = receive.lock().expect("a mutex").recv().expect("somebody sends");
-                    sum.fetch_add(got, Ordering::Relaxed);
-                    if n % 40 == i {
-                        os::park_timeout(Duration::from_micros(50));
-                    }
-                }
-                meet.wait();
-            });
-            assert_eq!(sum.load(Ordering::Relaxed), 6 * (199 * 200 / 2));
-        });
-    }
-}
-
-/// C's mutex, condition variable and semaphore.
+/// C's mutex and semaphore.
 struct OfC {
     mutex: UnsafeCell<libc::pthread_mutex_t>,
-    cond: UnsafeCell<libc::pthread_cond_t>,
     semaphore: UnsafeCell<libc::sem_t>,
     count: UnsafeCell<usize>,
 }
@@ -122,7 +30,6 @@ impl OfC {
     fn new() -> Box<Self> {
         let of_c = Box::new(Self {
             mutex: UnsafeCell::new(libc::PTHREAD_MUTEX_INITIALIZER),
-            cond: UnsafeCell::new(libc::PTHREAD_COND_INITIALIZER),
             // SAFETY: plain old data, initialised below.
             semaphore: UnsafeCell::new(unsafe { std::mem::zeroed() }),
             count: UnsafeCell::new(0),
@@ -140,50 +47,6 @@ impl OfC {
             assert_eq!(libc::pthread_mutex_unlock(self.mutex.get()), 0);
             result
         }
-    }
-}
-
-#[test]
-fn cs_locks_between_goroutines_and_threads() {
-    for procs in PROCS {
-        at_procs(procs, || {
-            let of_c = OfC::new();
-            let of_c: &OfC = &of_c;
-            on_both(4, |i| {
-                for n in 0..500 {
-                    of_c.locked(|count| {
-                        *count += 1;
-                        if n % 100 == i {
-                            os::yield_now();
-                        }
-                    });
-                }
-            });
-            assert_eq!(of_c.locked(|count| *count), 4_000);
-            on_both(3, |i| {
-                for round in 0..60 {
-                    // SAFETY: the mutex is held when the condition is waited for.
-                    of_c.locked(|_| unsafe {
-                        let count = of_c.count.get();
-                        while count.read() != 4_000 + round * 6 + i {
-                            libc::pthread_cond_wait(of_c.cond.get(), of_c.mutex.get());
-                        }
-                        *count += 1;
-                        libc::pthread_cond_broadcast(of_c.cond.get());
-                    });
-                }
-            });
-            assert_eq!(of_c.locked(|count| *count), 4_360);
-            on_both(3, |_| {
-                for _ in 0..300 {
-                    // SAFETY: a semaphore that was initialised.
-                    unsafe {
-                        libc::sem_post(of_c.semaphore.get());
-                        assert_eq!(libc::sem_wait(of_c.semaphore.get()), 0);
-                    }
-                }
-            });
-        });
     }
 }
 
@@ -242,39 +105,6 @@ fn a_future_is_woken_by_a_thread_and_by_a_goroutine() {
                 });
             }
             wg.wait();
-        });
-    }
-}
-
-#[test]
-fn tokios_block_on_parks_goroutines() {
-    for procs in PROCS {
-        at_procs(procs, || {
-            let runtime = tokio::runtime::Builder::new_multi_thread()
-                .worker_threads(1)
-                .enable_all()
-                .build()
-                .expect("tokio");
-            let handle = runtime.handle().clone();
-            let wg = WaitGroup::new();
-            for i in 0..40u64 {
-                let handle = handle.clone();
-                wg.go(move || {
-                    let (send, receive) = tokio::sync::oneshot::channel();
-                    handle.spawn(async move {
-                        tokio::time::sleep(Duration::from_millis(i % 7)).await;
-                        send.send(i).expect("somebody receives");
-                    });
-                    let got = if i % 2 == 0 {
-                        handle.block_on(receive).expect("somebody sends")
-                    } else {
-                        block_on(receive).expect("somebody sends")
-                    };
-                    assert_eq!(got, i);
-                });
-            }
-            wg.wait();
-            runtime.shutdown_background();
         });
     }
 }
