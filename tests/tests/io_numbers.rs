@@ -393,6 +393,66 @@ fn many_accept(copies: usize) {
     }
 }
 
+/// Of those who accept at copies of one listener several may see the connection, and some be too late: they
+/// block in the kernel. When such a number is given to another listener, that one's acceptors don't mind.
+#[test]
+fn a_listener_after_one_in_which_somebody_is_stuck() {
+    if !PARKS {
+        return; // a thread would be stuck each time
+    }
+    at_each(|_| {
+        let mut stuck = 0;
+        for _ in 0..150 {
+            stuck += accept_at_copies();
+        }
+        println!("{stuck} were stuck");
+    });
+}
+
+/// How many were stuck.
+fn accept_at_copies() -> usize {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let copies = [0; 6].map(|_| listener.try_clone().unwrap().into_raw_fd());
+    let accept = |fd: i32| {
+        go(move || {
+            // SAFETY: no address is wanted; the number is new, and ours.
+            unsafe {
+                let none = std::ptr::null_mut();
+                let new = libc::accept(fd, none, none.cast());
+                check(new).map(|_| OwnedFd::from_raw_fd(new))
+            }
+        })
+    };
+    let acceptors = copies.map(accept);
+    sleep(us(300));
+    let _client = TcpStream::connect(address).unwrap();
+    let start = std::time::Instant::now();
+    while acceptors.iter().all(|handle| !handle.is_finished()) {
+        assert!(start.elapsed() < SOON, "it is not accepted");
+        sleep(us(50));
+    }
+    sleep(us(300));
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let other_address = other.local_addr().unwrap();
+    for fd in copies {
+        // SAFETY: two numbers of ours.
+        check(unsafe { libc::dup2(other.as_raw_fd(), fd) }).unwrap();
+    }
+    sleep(ms(1));
+    let stuck = acceptors.iter().filter(|handle| !handle.is_finished()).count();
+    for fd in copies {
+        let accepts = accept(fd);
+        let _client = TcpStream::connect(other_address).unwrap();
+        within(FOUND_OUT, || accepts.join().unwrap()).unwrap();
+        io::close(fd).unwrap();
+    }
+    // SAFETY: no memory is involved.
+    check(unsafe { libc::shutdown(listener.as_raw_fd(), libc::SHUT_RDWR) }).unwrap();
+    within(SOON, || join_all(acceptors));
+    stuck
+}
+
 /// Sixteen read from one pipe, one datagram socket: each message once, none lost.
 #[test]
 fn many_read_from_one() {

@@ -285,6 +285,9 @@ impl Desc {
             0 => {}
             libc::EBADF => {
                 state.registered = false;
+                self.kind.store(Kind::Unknown as u8, Ordering::Relaxed);
+                self.incarnation.fetch_add(1, Ordering::Release);
+                state.accepting = false;
                 state.end_all(Cause::Gone, out);
             }
             _ => {
