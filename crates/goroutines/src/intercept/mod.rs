@@ -17,6 +17,8 @@ mod futex;
 #[cfg(feature = "intercept")]
 mod io;
 #[cfg(feature = "intercept")]
+mod known;
+#[cfg(feature = "intercept")]
 mod loader;
 #[cfg(feature = "intercept")]
 mod poll;
@@ -26,6 +28,8 @@ mod process;
 mod pthread;
 #[cfg(feature = "intercept")]
 mod real;
+#[cfg(feature = "intercept")]
+pub(crate) mod semaphore;
 #[cfg(feature = "intercept")]
 mod signal;
 #[cfg(feature = "intercept")]

@@ -1,4 +1,4 @@
-//! Locks of C: `pthread_mutex_*`, `pthread_rwlock_*`, `pthread_cond_*`, `sem_*`.
+//! Locks of C: `pthread_mutex_*`, `pthread_rwlock_*`, `pthread_cond_*`; what `semaphore.rs` has in common with them.
 //!
 //! **The problem.** A goroutine that waits for one of these must not hold its thread. The objects are libc's,
 //! and stay so: threads wait in them as ever, and libc itself looks into them.
@@ -19,13 +19,11 @@
 //! signals looks there first, then asks libc; goroutines and threads in turns, where both may wait.
 //!
 //! Objects shared between processes, robust ones, those with priority protocols, and error-checking ones are
-//! left to libc, announced. How libc tells them from others is found out by making some ([`Flag`]).
-//!
-//! `sem_post` may be called in a signal handler, where no lock may be taken: then it leaves word, and the
-//! monitor looks (`posted_in_handler`).
+//! left to libc, announced. How libc tells them from others is found out by making some (`known.rs`).
 
-use super::futex::{Woken, wait_at, wake_at, wake_everybody};
-use super::real::{Real, caller, real, set_errno};
+use super::futex::{Woken, wait_at, wake_at};
+use super::known::{Flag, known};
+use super::real::{Real, caller, real};
 use super::{signal, time};
 use crate::base::sys;
 use crate::g::G;
@@ -33,12 +31,11 @@ use crate::g::reason::WaitReason;
 use crate::sched::SCHED;
 use crate::sched::syscall::announced;
 use crate::timer::alarm::NEVER;
-use libc::{c_int, clockid_t, pthread_cond_t, pthread_mutex_t, pthread_rwlock_t, sem_t, timespec};
-use std::mem::MaybeUninit;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering, compiler_fence};
+use libc::{c_int, clockid_t, pthread_cond_t, pthread_mutex_t, pthread_rwlock_t, timespec};
+use std::sync::atomic::{AtomicU32, Ordering, compiler_fence};
 
-const ALL: u32 = u32::MAX;
+/// All bits of a futex's mask.
+pub(super) const ALL: u32 = u32::MAX;
 
 /// Goroutines that wait for anything of C's, or are about to.
 static WAITING: AtomicU32 = AtomicU32::new(0);
@@ -46,7 +43,7 @@ static WAITING: AtomicU32 = AtomicU32::new(0);
 /// Whether goroutines may wait. After an unlock, which on x86 is a locked instruction and so the barrier of
 /// PT1; elsewhere it would have to be made.
 #[inline]
-fn anybody_waits() -> bool {
+pub(super) fn anybody_waits() -> bool {
     const { assert!(cfg!(target_arch = "x86_64"), "PT1 needs a fence here") };
     compiler_fence(Ordering::SeqCst);
     WAITING.load(Ordering::Relaxed) != 0
@@ -85,7 +82,7 @@ impl Drop for InCond {
 }
 
 /// Waits for the object at `address` until `attempt` says something other than `busy`. None: in libc.
-fn wait_for(
+pub(super) fn wait_for(
     gp: &'static G,
     address: usize,
     until: u64,
@@ -121,100 +118,6 @@ fn wait_for(
 fn unlocked(address: usize, most: usize) {
     if anybody_waits() {
         wake_at(address, most, ALL);
-    }
-}
-
-/// A bit that libc sets in objects of one kind.
-#[derive(Debug, Clone, Copy)]
-struct Flag {
-    at: usize,
-    mask: u8,
-}
-
-impl Flag {
-    /// The bits in which two objects of `bytes` differ.
-    unsafe fn between(plain: *const u8, marked: *const u8, bytes: usize) -> Option<Self> {
-        (0..bytes).find_map(|at| {
-            // SAFETY: both are initialised objects of that size.
-            let mask = unsafe { plain.add(at).read() ^ marked.add(at).read() };
-            (mask != 0).then_some(Self { at, mask })
-        })
-    }
-
-    /// Whether the object at `address` differs from a plain one in them.
-    unsafe fn is_set(flag: Option<Self>, address: usize, plain: u8) -> bool {
-        // SAFETY: the user's object.
-        flag.is_some_and(|f| unsafe { *((address + f.at) as *const u8) } & f.mask != plain & f.mask)
-    }
-}
-
-/// What is known of libc's objects.
-struct Known {
-    cond_shared: Option<Flag>,
-    cond_monotonic: Option<Flag>,
-    rwlock_shared: Option<Flag>,
-    sem_shared: Option<(Flag, u8)>,
-}
-
-fn known() -> &'static Known {
-    static KNOWN: OnceLock<Known> = OnceLock::new();
-    KNOWN.get_or_init(find_known)
-}
-
-fn find_known() -> Known {
-    const SHARED: c_int = libc::PTHREAD_PROCESS_SHARED;
-    /// An object made by `make`, over zeroes.
-    fn made<T>(make: impl FnOnce(*mut T)) -> MaybeUninit<T> {
-        let mut object = MaybeUninit::<T>::zeroed();
-        make(object.as_mut_ptr());
-        object
-    }
-    let cond = |shared: bool, clock: clockid_t| {
-        made::<pthread_cond_t>(|object| {
-            // SAFETY: attributes initialised before use, an object to initialise.
-            unsafe {
-                let mut attr = std::mem::zeroed();
-                libc::pthread_condattr_init(&raw mut attr);
-                if shared {
-                    libc::pthread_condattr_setpshared(&raw mut attr, SHARED);
-                }
-                libc::pthread_condattr_setclock(&raw mut attr, clock);
-                libc::pthread_cond_init(object, &raw const attr);
-            }
-        })
-    };
-    let rwlock = |shared: bool| {
-        made::<pthread_rwlock_t>(|object| {
-            // SAFETY: as above.
-            unsafe {
-                let mut attr = std::mem::zeroed();
-                libc::pthread_rwlockattr_init(&raw mut attr);
-                if shared {
-                    libc::pthread_rwlockattr_setpshared(&raw mut attr, SHARED);
-                }
-                libc::pthread_rwlock_init(object, &raw const attr);
-            }
-        })
-    };
-    let sem = |shared: c_int| {
-        made::<sem_t>(|object| {
-            // SAFETY: an object to initialise.
-            unsafe { libc::sem_init(object, shared, 0) };
-        })
-    };
-    fn differ<T>(plain: &MaybeUninit<T>, marked: &MaybeUninit<T>) -> Option<Flag> {
-        // SAFETY: both made over zeroes.
-        unsafe { Flag::between(plain.as_ptr().cast(), marked.as_ptr().cast(), size_of::<T>()) }
-    }
-    let plain = cond(false, libc::CLOCK_REALTIME);
-    let sem_plain = sem(0);
-    Known {
-        cond_shared: differ(&plain, &cond(true, libc::CLOCK_REALTIME)),
-        cond_monotonic: differ(&plain, &cond(false, libc::CLOCK_MONOTONIC)),
-        rwlock_shared: differ(&rwlock(false), &rwlock(true)),
-        // SAFETY: within the object.
-        sem_shared: differ(&sem_plain, &sem(1))
-            .map(|flag| (flag, unsafe { sem_plain.as_ptr().cast::<u8>().add(flag.at).read() })),
     }
 }
 
@@ -278,7 +181,7 @@ unsafe extern "C" fn pthread_mutex_unlock(mutex: *mut pthread_mutex_t) -> c_int 
 }
 
 /// A timed call: `f` with the deadline, in a goroutine; `real` elsewhere, and to say what is wrong.
-fn timed(
+pub(super) fn timed(
     clock: clockid_t,
     time: *const timespec,
     real: impl Fn() -> c_int,
@@ -547,139 +450,6 @@ unsafe extern "C" fn pthread_rwlock_unlock(lock: *mut pthread_rwlock_t) -> c_int
     let result = unsafe { real!(REAL as fn(*mut pthread_rwlock_t) -> c_int)(lock) };
     // Readers may all go on.
     unlocked(lock as usize, usize::MAX);
-    result
-}
-
-/// A `sem_post` in a signal handler: whose goroutines are to be woken is for the monitor to find out.
-static POSTED: AtomicBool = AtomicBool::new(false);
-/// One has found no place among [`POSTED_AT`].
-static POSTED_MORE: AtomicBool = AtomicBool::new(false);
-/// The last semaphores posted so; 0: none.
-static POSTED_AT: [AtomicUsize; 8] = [const { AtomicUsize::new(0) }; 8];
-
-/// What the monitor does now and then: wakes for those who could not.
-pub(crate) fn posted_in_handlers() {
-    if POSTED.load(Ordering::Relaxed) && POSTED.swap(false, Ordering::Acquire) {
-        if POSTED_MORE.swap(false, Ordering::Acquire) {
-            wake_everybody();
-        }
-        for at in &POSTED_AT {
-            let semaphore = at.swap(0, Ordering::Acquire);
-            if semaphore != 0 {
-                wake_at(semaphore, usize::MAX, ALL);
-            }
-        }
-    }
-}
-
-/// Leaves word for the monitor. In a handler: no lock, no allocation.
-fn leave_word(semaphore: usize) {
-    let mut noted = false;
-    for at in &POSTED_AT {
-        let seen = at.load(Ordering::Relaxed);
-        let ours = seen == semaphore
-            || (seen == 0
-                && at.compare_exchange(0, semaphore, Ordering::AcqRel, Ordering::Relaxed).is_ok());
-        if ours {
-            noted = true;
-            break;
-        }
-    }
-    if !noted {
-        POSTED_MORE.store(true, Ordering::Release);
-    }
-    POSTED.store(true, Ordering::Release);
-    SCHED.sysmon.nudge();
-}
-
-/// A semaphore's word, for a goroutine.
-fn sem_wait_for(
-    gp: &'static G,
-    semaphore: *mut sem_t,
-    until: u64,
-    in_libc: impl FnOnce() -> c_int,
-) -> c_int {
-    static TRYWAIT: Real = Real::new(c"sem_trywait");
-    let attempt = || {
-        // SAFETY: the user's semaphore.
-        match unsafe { real!(TRYWAIT as fn(*mut sem_t) -> c_int)(semaphore) } {
-            0 => 0,
-            _ => super::real::errno(),
-        }
-    };
-    let before = super::real::errno();
-    let result = match attempt() {
-        libc::EAGAIN => {
-            // SAFETY: the user's semaphore.
-            let shared = known().sem_shared.is_some_and(|(flag, plain)| unsafe {
-                Flag::is_set(Some(flag), semaphore as usize, plain)
-            });
-            if shared {
-                return announced(gp, in_libc);
-            }
-            wait_for(gp, semaphore as usize, until, libc::EAGAIN, attempt, || false)
-        }
-        other => Some(other),
-    };
-    match result {
-        None => announced(gp, in_libc),
-        Some(0) => {
-            set_errno(before);
-            0
-        }
-        Some(error) => {
-            set_errno(error);
-            -1
-        }
-    }
-}
-
-#[unsafe(no_mangle)]
-unsafe extern "C" fn sem_wait(semaphore: *mut sem_t) -> c_int {
-    static REAL: Real = Real::new(c"sem_wait");
-    // SAFETY: forwarded.
-    let real = || unsafe { real!(REAL as fn(*mut sem_t) -> c_int)(semaphore) };
-    match caller() {
-        None => real(),
-        Some(gp) => sem_wait_for(gp, semaphore, NEVER, real),
-    }
-}
-
-#[unsafe(no_mangle)]
-unsafe extern "C" fn sem_timedwait(semaphore: *mut sem_t, time: *const timespec) -> c_int {
-    static REAL: Real = Real::new(c"sem_timedwait");
-    // SAFETY: forwarded.
-    let real =
-        || unsafe { real!(REAL as fn(*mut sem_t, *const timespec) -> c_int)(semaphore, time) };
-    timed(libc::CLOCK_REALTIME, time, real, |gp, until| sem_wait_for(gp, semaphore, until, real))
-}
-
-#[unsafe(no_mangle)]
-unsafe extern "C" fn sem_clockwait(
-    semaphore: *mut sem_t,
-    clock: clockid_t,
-    time: *const timespec,
-) -> c_int {
-    static REAL: Real = Real::new(c"sem_clockwait");
-    // SAFETY: forwarded.
-    let real = || unsafe {
-        real!(REAL as fn(*mut sem_t, clockid_t, *const timespec) -> c_int)(semaphore, clock, time)
-    };
-    timed(clock, time, real, |gp, until| sem_wait_for(gp, semaphore, until, real))
-}
-
-#[unsafe(no_mangle)]
-unsafe extern "C" fn sem_post(semaphore: *mut sem_t) -> c_int {
-    static REAL: Real = Real::new(c"sem_post");
-    // SAFETY: forwarded.
-    let result = unsafe { real!(REAL as fn(*mut sem_t) -> c_int)(semaphore) };
-    if anybody_waits() {
-        if signal::in_handler() {
-            leave_word(semaphore as usize);
-        } else {
-            wake_at(semaphore as usize, 1, ALL);
-        }
-    }
     result
 }
 

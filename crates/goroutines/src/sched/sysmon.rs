@@ -199,7 +199,7 @@ impl Monitor {
         look_at_detached(now, look.waiting);
         self.watch(now);
         #[cfg(feature = "intercept")]
-        crate::intercept::sync::posted_in_handlers();
+        crate::intercept::semaphore::posted_in_handlers();
         if scavenge::due(now) {
             scavenge::wake();
         }

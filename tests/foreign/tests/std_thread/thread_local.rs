@@ -100,7 +100,7 @@ fn smoke_dtor() {
 }
 
 fn circular() {
-    // FIXME(static_mut_refs): Do not allow `static_mut_refs` lint
+    // (The original notes here that it allows `static_mut_refs`.)
     #![allow(static_mut_refs)]
 
     struct S1(&'static LocalKey<UnsafeCell<Option<S1>>>, &'static LocalKey<UnsafeCell<Option<S2>>>);
