@@ -6,29 +6,13 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 /// Without interception each that waits holds a thread, and there may be ten thousand.
 const SHARE: usize = if cfg!(feature = "intercept") { 1 } else { 40 };
 const IDLE: usize = 10_000 / SHARE;
 const ACTIVE: usize = 2_000 / SHARE;
 const ROUNDS: usize = 20;
-
-/// As many descriptors as `wanted`, if the system allows; how many there may be.
-fn allow_descriptors(wanted: usize) -> usize {
-    let wanted = wanted as libc::rlim_t;
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: a limit to write, and to read.
-    unsafe {
-        libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit);
-        let more = libc::rlimit { rlim_cur: wanted, rlim_max: wanted.max(limit.rlim_max) };
-        if libc::setrlimit(libc::RLIMIT_NOFILE, &raw const more) == 0 {
-            return wanted as usize;
-        }
-        limit.rlim_cur = limit.rlim_max;
-        libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
-    }
-    limit.rlim_max as usize
-}
 
 /// Sends back what it gets, a goroutine a connection.
 fn serve() -> SocketAddr {
@@ -62,25 +46,56 @@ fn os_threads() -> usize {
     std::fs::read_dir("/proc/self/task").expect("/proc").count()
 }
 
-/// Ten thousand connections wait, two thousand talk, and their servers are here too: fewer than ten threads.
+/// The most threads that a process may need, with the test harness's two. A machine with other things to do lets
+/// calls take long, and their processors go to other threads.
+fn few() -> usize {
+    2 + if std::env::var_os("CI").is_some() { 20 } else { 10 }
+}
+
+fn check_threads(most: usize) {
+    println!("{most} threads");
+    assert!(!cfg!(feature = "intercept") || most < few(), "{most} threads");
+}
+
+/// Ten thousand connections wait and two thousand talk; the server's process has few threads, and so has the
+/// clients'. (Two processes, as each end is a descriptor.)
 #[test]
 fn ten_thousand_idle_and_two_thousand_active_connections() {
-    let child = in_child(
-        "ten_thousand_idle_and_two_thousand_active_connections",
-        &[("GOMAXPROCS", "2")],
-        || {
-            let room = allow_descriptors(2 * (IDLE + ACTIVE) + 200) - 200;
-            let share = |n: usize| (n * room / (2 * (IDLE + ACTIVE))).min(n);
-            let (idle, active) = (share(IDLE), share(ACTIVE));
-            goroutines::run(move || talk(idle, active));
-        },
-    );
+    let name = "ten_thousand_idle_and_two_thousand_active_connections";
+    let child = in_child(name, &[("GOMAXPROCS", "2")], || match std::env::var("SERVER") {
+        Ok(address) => {
+            goroutines::run(|| talk(address.parse().expect("an address")));
+        }
+        Err(_) => goroutines::run(serve_clients),
+    });
     child.expect_status(0);
     assert!(child.text().contains("all answered"), "{child}");
 }
 
-fn talk(idle: usize, active: usize) {
+/// The server's process: starts that of the clients, and counts its own threads until it has ended.
+fn serve_clients() {
     let address = serve();
+    let exe = std::env::current_exe().expect("this program");
+    let mut clients = std::process::Command::new(exe)
+        .args(std::env::args().skip(1))
+        .env("SERVER", address.to_string())
+        .spawn()
+        .expect("the clients");
+    let mut most = 0;
+    let status = loop {
+        most = most.max(os_threads());
+        if let Some(status) = clients.try_wait().expect("their status") {
+            break status;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert!(status.success(), "the clients: {status}");
+    check_threads(most);
+    println!("all answered");
+}
+
+/// The clients' process.
+fn talk(address: SocketAddr) {
     // As many at a time as a listener's queue takes.
     let connect = move |i: usize| {
         let stream = TcpStream::connect(address).expect("a connection");
@@ -88,8 +103,8 @@ fn talk(idle: usize, active: usize) {
         Arc::new(stream)
     };
     let mut quiet: Vec<Arc<TcpStream>> = Vec::new();
-    while quiet.len() < idle {
-        let batch: Vec<_> = (0..100).map(|i| go(move || connect(i))).collect();
+    while quiet.len() < IDLE {
+        let batch: Vec<_> = (0..50).map(|i| go(move || connect(i))).collect();
         quiet.extend(batch.into_iter().map(|one| one.join().expect("connected")));
     }
     // Each is read by a goroutine that gets nothing until the end.
@@ -106,30 +121,23 @@ fn talk(idle: usize, active: usize) {
         .collect();
     let mut most = 0;
     let wg = WaitGroup::new();
-    for i in 0..active {
+    for i in 0..ACTIVE {
         wg.go(move || {
             let stream = connect(i);
             for n in 0..ROUNDS {
                 round_trip(&stream, i * ROUNDS + n);
             }
         });
-        if i % 100 == 99 {
+        if i % 50 == 49 {
             wg.wait();
-        }
-        if i % 50 == 0 {
             most = most.max(os_threads());
         }
     }
     wg.wait();
-    most = most.max(os_threads());
-    println!("{idle} idle, {active} active: {most} threads");
-    if cfg!(feature = "intercept") {
-        assert!(most < 10, "{most} threads");
-        assert_eq!(woken.load(Ordering::Relaxed), 0, "woken for nothing");
-    }
+    assert_eq!(woken.load(Ordering::Relaxed), 0, "woken for nothing");
     for (i, stream) in quiet.iter().enumerate() {
         (&**stream).write_all(&i.to_le_bytes()).expect("it takes what we send");
     }
     readers.into_iter().for_each(|reader| reader.join().expect("it read"));
-    println!("all answered");
+    check_threads(most);
 }
