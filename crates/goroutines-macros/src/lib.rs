@@ -1,5 +1,7 @@
 //! The attributes of the `goroutines` crate; use them through it.
 
+mod select;
+
 use proc_macro::TokenStream;
 use proc_macro2::TokenStream as TokenStream2;
 use quote::quote;
@@ -60,4 +62,11 @@ fn expand(
         }
     }
     .into()
+}
+
+/// `goroutines::select!` and `select_biased!`: the path of the crate, whether it is biased, and the cases.
+#[doc(hidden)]
+#[proc_macro]
+pub fn __select(input: TokenStream) -> TokenStream {
+    parse_macro_input!(input as select::Select).expand().into()
 }

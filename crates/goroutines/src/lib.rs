@@ -24,11 +24,13 @@
 //!
 //! * [`macro@main`] makes `main` goroutine 1; [`run`] does so for a closure.
 //! * [`thread`] mirrors [`std::thread`] item for item.
+//! * [`chan`] has channels, with the interface of `crossbeam-channel`, and [`select!`] waits for several.
 //! * [`runtime`] has what Go's package of that name has.
 //!
 //! Supported: x86-64 Linux with glibc 2.35 or later, dynamically linked.
 
 mod base;
+pub mod chan;
 mod future;
 mod g;
 mod intercept;
@@ -48,12 +50,80 @@ pub mod runtime;
 mod sched;
 pub mod sync;
 pub mod thread;
+pub mod time;
 mod timer;
 
 pub use future::block_on;
 pub use goroutines_macros::{main, test};
 pub use runtime::run;
 pub use sync::WaitGroup;
+
+#[doc(hidden)]
+pub use goroutines_macros::__select;
+
+/// Waits until one of several channel operations can be done, does it, and runs the code that belongs to it.
+///
+/// The syntax is crossbeam-channel's:
+///
+/// * `recv(receiver) -> result => code`: the result is a `Result<T, RecvError>`.
+/// * `send(sender, message) -> result => code`: the result is a `Result<(), SendError<T>>`. The message is
+///   evaluated if the operation was chosen, and then only.
+/// * `default => code`: if none can be done at once. `default(timeout) => code`: if none can be done in this
+///   time.
+///
+/// Where several can be done, one of them is chosen at random, each with the same chance. Where none can, the
+/// goroutine (or thread) waits. An operation on a disconnected channel can be done: it fails. Receivers and
+/// senders are evaluated once, in the order in which they are written; whatever dereferences to one will do.
+/// `-> result` may be left out. (Go: the `select` statement. Where Go has a nil channel, use
+/// [`never()`](chan::never).)
+///
+/// # Examples
+/// ```
+/// use goroutines::{chan, go, select};
+/// use std::time::Duration;
+///
+/// let (numbers, receive) = chan::bounded(0);
+/// let (stop, stopped) = chan::bounded::<()>(0);
+/// let sum = go(move || {
+///     let mut sum = 0;
+///     loop {
+///         select! {
+///             recv(receive) -> n => sum += n.unwrap_or(0),
+///             recv(stopped) -> _ => break sum,
+///             default(Duration::from_secs(60)) => panic!("nobody came"),
+///         }
+///     }
+/// });
+/// for n in 1..=10 {
+///     numbers.send(n).unwrap();
+/// }
+/// drop(stop);
+/// assert_eq!(sum.join().unwrap(), 55);
+/// ```
+#[macro_export]
+macro_rules! select {
+    ($($cases:tt)*) => { $crate::__select! { $crate, false; $($cases)* } };
+}
+
+/// As [`select!`], but where several operations can be done, the first of them is chosen.
+///
+/// # Examples
+/// ```
+/// use goroutines::{chan, select_biased};
+///
+/// let (urgent, receive_urgent) = chan::unbounded();
+/// let (other, receive_other) = chan::unbounded();
+/// other.send(1).unwrap();
+/// urgent.send(2).unwrap();
+/// select_biased! {
+///     recv(receive_urgent) -> n => assert_eq!(n, Ok(2)),
+///     recv(receive_other) -> _ => unreachable!(),
+/// }
+/// ```
+#[macro_export]
+macro_rules! select_biased {
+    ($($cases:tt)*) => { $crate::__select! { $crate, true; $($cases)* } };
+}
 pub use thread::JoinHandle;
 
 /// Starts a goroutine that calls `f`, and returns a handle to wait for it.

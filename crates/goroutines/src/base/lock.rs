@@ -42,6 +42,15 @@ impl<T> Lock<T> {
         Guard { lock: self }
     }
 
+    /// The right to the value, for who has taken the lock and forgotten its guard.
+    ///
+    /// # Safety
+    /// * The calling thread holds the lock, and has no guard of it.
+    #[inline]
+    pub(crate) unsafe fn locked(&self) -> Guard<'_, T> {
+        Guard { lock: self }
+    }
+
     #[cold]
     fn lock_contended(&self) {
         for _ in 0..SPINS {
@@ -70,6 +79,14 @@ impl<T> Lock<T> {
 #[must_use]
 pub(crate) struct Guard<'l, T> {
     lock: &'l Lock<T>,
+}
+
+impl<T> Guard<'_, T> {
+    /// Ends the guard and keeps the lock, for [`Lock::locked`].
+    #[inline]
+    pub(crate) fn leave_locked(self) {
+        let _ = std::mem::ManuallyDrop::new(self);
+    }
 }
 
 impl<T> Deref for Guard<'_, T> {

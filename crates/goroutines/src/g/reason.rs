@@ -52,6 +52,12 @@ reasons! {
     Pthread = "pthread",
     /// For a future.
     Future = "future",
+    /// For a message.
+    ChanReceive = "chan receive",
+    /// For room in a channel.
+    ChanSend = "chan send",
+    /// For one of several channels.
+    Select = "select",
     /// For nothing.
     Forever = "select (no cases)",
     /// The background goroutine that gives pages back.

@@ -65,7 +65,7 @@ pub(crate) enum Claim {
 pub(crate) struct WaitWord(AtomicU64);
 
 impl WaitWord {
-    #[cfg(loom)]
+    /// That of a thread; a goroutine's is zeroed with its header.
     pub(crate) fn new() -> Self {
         Self(AtomicU64::new(OVER))
     }

@@ -52,6 +52,18 @@ pub(crate) unsafe fn spawn(task: *const Task) {
     wake::wakep();
 }
 
+/// A task that was made beforehand, ready to be queued now.
+///
+/// # Safety
+/// * The goroutine's reference is the caller's, and passes on. The class is the default one.
+pub(crate) unsafe fn ripe(task: *const Task) -> Runnable {
+    // SAFETY: alive, as the caller has a reference, which passes on.
+    unsafe {
+        begin(&*task, None);
+        Runnable::of_task(task)
+    }
+}
+
 /// Queues a goroutine with a stack of its task's class.
 ///
 /// # Errors

@@ -27,6 +27,7 @@ pub(crate) mod fault;
 pub(crate) mod find;
 pub(crate) mod go;
 pub(crate) mod idle;
+pub(crate) mod later;
 pub(crate) mod locked;
 pub(crate) mod park;
 pub(crate) mod preempt;

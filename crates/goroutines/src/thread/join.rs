@@ -243,6 +243,23 @@ where
     Ok(handle)
 }
 
+/// Makes a goroutine that is in no queue yet, and has no handle. Whoever has its reference queues it
+/// ([`go::ripe`]) or releases it.
+pub(crate) fn prepare<F: FnOnce() + Send + 'static>(
+    f: F,
+    location: &'static Location<'static>,
+) -> *const Task {
+    boot::ensure();
+    let full = Full::boxed(f, go::default_class(), location, None, None);
+    let task = full.cast::<Task>();
+    // SAFETY: the handle's share and reference, as there is none.
+    unsafe {
+        Packet::give_up_share(full.cast::<Packet<()>>());
+        Task::release(task);
+    }
+    task
+}
+
 /// Ends the process if `result` is a panic and Go's way with it is wanted.
 pub(crate) fn crash_if_wanted<T>(result: &super::Result<T>) {
     if let Err(payload) = result

@@ -13,7 +13,7 @@ pub use builder::{Builder, sleep, spawn, yield_now};
 pub use id::{Thread, ThreadId, current};
 pub use join::JoinHandle;
 pub(crate) use join::{CRASH_ON_PANIC, Goexit, crash_if_wanted, finish, thread_if_made};
-pub(crate) use join::{Options, start};
+pub(crate) use join::{Options, prepare, start};
 pub(crate) use park::ParkState;
 pub use park::{park, park_timeout};
 pub use scope::{Scope, ScopedJoinHandle, scope};

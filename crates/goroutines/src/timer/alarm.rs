@@ -1,4 +1,4 @@
-//! A goroutine's alarm: the one timer it can wait for at a time.
+//! A goroutine's alarm: the one timer it can wait for at a time. And that of a call (`call.rs`).
 //!
 //! **The problem.** Most time-outs never come: a socket's is set and taken back with each read. Both must
 //! cost next to nothing, though the timer sits in the heap of a P, under its lock, and the goroutine has
@@ -65,7 +65,7 @@ pub(crate) enum Due {
 }
 
 impl Alarm {
-    #[cfg(loom)]
+    /// That of a call; a goroutine's is zeroed with its header.
     pub(crate) fn new() -> Self {
         Self {
             when: AtomicU64::new(NEVER),

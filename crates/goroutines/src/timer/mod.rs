@@ -6,6 +6,7 @@
 //! * TM1: `next` is the time at the heap's front whenever the lock is free ([`NEVER`]: it is empty).
 
 pub(crate) mod alarm;
+pub(crate) mod call;
 mod heap;
 
 use crate::base::fatal::throw;
@@ -14,14 +15,56 @@ use crate::base::sys;
 use crate::g::G;
 use crate::g::task::{RunList, Runnable};
 use crate::g::wait::{Cause, Claim, Ticket};
-use alarm::{Due, NEVER, Set};
+use crate::sched::go;
+use alarm::{Alarm, Due, NEVER, Set};
+use call::Call;
 use heap::{Entry, Heap};
 use std::mem::MaybeUninit;
+use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A goroutine whose alarm an entry is for.
+/// Whose alarm an entry is for: a goroutine's, or that of a call. One word; the lowest bit tells.
 #[derive(Clone, Copy, Debug)]
-struct Whose(&'static G);
+struct Whose(NonNull<()>);
+
+// SAFETY: stands for a `&'static` of something Sync.
+unsafe impl Send for Whose {}
+
+const CALL: usize = 1;
+
+/// A [`Whose`], told apart.
+enum Kind {
+    G(&'static G),
+    Call(&'static Call),
+}
+
+impl Whose {
+    fn of_g(gp: &'static G) -> Self {
+        Self(NonNull::from(gp).cast())
+    }
+
+    fn of_call(call: &'static Call) -> Self {
+        Self(NonNull::from(call).cast::<()>().map_addr(|at| at | CALL))
+    }
+
+    fn kind(self) -> Kind {
+        let at = self.0.as_ptr();
+        if at.addr() & CALL == 0 {
+            // SAFETY: of_g made it.
+            Kind::G(unsafe { &*at.cast() })
+        } else {
+            // SAFETY: of_call made it.
+            Kind::Call(unsafe { &*at.map_addr(|at| at & !CALL).cast() })
+        }
+    }
+
+    fn alarm(self) -> &'static Alarm {
+        match self.kind() {
+            Kind::G(gp) => &gp.alarm,
+            Kind::Call(call) => &call.alarm,
+        }
+    }
+}
 
 /// The timers of one P.
 #[derive(Debug)]
@@ -54,9 +97,19 @@ impl Timers {
 
     /// Sets the alarm of `gp` for `when`. True if that is the earliest here now. In a section.
     pub(crate) fn set(&self, gp: &'static G, when: u64, ticket: Ticket) -> bool {
+        self.set_alarm(Whose::of_g(gp), when, ticket)
+    }
+
+    /// Sets that of a call. True if that is the earliest here now. By its owner, in a section.
+    pub(crate) fn set_call(&self, call: &'static Call, when: u64) -> bool {
+        self.set_alarm(Whose::of_call(call), when, Ticket(0))
+    }
+
+    #[inline]
+    fn set_alarm(&self, whose: Whose, when: u64, ticket: Ticket) -> bool {
         // 0 and NEVER mean something else.
         let when = when.clamp(1, NEVER - 1);
-        let set = gp.alarm.set(when, ticket);
+        let set = whose.alarm().set(when, ticket);
         if set == Set::Standing {
             return false;
         }
@@ -64,7 +117,7 @@ impl Timers {
         if set == Set::PushAnother {
             state.stale += 1;
         }
-        state.push(when, gp);
+        state.push(when, whose);
         self.settle(&state) && state.heap.first() == Some(when)
     }
 
@@ -100,7 +153,7 @@ impl Timers {
         let mut from = self.heap.lock();
         let mut to = other.heap.lock();
         while let Some(entry) = from.heap.pop() {
-            to.push(entry.when, entry.what.0);
+            to.push(entry.when, entry.what);
         }
         to.stale += std::mem::take(&mut from.stale);
         self.settle(&from);
@@ -111,15 +164,15 @@ impl Timers {
     pub(crate) fn any(&self) -> bool {
         self.next() != NEVER && {
             let state: Guard<'_, State> = self.heap.lock();
-            state.heap.entries().iter().any(|entry| entry.what.0.alarm.is_set())
+            state.heap.entries().iter().any(|entry| entry.what.alarm().is_set())
         }
     }
 }
 
 impl State {
-    fn push(&mut self, when: u64, gp: &'static G) {
-        if !self.heap.push(when, Whose(gp)) {
-            throw!("no memory for the timer of goroutine {}", gp.id());
+    fn push(&mut self, when: u64, whose: Whose) {
+        if !self.heap.push(when, whose) {
+            throw!("no memory for a timer");
         }
     }
 
@@ -136,29 +189,23 @@ impl State {
         let mut count = 0;
         while count < FEW && self.heap.first().is_some_and(|first| first <= now) {
             let Some(entry) = self.heap.pop() else { break };
-            sys::prefetch(entry.what.0);
+            sys::prefetch(entry.what.0.as_ptr());
             due[count].write(entry);
             count += 1;
         }
         for entry in &due[..count] {
             // SAFETY: the first `count` were written.
             let entry = unsafe { entry.assume_init() };
-            self.see_to(entry.when, entry.what.0, now, out);
+            self.see_to(entry.when, entry.what, now, out);
         }
     }
 
-    fn see_to(&mut self, entry: u64, gp: &'static G, now: u64, out: &mut RunList) {
-        match gp.alarm.take(entry, now) {
+    fn see_to(&mut self, entry: u64, whose: Whose, now: u64, out: &mut RunList) {
+        match whose.alarm().take(entry, now) {
             Due::Stale => self.stale = self.stale.saturating_sub(1),
             Due::Off => {}
-            Due::Later(when) => self.push(when, gp),
-            Due::Now(ticket) => {
-                if gp.wait.claim(ticket, Cause::Timeout) == Claim::Parked {
-                    // Where it goes on, soon.
-                    gp.prefetch();
-                    out.push_back(Runnable::of_g(gp));
-                }
-            }
+            Due::Later(when) => self.push(when, whose),
+            Due::Now(ticket) => fire(whose, ticket, now, out),
         }
     }
 
@@ -168,21 +215,40 @@ impl State {
         let mut due = [None; 64];
         let mut count = 0;
         self.heap.retain(|entry| {
-            let gp = entry.what.0;
-            if !gp.alarm.counts(entry.when) {
+            let alarm = entry.what.alarm();
+            if !alarm.counts(entry.when) {
                 return false;
             }
-            if gp.alarm.is_set() || count == due.len() {
+            if alarm.is_set() || count == due.len() {
                 return true;
             }
-            // As if it had come up; the goroutine may be setting it right now.
-            due[count] = Some((entry.when, gp));
+            // As if it had come up; its owner may be setting it right now.
+            due[count] = Some((entry.when, entry.what));
             count += 1;
             false
         });
         self.stale = 0;
-        for (when, gp) in due.into_iter().flatten() {
-            self.see_to(when, gp, now, out);
+        for (when, whose) in due.into_iter().flatten() {
+            self.see_to(when, whose, now, out);
+        }
+    }
+}
+
+/// The time has come.
+fn fire(whose: Whose, ticket: Ticket, now: u64, out: &mut RunList) {
+    match whose.kind() {
+        Kind::G(gp) => {
+            if gp.wait.claim(ticket, Cause::Timeout) == Claim::Parked {
+                // Where it goes on, soon.
+                gp.prefetch();
+                out.push_back(Runnable::of_g(gp));
+            }
+        }
+        Kind::Call(call) => {
+            if let Some(task) = call.due(now) {
+                // SAFETY: the goroutine's reference, which the call had.
+                out.push_back(unsafe { go::ripe(task) });
+            }
         }
     }
 }

@@ -1,0 +1,88 @@
+//! Which senders and receivers there are: the count of each side, and the end of the channel.
+
+use super::core::Chan;
+use super::receiver::Receiver;
+use super::sender::Sender;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+/// A channel and its counts.
+pub(super) struct Shared<T> {
+    senders: AtomicUsize,
+    receivers: AtomicUsize,
+    /// One side is gone: the other frees.
+    half_gone: AtomicBool,
+    chan: Chan<T>,
+}
+
+/// Makes one.
+pub(super) fn pair<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
+    let shared = Box::new(Shared {
+        senders: AtomicUsize::new(1),
+        receivers: AtomicUsize::new(1),
+        half_gone: AtomicBool::new(false),
+        chan: Chan::new(capacity),
+    });
+    let at = NonNull::from(Box::leak(shared));
+    (Sender::new(End { shared: at }), Receiver::of_chan(End { shared: at }))
+}
+
+/// One side's reference.
+pub(super) struct End<T, const SENDS: bool> {
+    shared: NonNull<Shared<T>>,
+}
+
+// SAFETY: messages are sent, never shared.
+unsafe impl<T: Send, const SENDS: bool> Send for End<T, SENDS> {}
+// SAFETY: as above.
+unsafe impl<T: Send, const SENDS: bool> Sync for End<T, SENDS> {}
+
+impl<T, const SENDS: bool> End<T, SENDS> {
+    fn shared(&self) -> &Shared<T> {
+        // SAFETY: freed by the last reference of the side that goes last.
+        unsafe { self.shared.as_ref() }
+    }
+
+    fn count(&self) -> &AtomicUsize {
+        if SENDS { &self.shared().senders } else { &self.shared().receivers }
+    }
+
+    #[inline]
+    pub(super) fn chan(&self) -> &Chan<T> {
+        &self.shared().chan
+    }
+
+    pub(super) fn same(&self, other: &Self) -> bool {
+        self.shared == other.shared
+    }
+}
+
+impl<T, const SENDS: bool> Clone for End<T, SENDS> {
+    fn clone(&self) -> Self {
+        // Relaxed: as an Arc's.
+        let count = self.count().fetch_add(1, Ordering::Relaxed);
+        if count > isize::MAX as usize {
+            // As an Arc's: the count is not to wrap around.
+            std::process::abort();
+        }
+        Self { shared: self.shared }
+    }
+}
+
+impl<T, const SENDS: bool> Drop for End<T, SENDS> {
+    fn drop(&mut self) {
+        // Release and Acquire: as an Arc's.
+        if self.count().fetch_sub(1, Ordering::AcqRel) != 1 {
+            return;
+        }
+        if SENDS {
+            self.chan().close();
+        } else {
+            self.chan().discard();
+        }
+        if self.shared().half_gone.swap(true, Ordering::AcqRel) {
+            // SAFETY: both sides are gone, and this one was last.
+            drop(unsafe { Box::from_raw(self.shared.as_ptr()) });
+        }
+    }
+}
