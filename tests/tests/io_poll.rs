@@ -81,10 +81,12 @@ fn poll_in_both_directions() {
         let [client, mut server] = tcp_pair();
         client.set_nonblocking(true).unwrap();
         while (&client).write(&[0; 65_536]).is_ok() {}
+        let (told, first_is_known) = std::sync::mpsc::channel();
         let polls = go(move || {
             let mut list = [one(&client, libc::POLLOUT), one(&client, libc::POLLIN)];
             assert_eq!(io::poll(&mut list, -1).unwrap(), 1);
             let first = list.map(|one| one.revents);
+            told.send(()).unwrap();
             while io::poll(&mut list, -1).unwrap() < 2 {
                 sleep(ms(1));
             }
@@ -92,7 +94,7 @@ fn poll_in_both_directions() {
         });
         sleep(ms(5));
         server.write_all(b"x").unwrap();
-        sleep(ms(5));
+        within(SOON, || first_is_known.recv().unwrap());
         server.set_read_timeout(Some(ms(100))).unwrap();
         while server.read(&mut [0; 65_536]).is_ok() {}
         let (first, last) = within(SOON, || polls.join().unwrap());

@@ -114,9 +114,9 @@ pub fn run(name: &'static str, expect: Expect, body: fn()) {
     QUIET.store(expect.panics != Panics::Never, Ordering::SeqCst);
     PANICS.store(0, Ordering::SeqCst);
     let (ended, left) = goroutines::run(|| {
-        let before = runtime::num_goroutine();
+        let before: Vec<u64> = runtime::goroutines().iter().map(|g| g.id).collect();
         let ended = catch_unwind(AssertUnwindSafe(body));
-        (ended, if expect.leaves_some { String::new() } else { left_over(before, LEFT_LIMIT) })
+        (ended, if expect.leaves_some { String::new() } else { left_over(&before, LEFT_LIMIT) })
     });
     QUIET.store(false, Ordering::SeqCst);
     let panics = PANICS.load(Ordering::SeqCst);
@@ -151,17 +151,23 @@ fn start() {
     });
 }
 
-/// Waits until no more goroutines are there than before. Returns the account of them if that does not
-/// happen.
-fn left_over(before: usize, limit: Duration) -> String {
+/// Waits until no goroutines are there but those of before, some of which may end meanwhile. Returns the
+/// account of them if that does not happen.
+fn left_over(before: &[u64], limit: Duration) -> String {
     let start = Instant::now();
-    while runtime::num_goroutine() > before {
+    loop {
+        if runtime::num_goroutine() <= before.len() {
+            let mut all = runtime::goroutines();
+            all.retain(|g| !before.contains(&g.id));
+            if all.is_empty() {
+                return String::new();
+            }
+        }
         if start.elapsed() > limit {
             return runtime::goroutines().iter().map(|g| format!("{g}\n")).collect();
         }
         thread::sleep(Duration::from_micros(200));
     }
-    String::new()
 }
 
 fn text_of(payload: &(dyn std::any::Any + Send)) -> &str {
@@ -275,12 +281,12 @@ mod tests {
     #[test]
     fn what_is_left_over() {
         run("the harness::at_1::", Expect::default(), || {
-            let before = runtime::num_goroutine();
+            let before = runtime::goroutines().iter().map(|g| g.id).collect::<Vec<_>>();
             let parked = thread::spawn(thread::park);
-            let left = left_over(before, Duration::from_millis(50));
+            let left = left_over(&before, Duration::from_millis(50));
             assert!(left.contains("thread::park"), "{left}");
             parked.thread().unpark();
-            assert_eq!(left_over(before, Duration::from_secs(10)), "");
+            assert_eq!(left_over(&before, Duration::from_secs(10)), "");
         });
     }
 }

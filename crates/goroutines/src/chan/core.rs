@@ -517,7 +517,10 @@ impl<T> Chan<T> {
         let mut locked = self.locked();
         if let Some(partner) = promise.partner {
             // SAFETY: promised to us, so it waits until it is woken.
-            unsafe { hand_over(partner, message, &mut wakes) };
+            unsafe {
+                partner.as_ref().claim_promised();
+                hand_over(partner, message, &mut wakes);
+            }
             drop(locked);
             wakes.wake();
             return Ok(());
@@ -548,8 +551,12 @@ impl<T> Chan<T> {
         let _section = current::enter();
         let mut locked = self.locked();
         match promise.partner {
-            // SAFETY: promised to us, so it waits until it is woken.
-            Some(partner) => unsafe { partner.as_ref() }.end(Outcome::Again, &mut wakes),
+            Some(partner) => {
+                // SAFETY: promised to us, so it waits until it is woken.
+                let partner = unsafe { partner.as_ref() };
+                partner.claim_promised();
+                partner.end(Outcome::Again, &mut wakes);
+            }
             None => {
                 locked.state.reserved -= 1;
                 locked.state.let_senders_in(self.capacity, &mut wakes);

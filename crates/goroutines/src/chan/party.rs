@@ -229,6 +229,13 @@ impl Sudog {
         unsafe { &*self.party.get() }
     }
 
+    /// Ends the wait of one that may not be claimed yet: it waits for a promise, and for nothing else. Under
+    /// the channel's lock.
+    pub(crate) fn claim_promised(&self) {
+        // False: it was claimed out of its queue.
+        let _ = self.party().claim(self);
+    }
+
     /// Ends the wait with `outcome`; who waits is to be woken by `wakes`. Under the channel's lock; claimed.
     #[inline]
     pub(crate) fn end(&self, outcome: Outcome, wakes: &mut Wakes) {
