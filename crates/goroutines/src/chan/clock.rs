@@ -34,6 +34,8 @@ pub(crate) struct Clock {
     /// 0: there is one message only.
     period: AtomicU64,
     law: Law,
+    /// Its channel seems empty, and without capacity, also when a message is due (Go's timers).
+    pub(super) seems_empty: bool,
     receivers: Lock<Queue>,
 }
 
@@ -61,7 +63,13 @@ impl Clock {
 
     fn new(base: Instant, when: u64, period: u64, law: Law) -> Self {
         let [when, period] = [when, period].map(AtomicU64::new);
-        Self { base, when, period, law, receivers: Lock::new(Queue::new()) }
+        let receivers = Lock::new(Queue::new());
+        Self { base, when, period, law, seems_empty: false, receivers }
+    }
+
+    /// One whose channel seems empty.
+    pub(crate) fn seeming_empty(self) -> Self {
+        Self { seems_empty: true, ..self }
     }
 
     fn now(&self) -> u64 {

@@ -144,7 +144,7 @@ impl<T> Receiver<T> {
     pub fn is_full(&self) -> bool {
         match &self.from {
             From::Chan(end) => end.chan().is_full(),
-            From::Clock(clock) => clock.is_due(),
+            From::Clock(clock) => clock.seems_empty || clock.is_due(),
             From::Never => true,
         }
     }
@@ -153,7 +153,7 @@ impl<T> Receiver<T> {
     pub fn len(&self) -> usize {
         match &self.from {
             From::Chan(end) => end.chan().len(),
-            From::Clock(clock) => usize::from(clock.is_due()),
+            From::Clock(clock) => usize::from(!clock.seems_empty && clock.is_due()),
             From::Never => 0,
         }
     }
@@ -162,7 +162,7 @@ impl<T> Receiver<T> {
     pub fn capacity(&self) -> Option<usize> {
         match &self.from {
             From::Chan(end) => end.chan().capacity(),
-            From::Clock(_) => Some(1),
+            From::Clock(clock) => Some(usize::from(!clock.seems_empty)),
             From::Never => Some(0),
         }
     }

@@ -10,8 +10,8 @@
 //!
 //! * SE1: between the last look and being enlisted everywhere all locks are held, so no wake-up is lost, and
 //!   `default` is chosen only if there was a moment at which no operation was possible.
-//! * SE2: all that are possible in the first look have the same chance; the order is a random
-//!   permutation's (not so in a biased one).
+//! * SE2: all that are possible in the first look have the same chance, and so have several that wait for one
+//!   channel: they are tried and enlisted in the order of a random permutation (not so in a biased one).
 //! * SE3: while several channels are locked nothing else is waited for.
 
 use super::Limit;
@@ -324,6 +324,15 @@ impl<'a, C: Cases<'a> + ?Sized> Selecting<'_, C> {
         self.cases.get(k).poll.get() as usize
     }
 
+    /// The case at place `k` of the order in which all were tried.
+    #[inline]
+    fn last_polled(&self, k: usize) -> usize {
+        if self.biased || self.cases.len() == 1 {
+            return k;
+        }
+        self.cases.get(k).poll.get() as usize
+    }
+
     /// Tries them one by one, where there seems to be something to do.
     #[inline]
     fn try_each(&self) -> Tried {
@@ -448,8 +457,8 @@ impl<'a, C: Cases<'a> + ?Sized> Selecting<'_, C> {
         let mut until = until;
         let mut wakes = Wakes::new();
         self.party.begin();
-        for i in 0..n {
-            let case = self.cases.get(i);
+        for k in 0..n {
+            let case = self.cases.get(self.last_polled(k));
             case.sudog.join(&self.party);
             // SAFETY: locked by lock_all(); dismissed below.
             unsafe { case.on.enlist(case.sends, &case.sudog, &mut wakes) };
