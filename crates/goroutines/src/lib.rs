@@ -31,8 +31,10 @@
 
 mod base;
 pub mod chan;
+pub mod context;
 mod future;
 mod g;
+pub mod group;
 mod intercept;
 mod m;
 #[cfg_attr(

@@ -363,6 +363,7 @@ impl<T> Chan<T> {
         let party = Party::new(section);
         let sudog = Sudog::new(Kind::Value, to.cast());
         loop {
+            let mut cause = Cause::Ready;
             match found {
                 Found::Done => {
                     // (Only after a promise was taken back.)
@@ -379,7 +380,7 @@ impl<T> Chan<T> {
                     unsafe { locked.state.receivers.push(&sudog) };
                     locked.state.send_lookers.end_all(Outcome::Done, &mut wakes);
                     wakes.wake();
-                    self.park(&party, WaitReason::ChanReceive, until, locked);
+                    cause = self.park(&party, WaitReason::ChanReceive, until, locked);
                 }
                 Found::Partner(sender) => self.wait_for_promised(&party, &sudog, sender, locked),
             }
@@ -388,7 +389,11 @@ impl<T> Chan<T> {
                 Outcome::Closed => return Err(Stop::Closed),
                 Outcome::Waiting => {
                     self.locked().state.receivers.remove(&sudog);
-                    return Err(Stop::Timeout);
+                    match cause {
+                        Cause::Cancelled if party.is_cancelled() => return Err(Stop::Closed),
+                        Cause::Cancelled => {}
+                        _ => return Err(Stop::Timeout),
+                    }
                 }
                 Outcome::Promised | Outcome::Again => {}
             }
@@ -404,7 +409,7 @@ impl<T> Chan<T> {
     fn park(&self, party: &Party, reason: WaitReason, until: u64, locked: Locked<'_, T>) -> Cause {
         locked.leave_locked();
         // SAFETY: locked, and the guard forgotten.
-        party.park(reason, until, || unsafe { self.unlock() })
+        party.park(reason, until, true, || unsafe { self.unlock() })
     }
 
     /// Waits for the message of a sender that was claimed and has none yet.
@@ -424,7 +429,10 @@ impl<T> Chan<T> {
         sender.end(Outcome::Promised, &mut wakes);
         // It needs the lock before it can do anything.
         wakes.wake();
-        self.park(party, WaitReason::ChanReceive, NEVER, locked);
+        locked.leave_locked();
+        // It was promised something.
+        // SAFETY: locked, and the guard forgotten.
+        party.park(WaitReason::ChanReceive, NEVER, false, || unsafe { self.unlock() });
     }
 
     /// Sends what is at `message`; blocks until there is room or somebody takes it, at most as long as
@@ -464,10 +472,10 @@ impl<T> Chan<T> {
 
     /// Waits until somebody takes the message.
     #[cold]
-    unsafe fn send_wait(
-        &self,
+    unsafe fn send_wait<'c>(
+        &'c self,
         section: &Section,
-        mut locked: Locked<'_, T>,
+        mut locked: Locked<'c, T>,
         message: *const T,
         limit: Limit,
     ) -> Result<(), Stop> {
@@ -477,21 +485,37 @@ impl<T> Chan<T> {
         }
         let party = Party::new(section);
         let sudog = Sudog::new(Kind::Value, message.cast_mut().cast());
-        party.begin();
-        sudog.join(&party);
-        let mut wakes = Wakes::new();
-        // SAFETY: it stays here until it was taken out, below or by who claims it.
-        unsafe { locked.state.senders.push(&sudog) };
-        locked.state.recv_lookers.end_all(Outcome::Done, &mut wakes);
-        wakes.wake();
-        self.park(&party, WaitReason::ChanSend, until, locked);
-        match sudog.outcome.get() {
-            Outcome::Done => Ok(()),
-            Outcome::Waiting => {
-                self.locked().state.senders.remove(&sudog);
-                Err(Stop::Timeout)
+        loop {
+            party.begin();
+            sudog.join(&party);
+            let mut wakes = Wakes::new();
+            // SAFETY: it stays here until it was taken out, below or by who claims it.
+            unsafe { locked.state.senders.push(&sudog) };
+            locked.state.recv_lookers.end_all(Outcome::Done, &mut wakes);
+            wakes.wake();
+            let cause = self.park(&party, WaitReason::ChanSend, until, locked);
+            match sudog.outcome.get() {
+                Outcome::Done => return Ok(()),
+                Outcome::Waiting => {}
+                _ => return Err(Stop::Closed),
             }
-            _ => Err(Stop::Closed),
+            locked = self.locked();
+            locked.state.senders.remove(&sudog);
+            match cause {
+                Cause::Cancelled if party.is_cancelled() => return Err(Stop::Closed),
+                Cause::Cancelled => {}
+                _ => return Err(Stop::Timeout),
+            }
+            let mut wakes = Wakes::new();
+            // SAFETY: as the caller says.
+            match unsafe { locked.state.send(message, self.capacity, &mut wakes) } {
+                Found::Nothing | Found::Partner(_) => {}
+                found => {
+                    drop(locked);
+                    wakes.wake();
+                    return if let Found::Done = found { Ok(()) } else { Err(Stop::Closed) };
+                }
+            }
         }
     }
 

@@ -21,7 +21,7 @@ use crate::g::current::Section;
 use crate::g::reason::WaitReason;
 use crate::g::task::{RunList, Runnable};
 use crate::g::wait::{Cause, Claim, Ticket, WaitWord};
-use crate::sched::{park, ready};
+use crate::sched::{ambient, park, ready};
 use crate::timer::alarm::NEVER;
 use std::cell::Cell;
 use std::marker::PhantomPinned;
@@ -89,12 +89,24 @@ impl Party {
     }
 
     /// Waits until somebody ends the wait, at the latest until the time `until` (monotonic ns), and runs
-    /// `unlock` once the word is parked (P1). In the section, holding what `unlock` unlocks.
-    pub(crate) fn park(&self, reason: WaitReason, until: u64, unlock: impl FnOnce()) -> Cause {
+    /// `unlock` once the word is parked (P1). In the section, holding what `unlock` unlocks. Where `can_end`,
+    /// it ends when the goroutine's context is cancelled.
+    pub(crate) fn park(
+        &self,
+        reason: WaitReason,
+        until: u64,
+        can_end: bool,
+        unlock: impl FnOnce(),
+    ) -> Cause {
         match self.gp {
-            Some(gp) => self.park_goroutine(gp, reason, until, unlock),
+            Some(gp) => self.park_goroutine(gp, reason, until, can_end, unlock),
             None => self.park_thread(until, unlock),
         }
+    }
+
+    /// Whether the waiter's context was cancelled.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.gp.is_some_and(|gp| ambient::error(gp).is_some())
     }
 
     #[inline]
@@ -103,6 +115,7 @@ impl Party {
         gp: &'static G,
         reason: WaitReason,
         until: u64,
+        can_end: bool,
         unlock: impl FnOnce(),
     ) -> Cause {
         let ticket = self.ticket.get();
@@ -111,6 +124,9 @@ impl Party {
             if pp.timers.set(gp, until, ticket) {
                 pp.new_timer.set(true);
             }
+        }
+        if can_end {
+            ambient::announce(gp, ticket);
         }
         park::park(gp, reason, || {
             let parked = gp.wait.park(ticket);

@@ -22,6 +22,7 @@ use crate::base::rand::Rand;
 use crate::base::sys;
 use crate::g::current::{self, Section};
 use crate::g::reason::WaitReason;
+use crate::g::wait::Cause;
 use crate::timer::alarm::NEVER;
 use std::cell::Cell;
 use std::ptr::NonNull;
@@ -298,13 +299,25 @@ impl<'a, C: Cases<'a> + ?Sized> Selecting<'_, C> {
                 return None;
             }
             match self.wait(until) {
-                Some(i) if self.cases.get(i).sudog.outcome.get() != Outcome::Again => {
+                (Some(i), _) if self.cases.get(i).sudog.outcome.get() != Outcome::Again => {
                     return Some(i);
                 }
+                (_, Cause::Cancelled) if self.party.is_cancelled() => return self.fail(),
                 // One takes its promise back, or it is time for a message that is due.
                 _ => {}
             }
         }
+    }
+
+    /// The context was cancelled, so all operations fail: one of them, then.
+    fn fail(&self) -> Option<usize> {
+        let n = self.cases.len();
+        if n == 0 {
+            return None;
+        }
+        let i = if self.biased { 0 } else { below(self.section, n as u32) as usize };
+        self.cases.get(i).sudog.outcome.set(Outcome::Closed);
+        Some(i)
     }
 
     /// The case at place `k` of the order in which they are tried, which is chosen on the way.
@@ -451,8 +464,8 @@ impl<'a, C: Cases<'a> + ?Sized> Selecting<'_, C> {
     }
 
     /// Waits with all locked, and unlocks them. Which operation was done; none: the time is over, or one
-    /// may be possible now.
-    fn wait(&self, until: u64) -> Option<usize> {
+    /// may be possible now. And why the wait ended.
+    fn wait(&self, until: u64) -> (Option<usize>, Cause) {
         let n = self.cases.len();
         let mut until = until;
         let mut wakes = Wakes::new();
@@ -466,12 +479,12 @@ impl<'a, C: Cases<'a> + ?Sized> Selecting<'_, C> {
         }
         wakes.wake();
         let reason = if n == 0 { WaitReason::Forever } else { WaitReason::Select };
-        if (0..n).any(|i| self.cases.get(i).on.address() != 0) {
-            self.party.park(reason, until, || self.unlock_all(None));
+        let cause = if (0..n).any(|i| self.cases.get(i).on.address() != 0) {
+            self.party.park(reason, until, true, || self.unlock_all(None))
         } else {
             // Nobody waits for a lock of ours: what is here must not be looked at.
-            self.party.park(reason, until, || {});
-        }
+            self.party.park(reason, until, true, || {})
+        };
         let winner = self.party.winner().map_or(std::ptr::null(), std::ptr::from_ref);
         let mut won = None;
         for i in 0..n {
@@ -482,7 +495,7 @@ impl<'a, C: Cases<'a> + ?Sized> Selecting<'_, C> {
                 case.on.dismiss(case.sends, &case.sudog);
             }
         }
-        won
+        (won, cause)
     }
 }
 

@@ -21,6 +21,7 @@ pub(crate) mod wait_list;
 pub(crate) use list::GList;
 
 use crate::m::M;
+use crate::sched::ambient::Run;
 use crate::timer::alarm::Alarm;
 use goroutines_switch::{Carrier, Context};
 use reason::WaitReason;
@@ -92,6 +93,10 @@ pub(crate) struct G {
     pub(crate) task: Cell<*const task::Task>,
     /// The next in a list of free ones.
     pub(crate) link: AtomicPtr<G>,
+    /// The innermost context it runs in, if that can be cancelled. Written by itself.
+    pub(crate) ambient: AtomicPtr<Run>,
+    /// The wait that may be ended by that context; 0: none was yet. Written by itself.
+    pub(crate) cancel_ticket: AtomicU64,
     /// The lock it waits for again and again. Its own.
     #[cfg(feature = "intercept")]
     pub(crate) losing: Cell<Losing>,

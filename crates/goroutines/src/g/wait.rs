@@ -42,6 +42,8 @@ pub(crate) enum Cause {
     Timeout = 2,
     /// What was waited for is gone: a descriptor was closed.
     Gone = 3,
+    /// The context the goroutine runs in was cancelled.
+    Cancelled = 4,
 }
 
 /// The number of a wait. Given to whoever is to end it.
@@ -121,6 +123,7 @@ impl WaitWord {
         match (word & CAUSE) >> CAUSE_SHIFT {
             1 => Some(Cause::Ready),
             2 => Some(Cause::Timeout),
+            4 => Some(Cause::Cancelled),
             _ => Some(Cause::Gone),
         }
     }

@@ -12,8 +12,9 @@ use crate::g::wait::Cause;
 use crate::g::wait_list::Waiting;
 use crate::g::{G, current};
 use crate::netpoll::{self, Desc, Direction, Enlisted, Look};
+use crate::sched::ambient;
 use crate::sched::syscall::announced_undisturbed as undisturbed;
-use crate::sched::wait::{after, wait};
+use crate::sched::wait::{after, wait, wait_unless_cancelled};
 use crate::timer::alarm::NEVER;
 use goroutines_switch::sys::raw;
 use libc::{c_int, epoll_event, fd_set, nfds_t, pollfd, sigset_t, size_t, timespec, timeval};
@@ -46,6 +47,8 @@ enum Outcome {
     Timeout,
     /// One of them can't be waited for.
     CantWait,
+    /// The goroutine's context was cancelled: the `errno` to end with.
+    Cancelled(i32),
 }
 
 /// Waits for any of `sources` to have an edge since it was looked at. `room` is as long.
@@ -54,6 +57,7 @@ fn wait_for_any(
     sources: &[Source],
     room: &mut Vec<Waiting>,
     until: u64,
+    can_end: bool,
 ) -> Outcome {
     let mut section = Some(current::enter());
     let ticket = gp.wait.begin();
@@ -84,10 +88,14 @@ fn wait_for_any(
     }
     let outcome = match early {
         Some(outcome) => outcome,
-        None => match wait(gp, WaitReason::Poll, ticket, until) {
-            Cause::Timeout => Outcome::Timeout,
-            Cause::Ready | Cause::Gone => Outcome::Again,
-        },
+        None => {
+            let waits = if can_end { wait_unless_cancelled } else { wait };
+            match (waits(gp, WaitReason::Poll, ticket, until), ambient::error(gp)) {
+                (Cause::Timeout, _) => Outcome::Timeout,
+                (Cause::Cancelled, Some(error)) => Outcome::Cancelled(error),
+                _ => Outcome::Again,
+            }
+        }
     };
     drop(section);
     for piece in 0..listed.div_ceil(PIECE) {
@@ -101,13 +109,15 @@ fn wait_for_any(
 }
 
 /// Makes `attempt`, which does not block, until it says something other than 0 or the time `until` has come.
-/// `sources` says whom to wait for; none: the call blocks, as `plain` does.
+/// `sources` says whom to wait for; none: the call blocks, as `plain` does. Where `can_end`, it ends with an
+/// error when the goroutine's context is cancelled.
 fn until_any(
     gp: &'static G,
     until: u64,
     mut attempt: impl FnMut() -> isize,
     mut sources: impl FnMut(&mut Vec<Source>) -> Option<()>,
     plain: impl FnOnce(Option<Duration>) -> isize,
+    can_end: bool,
 ) -> isize {
     let mut list = Vec::new();
     let mut room = Vec::new();
@@ -127,9 +137,10 @@ fn until_any(
             return plain(left);
         }
         room.reserve(list.len());
-        match wait_for_any(gp, &list, &mut room, until) {
+        match wait_for_any(gp, &list, &mut room, until, can_end) {
             Outcome::Again => {}
             Outcome::CantWait => return plain(remaining(until)),
+            Outcome::Cancelled(error) => return -(error as isize),
             // A last attempt: what came with the time's end counts.
             Outcome::Timeout => return at_once(&mut attempt),
         }
@@ -195,7 +206,7 @@ fn poll_until(gp: &'static G, fds: *mut pollfd, n: nfds_t, until: u64) -> isize 
         // SAFETY: the user's own call.
         undisturbed(gp, || unsafe { raw(libc::SYS_poll, args) })
     };
-    until_any(gp, until, attempt, sources, plain)
+    until_any(gp, until, attempt, sources, plain, true)
 }
 
 /// Descriptors of a `select`.
@@ -255,7 +266,7 @@ fn select_until(gp: &'static G, n: c_int, sets: Sets, until: u64) -> isize {
         });
         undisturbed(gp, || call(time.as_ref()))
     };
-    until_any(gp, until, attempt, |out| select_sources(n, &wanted, out), plain)
+    until_any(gp, until, attempt, |out| select_sources(n, &wanted, out), plain, true)
 }
 
 fn epoll_until(gp: &'static G, epoll: c_int, at: *mut epoll_event, n: c_int, until: u64) -> isize {
@@ -269,7 +280,8 @@ fn epoll_until(gp: &'static G, epoll: c_int, at: *mut epoll_event, n: c_int, unt
         Some(())
     };
     let plain = |left| undisturbed(gp, || call(millis(left)));
-    until_any(gp, until, || call(0), sources, plain)
+    // Whoever calls this is an event loop, which knows no such error.
+    until_any(gp, until, || call(0), sources, plain, false)
 }
 
 take_over! {

@@ -8,6 +8,7 @@ use super::real::{result, take_over};
 use super::wait::{AGAIN, Waits, ready_now};
 use crate::g::G;
 use crate::netpoll::{self, Direction};
+use crate::sched::ambient;
 use crate::sched::syscall::{announced, announced_undisturbed};
 use goroutines_switch::sys::raw;
 use libc::{c_int, c_long, id_t, idtype_t, pid_t, pthread_t, rusage, siginfo_t};
@@ -60,6 +61,10 @@ fn wait_for(
             return first;
         }
         with_pidfd(pid, 0, |fd| until_ended(gp, fd));
+        if let Some(error) = ambient::error(gp) {
+            let last = call(options | libc::WNOHANG);
+            return if last == 0 { -(error as isize) } else { last };
+        }
     }
     announced(gp, || call(options))
 }

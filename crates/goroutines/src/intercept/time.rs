@@ -3,8 +3,8 @@
 use super::real::take_over;
 use crate::base::sys;
 use crate::g::{G, current};
-use crate::sched::park;
 use crate::sched::wait::{after, sleep_until};
+use crate::sched::{ambient, park};
 use crate::timer::alarm::NEVER;
 use libc::{c_int, c_uint, clockid_t, timespec};
 use std::time::Duration;
@@ -38,7 +38,7 @@ fn sleep_for(gp: &'static G, time: Duration) {
 fn sleep_until_time(gp: &'static G, clock: clockid_t, time: Duration) -> c_int {
     loop {
         let Some(left) = until(clock, time) else { return libc::EINVAL };
-        if left.is_zero() {
+        if left.is_zero() || ambient::error(gp).is_some() {
             return 0;
         }
         // A monotonic clock goes as the runtime's does.

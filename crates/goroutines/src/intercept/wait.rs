@@ -9,7 +9,8 @@ use crate::g::wait::Cause;
 use crate::g::wait_list::Waiting;
 use crate::g::{G, current};
 use crate::netpoll::{Desc, Direction, Enlisted, Kind, Look, TAKES};
-use crate::sched::wait::{after, wait, waking};
+use crate::sched::ambient;
+use crate::sched::wait::{after, wait_unless_cancelled, waking};
 use crate::timer::alarm::NEVER;
 use goroutines_switch::sys::raw;
 use std::time::Duration;
@@ -111,7 +112,12 @@ impl Waits {
             Enlisted::Gone => return Err(Stopped::Error(libc::EBADF)),
             Enlisted::Refused(error) => return Err(self.refused(error)),
         }
-        match wait(gp, WaitReason::Io, ticket, self.until) {
+        match wait_unless_cancelled(gp, WaitReason::Io, ticket, self.until) {
+            Cause::Cancelled => {
+                self.desc.delist(self.direction, &one);
+                // None: that was the end of another context's stretch.
+                ambient::error(gp).map_or(Ok(()), |error| Err(Stopped::Error(error)))
+            }
             Cause::Ready => {
                 self.woken = true;
                 Ok(())

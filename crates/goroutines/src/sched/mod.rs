@@ -20,6 +20,7 @@
 //! * SC3: no lock is held across a switch.
 //! * SC4: nothing in a section allocates.
 
+pub(crate) mod ambient;
 pub(crate) mod boot;
 pub(crate) mod deadlock;
 pub(crate) mod exit;

@@ -5,9 +5,9 @@
 //! lists that did not end it. All in one section. Who ends it: `timer`, `netpoll`, `intercept/futex.rs`;
 //! those return who is to be readied, and their callers ready them, without the lock.
 
-use super::park;
 #[cfg(feature = "intercept")]
 use super::ready::{pop_waiting, ready_all};
+use super::{ambient, park};
 use crate::base::fatal::throw;
 use crate::base::sys;
 use crate::g::reason::WaitReason;
@@ -37,6 +37,17 @@ pub(crate) fn wait(gp: &'static G, reason: WaitReason, ticket: Ticket, until: u6
         Some(cause) => cause,
         None => throw!("goroutine {} was woken, and its wait goes on", gp.id()),
     }
+}
+
+/// As [`wait`], but a context that is cancelled ends it too (`ambient.rs`).
+pub(crate) fn wait_unless_cancelled(
+    gp: &'static G,
+    reason: WaitReason,
+    ticket: Ticket,
+    until: u64,
+) -> Cause {
+    ambient::announce(gp, ticket);
+    wait(gp, reason, ticket, until)
 }
 
 /// Calls `f` in a section with an empty list, and readies whoever it puts there.
@@ -73,9 +84,15 @@ pub(crate) fn after(d: Duration) -> u64 {
     sys::nanotime().saturating_add(ns).min(NEVER - 1)
 }
 
-/// Parks `gp` until the time `until`. Outside a section.
+/// Parks `gp` until the time `until`, or until its context is cancelled. Outside a section.
 pub(crate) fn sleep_until(gp: &'static G, until: u64) {
-    let _section = current::enter();
-    let ticket = gp.wait.begin();
-    wait(gp, WaitReason::Sleep, ticket, until);
+    loop {
+        let _section = current::enter();
+        let ticket = gp.wait.begin();
+        let cause = wait_unless_cancelled(gp, WaitReason::Sleep, ticket, until);
+        // AM3
+        if cause != Cause::Cancelled || ambient::error(gp).is_some() {
+            return;
+        }
+    }
 }
