@@ -58,7 +58,8 @@ impl Clock {
 
     /// A message every `period`.
     pub(crate) fn every(period: Duration, law: Law) -> Self {
-        Self::new(Instant::now(), ns(period), ns(period), law)
+        // A period of nothing always has a message; 0 means something else.
+        Self::new(Instant::now(), ns(period), ns(period).max(1), law)
     }
 
     fn new(base: Instant, when: u64, period: u64, law: Law) -> Self {

@@ -245,8 +245,7 @@ impl<T> Locked<'_, T> {
 impl<T> Drop for Locked<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        // Release: who sees that it is closed sees what came before.
-        self.chan.hint.store(self.state.hint(self.chan.capacity), Ordering::Release);
+        self.chan.publish(&self.state);
     }
 }
 
@@ -299,6 +298,13 @@ impl<T> Chan<T> {
             return Some(Stop::Closed);
         }
         (hint & (hint::FULL | hint::RECEIVERS) == hint::FULL).then_some(Stop::Timeout)
+    }
+
+    /// Says what the state is (C3): before the lock is released, and before anybody is woken under it.
+    #[inline]
+    fn publish(&self, state: &State<T>) {
+        // Release: who sees that it is closed sees what came before.
+        self.hint.store(state.hint(self.capacity), Ordering::Release);
     }
 
     #[inline]
@@ -379,6 +385,7 @@ impl<T> Chan<T> {
                     // SAFETY: it stays here until it was taken out, below or by who claims it.
                     unsafe { locked.state.receivers.push(&sudog) };
                     locked.state.send_lookers.end_all(Outcome::Done, &mut wakes);
+                    self.publish(&locked.state);
                     wakes.wake();
                     cause = self.park(&party, WaitReason::ChanReceive, until, locked);
                 }
@@ -492,6 +499,7 @@ impl<T> Chan<T> {
             // SAFETY: it stays here until it was taken out, below or by who claims it.
             unsafe { locked.state.senders.push(&sudog) };
             locked.state.recv_lookers.end_all(Outcome::Done, &mut wakes);
+            self.publish(&locked.state);
             wakes.wake();
             let cause = self.park(&party, WaitReason::ChanSend, until, locked);
             match sudog.outcome.get() {
@@ -682,6 +690,7 @@ impl<T> Chan<T> {
         if sudog.kind.get() != Kind::Look {
             let lookers = if sends { &mut state.recv_lookers } else { &mut state.send_lookers };
             lookers.end_all(Outcome::Done, wakes);
+            self.publish(state);
         }
     }
 
