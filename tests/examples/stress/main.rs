@@ -2,11 +2,13 @@
 //!
 //! Some dozens of goroutines each do what breaks a runtime that is wrong about threads: they allocate,
 //! hold thread-locals and RefCells across yields, unwind, lock, park, block their thread with and without
-//! a word, start others, wait for sockets, pipes, timers and locks of std's, and check after each step that nothing of theirs has changed. At the end every
-//! goroutine must have ended and every destructor must have run.
+//! a word, start others, wait for sockets, pipes, timers and locks of std's, send, receive and select on channels,
+//! cancel contexts, and check after each step that nothing of theirs has changed. At the end every goroutine
+//! must have ended and every destructor must have run.
 
 #![expect(clippy::unwrap_used, reason = "a stress test: what fails must end it")]
 
+mod chans;
 mod io;
 
 use goroutines::runtime::{self, blocking, gosched};
@@ -96,7 +98,7 @@ impl Worker {
 
     fn step(&mut self) {
         STEPS.fetch_add(1, Ordering::Relaxed);
-        match self.rng.gen_range(0..36) {
+        match self.rng.gen_range(0..45) {
             0..=3 => self.allocate(),
             4 | 5 => self.borrow_across_yield(),
             6 | 7 => self.count(),
@@ -125,6 +127,12 @@ impl Worker {
             30 => io::rendezvous(),
             31 => io::with_threads(),
             32 => io::process(self.rng.gen_range(0..30)),
+            33..=35 => chans::many_to_many(),
+            36 | 37 => chans::selects(),
+            38 => chans::close(),
+            39 => chans::timers(),
+            40 => chans::contexts(),
+            41 => chans::group(),
             _ => gosched(),
         }
     }

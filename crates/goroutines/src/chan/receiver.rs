@@ -4,6 +4,7 @@ use super::Limit;
 use super::clock::Clock;
 use super::core::Stop;
 use super::err::{RecvError, RecvTimeoutError, TryRecvError};
+use super::party::Outcome;
 use super::select::{Case, Nothing, Operand, select};
 use super::shared::End;
 use std::fmt;
@@ -65,9 +66,11 @@ impl<T> Receiver<T> {
         let mut value = MaybeUninit::<T>::uninit();
         let case = Case::new(self.operand(), false);
         case.sudog.value.set(value.as_mut_ptr().cast());
-        match select(&[&case][..], limit, true) {
-            // SAFETY: a clock's are never closed, so a value was received.
-            Some(_) => Ok(unsafe { value.assume_init() }),
+        match select(&[&case][..], limit, true).map(|_| case.sudog.outcome.get()) {
+            // SAFETY: a value was received.
+            Some(Outcome::Done) => Ok(unsafe { value.assume_init() }),
+            // The context was cancelled.
+            Some(_) => Err(Stop::Closed),
             None => Err(Stop::Timeout),
         }
     }
