@@ -150,6 +150,16 @@ impl<T> Sender<T> {
         self.end.chan().capacity()
     }
 
+    /// Whether there is a receiver. A snapshot.
+    pub(crate) fn has_receivers(&self) -> bool {
+        self.end.has_others()
+    }
+
+    /// Leaves a sender that nobody has: its channel is never disconnected.
+    pub(crate) fn keep_for_ever(self) {
+        let _ = ManuallyDrop::new(self);
+    }
+
     /// Whether both send to the same channel.
     pub fn same_channel(&self, other: &Self) -> bool {
         self.end.same(&other.end)

@@ -52,6 +52,12 @@ impl<T, const SENDS: bool> End<T, SENDS> {
         &self.shared().chan
     }
 
+    /// Whether the other side is there. A snapshot.
+    pub(super) fn has_others(&self) -> bool {
+        let others = if SENDS { &self.shared().receivers } else { &self.shared().senders };
+        others.load(Ordering::Acquire) > 0
+    }
+
     pub(super) fn same(&self, other: &Self) -> bool {
         self.shared == other.shared
     }

@@ -65,6 +65,7 @@ use std::cell::RefCell;
 use std::error::Error;
 use std::fmt;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -140,6 +141,16 @@ struct Value {
     is: TypeId,
     value: Box<dyn Any + Send + Sync>,
     outer: Option<Arc<Value>>,
+}
+
+impl Drop for Value {
+    fn drop(&mut self) {
+        // A loop, as the chain may be long.
+        let mut next = self.outer.take();
+        while let Some(mut value) = next.and_then(Arc::into_inner) {
+            next = value.outer.take();
+        }
+    }
 }
 
 thread_local! {
@@ -309,7 +320,14 @@ impl Context {
     /// assert_eq!(receive.recv(), Ok("cleaned up"));
     /// ```
     pub fn after_func<F: FnOnce() + Send + 'static>(&self, f: F) -> AfterFunc {
-        AfterFunc { on: self.node.as_ref().and_then(|node| node.after_func(Box::new(f))) }
+        let on = match &self.node {
+            None => Calls::Never(AtomicBool::new(false)),
+            Some(node) => match node.after_func(Box::new(f)) {
+                Some((node, id)) => Calls::Later(node, id),
+                None => Calls::Called,
+            },
+        };
+        AfterFunc { on }
     }
 
     /// Calls `f` with this context as the ambient one: what blocks in `f` ends early when the context is
@@ -372,8 +390,8 @@ pub struct Cancel {
 }
 
 impl Cancel {
-    /// Cancels the context, and all that were made from it, if it is not done yet. Does not wait for what
-    /// that ends.
+    /// Cancels the context, and all that were made from it, if it is not done yet. They are done when this
+    /// returns, whoever came first; it does not wait for what that ends.
     pub fn cancel(&self) {
         self.node.cancel(ContextError::Canceled, None);
     }
@@ -424,7 +442,15 @@ impl CancelCause {
 /// A function that is called when a context is done. Made by [`Context::after_func`].
 #[derive(Debug)]
 pub struct AfterFunc {
-    on: Option<(Arc<Node>, u64)>,
+    on: Calls,
+}
+
+#[derive(Debug)]
+enum Calls {
+    Later(Arc<Node>, u64),
+    Called,
+    /// It never will be; whether it was stopped.
+    Never(AtomicBool),
 }
 
 impl AfterFunc {
@@ -432,8 +458,9 @@ impl AfterFunc {
     /// stopped, before.
     pub fn stop(&self) -> bool {
         match &self.on {
-            Some((node, id)) => node.stop(*id),
-            None => false,
+            Calls::Later(node, id) => node.stop(*id),
+            Calls::Called => false,
+            Calls::Never(stopped) => !stopped.swap(true, Ordering::Relaxed),
         }
     }
 }
