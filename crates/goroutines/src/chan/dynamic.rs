@@ -56,27 +56,9 @@ struct Registered<'a> {
     index: usize,
     /// Which sender or receiver.
     end: *const (),
-    message: Message,
-    place: Place,
-}
-
-/// The type of a message to be received.
-#[derive(Clone, Copy)]
-struct Message {
+    /// Of a message to be received.
     layout: Layout,
-    drop: unsafe fn(*mut ()),
-}
-
-impl Message {
-    fn of<T>() -> Self {
-        /// # Safety
-        /// * A T is there, which is the caller's.
-        unsafe fn drop<T>(at: *mut ()) {
-            // SAFETY: as the caller says.
-            unsafe { at.cast::<T>().drop_in_place() };
-        }
-        Self { layout: Layout::new::<T>(), drop: drop::<T> }
-    }
+    place: Place,
 }
 
 /// Room for a message of whatever type.
@@ -127,8 +109,9 @@ impl Drop for Place {
     }
 }
 
-// SAFETY: what it holds while it is not selecting is plain data and shared references to senders and
-// receivers whose messages move between threads only if they are Send.
+// SAFETY: what it holds while it is not selecting is plain data, and references to senders and receivers.
+// A message that is not Send may come to rest in a SelectedOperation on another thread, as bytes: nobody can
+// take it out there without its receiver, and it is not dropped.
 unsafe impl Send for Select<'_> {}
 // SAFETY: as above; `&Select` changes nothing.
 unsafe impl Sync for Select<'_> {}
@@ -157,22 +140,22 @@ impl<'a> Select<'a> {
         Self { biased: true, ..Self::new() }
     }
 
-    fn add(&mut self, on: &'a dyn Operand, sends: bool, end: *const (), message: Message) -> usize {
+    fn add(&mut self, on: &'a dyn Operand, sends: bool, end: *const (), layout: Layout) -> usize {
         let index = self.next_index;
         let case = Case::new(on, sends);
-        self.operations.push(Registered { case, index, end, message, place: Place::None });
+        self.operations.push(Registered { case, index, end, layout, place: Place::None });
         self.next_index += 1;
         index
     }
 
     /// Adds a send. Its number.
     pub fn send<T>(&mut self, s: &'a Sender<T>) -> usize {
-        self.add(s.operand(), true, std::ptr::from_ref(s).cast(), Message::of::<()>())
+        self.add(s.operand(), true, std::ptr::from_ref(s).cast(), Layout::new::<()>())
     }
 
     /// Adds a receipt. Its number.
     pub fn recv<T>(&mut self, r: &'a Receiver<T>) -> usize {
-        self.add(r.operand(), false, std::ptr::from_ref(r).cast(), Message::of::<T>())
+        self.add(r.operand(), false, std::ptr::from_ref(r).cast(), Layout::new::<T>())
     }
 
     /// Removes the operation of that number; the others keep theirs.
@@ -192,7 +175,7 @@ impl<'a> Select<'a> {
             one.case.sudog.kind.set(if one.case.sends { Kind::Promise } else { Kind::Value });
             if !one.case.sends {
                 if let Place::None = one.place {
-                    one.place = Place::new(one.message.layout);
+                    one.place = Place::new(one.layout);
                 }
                 one.case.sudog.value.set(one.place.at());
             }
@@ -207,7 +190,6 @@ impl<'a> Select<'a> {
             index: one.index,
             end: one.end,
             place: if received { place } else { Place::None },
-            drop: one.message.drop,
             promise,
             on: one.case.on,
         })
@@ -313,7 +295,7 @@ impl<'a> Clone for Select<'a> {
             case: Case::new(one.case.on, one.case.sends),
             index: one.index,
             end: one.end,
-            message: one.message,
+            layout: one.layout,
             place: Place::None,
         };
         Self {
@@ -339,14 +321,13 @@ impl fmt::Debug for Select<'_> {
 /// An operation that was chosen, and is to be completed by [`send`](Self::send) or [`recv`](Self::recv).
 ///
 /// # Panics
-/// If dropped without being completed.
+/// If dropped without being completed. A message that was received is leaked then.
 #[must_use]
 pub struct SelectedOperation<'a> {
     index: usize,
     end: *const (),
     /// Holds a message, if one was received.
     place: Place,
-    drop: unsafe fn(*mut ()),
     /// Room for one, if one can be sent.
     promise: Option<Promise>,
     on: &'a dyn Operand,
@@ -407,10 +388,6 @@ impl Drop for SelectedOperation<'_> {
         if let Some(promise) = self.promise.take() {
             // SAFETY: made by this operand, and taken out.
             unsafe { self.on.take_back(promise) };
-        }
-        if !matches!(self.place, Place::None) {
-            // SAFETY: a message was received, and not taken.
-            unsafe { (self.drop)(self.place.at()) };
         }
         panic!("dropped `SelectedOperation` without completing the operation");
     }
