@@ -109,7 +109,8 @@ impl<E: Send + 'static> ErrGroup<E> {
         self.shared.limit.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Starts a goroutine of the group. Blocks while as many run as the limit allows.
+    /// Starts a goroutine of the group. Blocks while as many run as the limit allows, also in an ambient context
+    /// that was cancelled.
     ///
     /// # Panics
     /// As [`go`](crate::go()).
@@ -120,8 +121,8 @@ impl<E: Send + 'static> ErrGroup<E> {
     {
         let slots = self.slots();
         if let Some((slots, _)) = &slots {
-            // In a context that was cancelled it may fail: then it is one too many, which ends early.
-            let _ = slots.send(());
+            // The limit holds in a context that was cancelled, too.
+            let _ = Context::background().run(|| slots.send(()));
         }
         self.start(f, slots);
     }

@@ -5,8 +5,9 @@ use super::clock::Clock;
 use super::core::Stop;
 use super::err::{RecvError, RecvTimeoutError, TryRecvError};
 use super::party::Outcome;
-use super::select::{Case, Nothing, Operand, select};
+use super::select::{Case, Nothing, Operand, select_as};
 use super::shared::End;
+use crate::g::reason::WaitReason;
 use std::fmt;
 use std::iter::FusedIterator;
 use std::mem::MaybeUninit;
@@ -66,7 +67,11 @@ impl<T> Receiver<T> {
         let mut value = MaybeUninit::<T>::uninit();
         let case = Case::new(self.operand(), false);
         case.sudog.value.set(value.as_mut_ptr().cast());
-        match select(&[&case][..], limit, true).map(|_| case.sudog.outcome.get()) {
+        let reason = match self.from {
+            From::Never => WaitReason::ChanReceiveNil,
+            _ => WaitReason::ChanReceive,
+        };
+        match select_as(reason, &[&case][..], limit, true).map(|_| case.sudog.outcome.get()) {
             // SAFETY: a value was received.
             Some(Outcome::Done) => Ok(unsafe { value.assume_init() }),
             // The context was cancelled.

@@ -254,13 +254,25 @@ enum Tried {
 ///
 /// Then its sudog's outcome is `Done` (a value was received, or the operation is possible), `Closed`, or
 /// `Promised`.
+#[inline]
 pub(super) fn select<'a, C: Cases<'a> + ?Sized>(
     cases: &C,
     limit: Limit,
     biased: bool,
 ) -> Option<usize> {
+    select_as(WaitReason::Select, cases, limit, biased)
+}
+
+/// The same, waiting for another reason.
+pub(super) fn select_as<'a, C: Cases<'a> + ?Sized>(
+    reason: WaitReason,
+    cases: &C,
+    limit: Limit,
+    biased: bool,
+) -> Option<usize> {
     let section = current::enter();
-    let selecting = Selecting { cases, biased, party: Party::new(&section), section: &section };
+    let selecting =
+        Selecting { reason, cases, biased, party: Party::new(&section), section: &section };
     let found = selecting.run(limit);
     drop(section);
     if let Some(i) = found {
@@ -270,6 +282,7 @@ pub(super) fn select<'a, C: Cases<'a> + ?Sized>(
 }
 
 struct Selecting<'s, C: ?Sized> {
+    reason: WaitReason,
     cases: &'s C,
     biased: bool,
     party: Party,
@@ -478,12 +491,14 @@ impl<'a, C: Cases<'a> + ?Sized> Selecting<'_, C> {
             until = until.min(case.on.due());
         }
         wakes.wake();
-        let reason = if n == 0 { WaitReason::Forever } else { WaitReason::Select };
+        let reason = if n == 0 { WaitReason::Forever } else { self.reason };
+        // Who only looks would try in vain, and look again.
+        let can_end = n == 0 || self.cases.get(0).sudog.kind.get() != Kind::Look;
         let cause = if (0..n).any(|i| self.cases.get(i).on.address() != 0) {
-            self.party.park(reason, until, true, || self.unlock_all(None))
+            self.party.park(reason, until, can_end, || self.unlock_all(None))
         } else {
             // Nobody waits for a lock of ours: what is here must not be looked at.
-            self.party.park(reason, until, true, || {})
+            self.party.park(reason, until, can_end, || {})
         };
         let winner = self.party.winner().map_or(std::ptr::null(), std::ptr::from_ref);
         let mut won = None;

@@ -27,10 +27,14 @@
 //!   their callers ask again, and would do so as fast as they can.
 //! * [`WaitGroup::wait`](crate::WaitGroup::wait), `join`, `thread::scope`: what they wait for has to end, and
 //!   does, if it runs in the context too.
-//! * Files, DNS look-ups, `flock`, `wait` for any child, and what is inside
-//!   [`runtime::blocking`](crate::runtime::blocking): there the kernel blocks an OS thread.
+//! * Files, DNS look-ups, `flock`, `wait` for any child, signals and queues of System V, and whatever else
+//!   [`intercept/table.rs`] says is announced, or is inside [`runtime::blocking`](crate::runtime::blocking): there
+//!   the kernel blocks an OS thread.
+//! * [`Select::ready`](crate::chan::Select::ready) and its kin: they only look.
 //! * `epoll_wait`: who calls that is an event loop, and would take it for an error of its own.
 //! * A goroutine that computes. It may ask: [`current`]`().err()`.
+//!
+//! [`intercept/table.rs`]: https://github.com/goroutines-rs/goroutines/blob/main/crates/goroutines/src/intercept/table.rs
 //!
 //! # Examples
 //! ```

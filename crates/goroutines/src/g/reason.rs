@@ -54,6 +54,8 @@ reasons! {
     Future = "future",
     /// For a message.
     ChanReceive = "chan receive",
+    /// For a message of which there will be none.
+    ChanReceiveNil = "chan receive (nil chan)",
     /// For room in a channel.
     ChanSend = "chan send",
     /// For one of several channels.

@@ -90,11 +90,11 @@ fn wait_for_id(
             0,
         ];
         // SAFETY: the user's info, which is zeroed for "none".
-        let is_running = unsafe {
+        let is_running = || unsafe {
             info.write(std::mem::zeroed());
             raw(libc::SYS_waitid, args) == 0 && (*info).si_pid() == 0
         };
-        if is_running {
+        if is_running() {
             match kind {
                 libc::P_PIDFD => {
                     until_ended(gp, id as c_int);
@@ -103,6 +103,11 @@ fn wait_for_id(
                     with_pidfd(id as pid_t, 0, |fd| until_ended(gp, fd));
                 }
                 _ => {}
+            }
+            if let Some(error) = ambient::error(gp)
+                && is_running()
+            {
+                return result(-(error as isize)) as c_int;
             }
         }
     }

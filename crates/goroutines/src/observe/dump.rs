@@ -104,8 +104,12 @@ fn text(entry: &Entry) -> String {
 
 /// Frames of the runtime below the user's call, and of its start, say nothing.
 fn is_ours(name: &str) -> bool {
-    const HIDDEN: [&str; 14] = [
+    const HIDDEN: [&str; 18] = [
         "goroutines::sched::",
+        "goroutines::chan::core::",
+        "goroutines::chan::party::",
+        "goroutines::chan::select::",
+        "goroutines::chan::cases::",
         "goroutines::observe::",
         "goroutines::g::",
         "goroutines::thread::join::",
@@ -120,7 +124,11 @@ fn is_ours(name: &str) -> bool {
         "_Unwind_Backtrace",
         "<core::panic::unwind_safe::AssertUnwindSafe",
     ];
-    HIDDEN.iter().any(|hidden| name.starts_with(hidden)) || name.starts_with("<alloc::boxed::Box")
+    const STEPS: [&str; 5] =
+        ["::recv_until", "::recv_timed", "::recv_limited", "::send_until", "::send_limited"];
+    HIDDEN.iter().any(|hidden| name.starts_with(hidden))
+        || name.starts_with("<alloc::boxed::Box")
+        || (name.contains("goroutines::chan::") && STEPS.iter().any(|step| name.ends_with(step)))
 }
 
 fn print_frames(text: &mut String, walk: &Walk) {
