@@ -17,7 +17,7 @@ struct File {
     replaced: &'static [(&'static str, &'static str)],
 }
 
-const FILES: [File; 5] = [
+const FILES: [File; 8] = [
     File { path: "thread/park.rs", replaced: &[ATOMICS, ("const fn new()", "fn new()")] },
     File {
         path: "g/wait.rs",
@@ -105,6 +105,60 @@ const FILES: [File; 5] = [
             (
                 "        if took {",
                 "        if took && !crate::base::steps::lacks(\"the hand-over\") {",
+            ),
+        ],
+    },
+    File {
+        path: "sync/queue.rs",
+        replaced: &[
+            CELLS,
+            (
+                "Claim::Late => return false, // Q1",
+                "Claim::Late => return crate::base::steps::lacks(\"passing over who is late\"),",
+            ),
+        ],
+    },
+    File {
+        path: "sync/semaphore.rs",
+        replaced: &[
+            ("pub const fn new(", "pub fn new("),
+            (
+                "let gave_up = self.change(|state| state.waiters.remove(&waiter));",
+                "let gave_up = if crate::base::steps::lacks(\"letting in those behind\") {
+                    self.0.lock().waiters.remove(&waiter)
+                } else {
+                    self.change(|state| state.waiters.remove(&waiter))
+                };",
+            ),
+            (
+                "!gave_up && waiter.is_served()",
+                "!gave_up && !crate::base::steps::lacks(\"the last look\") && waiter.is_served()",
+            ),
+        ],
+    },
+    File {
+        path: "sync/pool.rs",
+        replaced: &[
+            ATOMICS,
+            (
+                "const fn new() -> Self {
+        Self {
+            private:",
+                "fn new() -> Self {
+        Self {
+            private:",
+            ),
+            ("pub const fn new(make: F)", "pub fn new(make: F)"),
+            ("pub const fn with_period(", "pub fn with_period("),
+            (
+                "NonNull::new(self.private.swap(null_mut(), Ordering::Acquire))?",
+                "NonNull::new(if crate::base::steps::lacks(\"the swap\") {
+                    let at = self.private.load(Ordering::Acquire);
+                    self.private.store(null_mut(), Ordering::Relaxed);
+                    at
+                } else {
+                    self.private.swap(null_mut(), Ordering::Acquire)
+                })?",
             ),
         ],
     },

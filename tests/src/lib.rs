@@ -9,3 +9,4 @@ mod procs;
 pub use child::{Ended, run_to_end};
 pub use procs::{TIME_SLICE, join_all, on_procs, os_thread, quiet_panics, work};
 pub mod raw;
+pub mod sync;

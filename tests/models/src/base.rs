@@ -230,6 +230,43 @@ pub(crate) mod lock {
     }
 }
 
+pub(crate) mod sys {
+    //! The kernel, as ordinary threads see it. All words are one: who sleeps on any looks again when another is
+    //! woken. A time is over when it is asked for.
+
+    use super::atomic::{AtomicU32, Ordering};
+    use loom::sync::{Condvar, Mutex};
+    use std::time::Duration;
+
+    loom::lazy_static! {
+        static ref KERNEL: (Mutex<()>, Condvar) = (Mutex::new(()), Condvar::new());
+    }
+
+    pub(crate) fn futex_wait(word: &AtomicU32, expected: u32, timeout: Option<Duration>) -> bool {
+        assert_eq!(timeout, None, "the time is over");
+        let asleep = KERNEL.0.lock().unwrap();
+        if word.load(Ordering::Relaxed) == expected {
+            drop(KERNEL.1.wait(asleep).unwrap());
+        }
+        true
+    }
+
+    pub(crate) fn futex_wake(_word: *const AtomicU32, _count: i32) {
+        let _awake = KERNEL.0.lock().unwrap();
+        KERNEL.1.notify_all();
+    }
+
+    /// The time stands still.
+    pub(crate) fn coarse_nanotime() -> u64 {
+        1
+    }
+
+    /// What [`after`](crate::sched::wait::after) says.
+    pub(crate) fn nanotime() -> u64 {
+        1
+    }
+}
+
 pub(crate) mod steps {
     //! Steps of a protocol that a weakened twin leaves out: of the library's own files where `build.rs` puts a
     //! question there, and of what the models repeat.

@@ -35,6 +35,7 @@ pub(crate) mod reason {
     pub(crate) enum WaitReason {
         Park,
         Io,
+        Semacquire,
     }
 }
 
@@ -58,6 +59,10 @@ pub(crate) mod task {
     impl RunList {
         pub(crate) fn new() -> Self {
             Self(VecDeque::new())
+        }
+
+        pub(crate) fn len(&self) -> usize {
+            self.0.len()
         }
 
         pub(crate) fn push_back(&mut self, one: Runnable) {

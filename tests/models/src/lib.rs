@@ -1,9 +1,10 @@
 //! The scheduler's lock-free parts under a model checker (loom).
 //!
 //! The files that decide who owns what (`p/runq.rs`, `sched/idle.rs`, `m/lease.rs`, `g/status.rs`, `g/wait.rs`,
-//! `g/wait_list.rs`, `timer/alarm.rs`, `netpoll/desc.rs`, `thread/park.rs`) are compiled here a second time,
-//! against twins of the modules they use. The twin of `base/atomic.rs` is made of loom's types, and can be
-//! weakened: `base::atomic::Weak`. Where a twin is to lack a step of the library's own code, the build script
+//! `g/wait_list.rs`, `timer/alarm.rs`, `netpoll/desc.rs`, `thread/park.rs`, `sync/queue.rs`, `sync/semaphore.rs`,
+//! `sync/pool.rs`) are compiled here a second time, against twins of the modules they use. The twin of
+//! `base/atomic.rs` is made of loom's types, and can be weakened: `base::atomic::Weak`. Where a twin is to lack a
+//! step of the library's own code, the build script
 //! puts a question in front of it: `base::steps`. What the scheduler does around those files is repeated in the
 //! models, in functions named as there, as are `intercept/futex.rs`, `intercept/sync.rs` and `sched/watch.rs`,
 //! which have too much to do with libc and the kernel.
@@ -24,12 +25,17 @@ mod g;
 mod idle;
 mod lease;
 mod netpoll;
+mod p;
 mod park;
+mod pool;
 mod pthread;
 mod real;
 mod runq;
 mod sched;
+mod semaphore;
+mod sync;
 mod thread;
+mod timer;
 mod token;
 mod wait;
 mod watch;

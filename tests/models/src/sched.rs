@@ -65,7 +65,7 @@ pub(crate) mod park {
 pub(crate) mod wait {
     //! The twin of `sched/wait.rs`.
 
-    use super::ready_all;
+    use super::ready::ready_all;
     use crate::base::steps::lacks;
     use crate::g::G;
     use crate::g::reason::WaitReason;
@@ -109,9 +109,38 @@ pub(crate) mod wait {
     }
 }
 
-/// Of `sched/ready.rs`.
-pub(crate) fn ready_all(list: &mut crate::g::task::RunList) {
-    while let Some(one) = list.pop_front() {
+pub(crate) mod ready {
+    //! Of `sched/ready.rs`: who is readied runs.
+
+    use crate::g::task::{RunList, Runnable};
+
+    pub(crate) fn ready_all(list: &mut RunList) {
+        while let Some(one) = pop_waiting(list) {
+            enqueue(one);
+        }
+    }
+
+    pub(crate) fn pop_waiting(list: &mut RunList) -> Option<Runnable> {
+        list.pop_front()
+    }
+
+    pub(crate) fn enqueue(one: Runnable) {
         one.0.ready();
     }
 }
+
+/// Whoever runs here has no processor.
+pub(crate) fn current_p() -> Option<&'static crate::p::P> {
+    None
+}
+
+pub(crate) mod wake {
+    pub(crate) fn wakep() {}
+}
+
+pub(crate) struct Sched {
+    pub(crate) forked: std::sync::atomic::AtomicBool,
+}
+
+/// Nothing forks.
+pub(crate) static SCHED: Sched = Sched { forked: std::sync::atomic::AtomicBool::new(false) };

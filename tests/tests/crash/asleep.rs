@@ -95,6 +95,22 @@ fn in_a_scope() {
     });
 }
 
+#[test]
+fn in_a_semaphore() {
+    victim("semaphore", |ended| {
+        let function = "victim::asleep::waits_for_permits";
+        let two = [1, 2].map(|id| format!("goroutine {id} [semacquire]:"));
+        expect_deadlock(ended, &[(&two[0], function), (&two[1], function)]);
+    });
+}
+
+#[test]
+fn in_a_call_that_wants_itself() {
+    victim("singleflight", |ended| {
+        expect_deadlock(ended, &[(MAIN_WAITS.0, "victim::asleep::wants_its_own_key")]);
+    });
+}
+
 /// Go: `TestSimpleDeadlock`.
 #[test]
 fn in_nothing() {

@@ -1,5 +1,6 @@
 //! All goroutines asleep.
 
+use goroutines::sync::{Semaphore, singleflight::Group};
 use goroutines::{WaitGroup, go, run, runtime, thread};
 use std::io::Write;
 use std::sync::mpsc;
@@ -54,6 +55,29 @@ pub(crate) fn join_cycle() {
         send_to_2.send(go(move || joins_another(&receive_in_3))).unwrap();
         parks_for_ever();
     });
+}
+
+#[inline(never)]
+fn waits_for_permits(n: u64) {
+    Semaphore::new(n - 1).acquire(n).forget();
+}
+
+/// One has given up by then.
+pub(crate) fn semaphore() {
+    run(|| {
+        assert!(Semaphore::new(1).acquire_timeout(2, Duration::from_millis(20)).is_none());
+        go(|| waits_for_permits(4));
+        waits_for_permits(1);
+    });
+}
+
+#[inline(never)]
+fn wants_its_own_key(group: &Group<u32, u32>) -> u32 {
+    group.work(&1, || group.work(&1, || 2).value).value
+}
+
+pub(crate) fn singleflight() {
+    run(|| println!("{}", wants_its_own_key(&Group::new())));
 }
 
 pub(crate) fn park() {

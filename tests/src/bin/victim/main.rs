@@ -19,6 +19,8 @@ const ASLEEP: &[(&str, Scenario)] = &[
     ("join_cycle", asleep::join_cycle),
     ("park", asleep::park),
     ("scope", asleep::scope),
+    ("semaphore", asleep::semaphore),
+    ("singleflight", asleep::singleflight),
     ("block_forever", asleep::block_forever),
     ("locked_main", asleep::locked_main),
     ("locked_goroutine", asleep::locked_goroutine),
