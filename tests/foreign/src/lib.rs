@@ -78,6 +78,12 @@ impl Expect {
     pub fn leaves_some(self) -> Self {
         Self { leaves_some: true, ..self }
     }
+
+    /// Whether some may be left behind.
+    #[must_use]
+    pub fn may_leave_some(self) -> bool {
+        self.leaves_some
+    }
 }
 
 /// Makes tests of functions, each of which may be followed by what is expected of it: `sleep_very_long: leaves_some()`.
@@ -102,7 +108,7 @@ macro_rules! goroutine_tests {
 ///
 /// # Panics
 /// With the body's panic, and where it does something that is not expected.
-pub fn run(name: &'static str, expect: Expect, body: fn()) {
+pub fn run(name: &'static str, expect: Expect, body: impl FnOnce() + Send) {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     start();

@@ -1,0 +1,122 @@
+//! Runs crossbeam-channel's tests on `goroutines::chan`; the README lists them.
+//!
+//! A suite is a file whose functions are the tests as their authors wrote them, with this library's
+//! [`thread`] and [`scope`] in the place of std's and crossbeam's, and without `#[test]`. At its end
+//! [`tests!`] names them and makes six tests of each: who plays its threads is said by the [`Mode`], and each
+//! runs on one processor and on two. What is expected beside what the author asked, and how a test that
+//! hangs is shown, is as in `tests/foreign`, whose runner this is.
+//!
+//! Tests that mostly sleep are named by [`sleepers!`], and run together, all suites' at once:
+//! [`together`] says how.
+
+mod family;
+pub mod scope;
+pub mod thread;
+pub mod together;
+
+pub use goroutines::chan;
+pub use goroutines::{select, select_biased};
+pub use goroutines_foreign_tests::Expect;
+pub use scope::scope;
+
+use std::panic::resume_unwind;
+use std::time::Duration;
+
+/// Who plays the threads of a test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Goroutines; the body is the main goroutine.
+    Goroutines,
+    /// Ordinary threads, the body's own too.
+    Threads,
+    /// Threads and goroutines in turn; the body is the main goroutine.
+    Mixed,
+}
+
+/// How much later than its author allowed something may happen, on a machine that is busy.
+pub const LATE: Duration = Duration::from_millis(500);
+
+/// How often a test of stress does what its author did `count` times: a tenth as often, unless the
+/// environment variable `CHAN_TESTS_FULL` is set when the tests are built.
+#[must_use]
+pub const fn tenth(count: usize) -> usize {
+    if option_env!("CHAN_TESTS_FULL").is_some() { count } else { count / 10 }
+}
+
+/// Makes tests of functions, each of which may be followed by what is expected of it, as `goroutine_tests!` of
+/// `tests/foreign` does; but in all modes.
+#[macro_export]
+macro_rules! tests {
+    (@six $make:ident { $($list:tt)+ }) => {
+        mod goroutines {
+            mod at_1 { $crate::tests! { @$make Goroutines $($list)+ } }
+            mod at_2 { $crate::tests! { @$make Goroutines $($list)+ } }
+        }
+        mod threads {
+            mod at_1 { $crate::tests! { @$make Threads $($list)+ } }
+            mod at_2 { $crate::tests! { @$make Threads $($list)+ } }
+        }
+        mod mixed {
+            mod at_1 { $crate::tests! { @$make Mixed $($list)+ } }
+            mod at_2 { $crate::tests! { @$make Mixed $($list)+ } }
+        }
+    };
+    (@alone $mode:ident $($name:ident $(: $expect:ident($($text:literal)?))?),+ $(,)?) => {
+        $(
+            #[test]
+            fn $name() {
+                let expect = $crate::Expect::default()$(.$expect($($text)?))?;
+                let name = concat!(module_path!(), "::", stringify!($name));
+                $crate::run(name, $crate::Mode::$mode, expect, super::super::$name);
+            }
+        )+
+    };
+    (@together $mode:ident $($name:ident),+ $(,)?) => {
+        $(
+            #[test]
+            fn $name() {
+                let name = concat!(module_path!(), "::", stringify!($name));
+                $crate::together::check(name, $crate::Mode::$mode, crate::SLEEPERS);
+            }
+        )+
+    };
+    ($($list:tt)+) => { $crate::tests! { @six alone { $($list)+ } } };
+}
+
+/// Makes tests of functions that mostly sleep. `crate::SLEEPERS` names all suites' lists of them.
+#[macro_export]
+macro_rules! sleepers {
+    ($($name:ident),+ $(,)?) => {
+        pub(crate) const SLEEPERS: &[$crate::together::Sleeper] = &[$(
+            $crate::together::Sleeper {
+                suite: module_path!(),
+                name: stringify!($name),
+                body: $name,
+            },
+        )+];
+        mod together { $crate::tests! { @six together { $($name),+ } } }
+    };
+}
+
+/// Runs `body` in a mode, alone in the process, on as many processors as the module `at_` of its name says.
+///
+/// # Panics
+/// With the body's panic, and where it does something that is not expected.
+pub fn run(name: &'static str, mode: Mode, expect: Expect, body: impl FnOnce() + Send + 'static) {
+    goroutines_foreign_tests::run(name, expect, move || {
+        let family = family::begin(mode);
+        let ended = match mode {
+            Mode::Threads => thread::spawn(body).join(),
+            Mode::Goroutines | Mode::Mixed => {
+                body();
+                Ok(())
+            }
+        };
+        if let Err(payload) = ended {
+            resume_unwind(payload);
+        }
+        if !expect.may_leave_some() {
+            family.wait_for_threads();
+        }
+    });
+}
