@@ -1,9 +1,10 @@
 //! `select!`: its syntax, and what becomes of it.
 
 use proc_macro2::{Span, TokenStream};
-use quote::{format_ident, quote};
+use quote::{format_ident, quote, quote_spanned};
 use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
+use syn::spanned::Spanned;
 use syn::{Block, Expr, Ident, LitBool, Pat, Path, Token, parenthesized, token};
 
 /// A whole select.
@@ -120,7 +121,9 @@ impl Select {
                 Kind::Recv(_) => (quote!(Recv), quote!(#case.result())),
                 Kind::Send(_, message) => (quote!(Send), quote!(#case.room().send(#message))),
             };
-            make.push(quote!(let mut #case = #cases::#kind::new(#on);));
+            let (Kind::Recv(end) | Kind::Send(end, _)) = &self.operations[i].kind;
+            // What is not one is told of where it stands.
+            make.push(quote_spanned!(end.span()=> let mut #case = #cases::#kind::new(#on);));
             all.push(quote!(#case.case()));
             arms.push(quote! {
                 ::core::option::Option::Some(#i) => {

@@ -45,3 +45,6 @@ pub mod thread_pointer;
 pub use arch::{FRAME_BYTES, thread_pointer};
 pub use stack::{Carrier, Class};
 pub use switch::{Context, Entry, borrow, switch};
+
+/// A source file of this crate, as debug information names it.
+pub const SOURCE: &str = file!();

@@ -2,6 +2,10 @@
 //!
 //! For goroutines that can't fail there is [`WaitGroup`](crate::WaitGroup); for those that borrow from their
 //! caller, [`thread::scope`](crate::thread::scope).
+//!
+//! Where the goroutines of a group are connected by channels, keep a receiver of each outside the group until
+//! [`wait`](ErrGroup::wait) has returned, or take `SendError` for success. For a goroutine that fails drops its
+//! receivers, and who sends to it fails too, maybe first: then `wait` returns that, and not the reason.
 
 use crate::chan::{Receiver, Sender, bounded};
 use crate::context::{CancelCause, Context, ContextError};
@@ -44,6 +48,7 @@ struct Shared<E> {
 
 /// How the group's context is cancelled.
 struct Cancels<E> {
+    context: Context,
     cancel: CancelCause,
     text: fn(&E) -> String,
 }
@@ -63,14 +68,17 @@ impl<E: Send + 'static> ErrGroup<E> {
     /// fails or panics, and when [`wait`](Self::wait) returns. The cause is the first error's text, as the
     /// error itself is what `wait` returns.
     ///
+    /// The group's goroutines run in the context ([`Context::run`]): with the first error whatever they wait for
+    /// ends. What has to be done all the same, a goroutine does in
+    /// `context::current().without_cancel().run(…)`.
+    ///
     /// # Examples
     /// ```
     /// use goroutines::{context::Context, group::ErrGroup};
     ///
     /// let (group, context) = ErrGroup::with_context(&Context::background());
-    /// let waiting = context.clone();
-    /// group.go(move || {
-    ///     waiting.done().recv().unwrap_err(); // ends when the other has failed
+    /// group.go(|| {
+    ///     std::thread::sleep(std::time::Duration::from_secs(3600)); // ends when the other has failed
     ///     Ok(())
     /// });
     /// group.go(|| Err("no luck"));
@@ -82,7 +90,10 @@ impl<E: Send + 'static> ErrGroup<E> {
         E: fmt::Display,
     {
         let (context, cancel) = parent.with_cause();
-        (Self::with(Some(Cancels { cancel, text: E::to_string })), context)
+        (
+            Self::with(Some(Cancels { context: context.clone(), cancel, text: E::to_string })),
+            context,
+        )
     }
 
     fn with(context: Option<Cancels<E>>) -> Self {
@@ -166,7 +177,11 @@ impl<E: Send + 'static> ErrGroup<E> {
         let running = Running { shared: Arc::clone(&self.shared), slots };
         drop(go(move || {
             let shared = &running.shared;
-            match catch_unwind(AssertUnwindSafe(f)) {
+            let run = || match &shared.context {
+                Some(own) => own.context.run(f),
+                None => f(),
+            };
+            match catch_unwind(AssertUnwindSafe(run)) {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => shared.fail(Outcome::Error(error)),
                 Err(payload) if payload.is::<Goexit>() => resume_unwind(payload),

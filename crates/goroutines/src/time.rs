@@ -31,6 +31,7 @@ use std::time::{Duration, Instant};
 /// assert!(!timer.reset(Duration::from_secs(10)));
 /// assert!(timer.stop(), "it was running");
 /// ```
+#[must_use = "a timer that is dropped is stopped"]
 pub struct Timer {
     clock: Arc<Clock>,
     channel: Receiver<Instant>,
@@ -91,6 +92,7 @@ impl fmt::Debug for Timer {
 /// let second = ticker.channel().recv().unwrap();
 /// assert!(second > first);
 /// ```
+#[must_use = "a ticker that is dropped is stopped"]
 pub struct Ticker {
     clock: Arc<Clock>,
     channel: Receiver<Instant>,

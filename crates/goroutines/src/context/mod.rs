@@ -18,7 +18,10 @@
 //! | [`select!`](crate::select), [`Select`](crate::chan::Select) | one of its operations fails so |
 //!
 //! What could be done at once is done all the same; what had begun, like a message already handed over, is
-//! finished. The first five rows need the feature `intercept`.
+//! finished. The rows of `std` and libc need the feature `intercept`.
+//!
+//! A channel that fails does not say why: ask [`current`]`().`[`check`](Context::check)`()` after a loop over
+//! messages, else a stream that was cut off looks complete.
 //!
 //! These are **not** ended:
 //!
@@ -290,6 +293,29 @@ impl Context {
     /// Why it is done; none if it is not.
     pub fn err(&self) -> Option<ContextError> {
         self.node.as_ref()?.err()
+    }
+
+    /// Fails if it is done: for the middle of long work, with `?`.
+    ///
+    /// # Errors
+    /// [`err`](Self::err), if it is done.
+    ///
+    /// # Examples
+    /// ```
+    /// use goroutines::context::{Context, ContextError};
+    ///
+    /// fn sum(context: &Context, numbers: &[u64]) -> Result<u64, ContextError> {
+    ///     let mut sum = 0;
+    ///     for chunk in numbers.chunks(1_000) {
+    ///         context.check()?;
+    ///         sum += chunk.iter().sum::<u64>();
+    ///     }
+    ///     Ok(sum)
+    /// }
+    /// assert_eq!(sum(&Context::background(), &[1, 2, 3]), Ok(6));
+    /// ```
+    pub fn check(&self) -> Result<(), ContextError> {
+        self.err().map_or(Ok(()), Err)
     }
 
     /// Why it was cancelled: the cause that was given, the first to come, or [`err`](Self::err). None if it

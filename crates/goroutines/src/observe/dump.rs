@@ -102,47 +102,82 @@ fn text(entry: &Entry) -> String {
     text
 }
 
-/// Frames of the runtime below the user's call, and of its start, say nothing.
-fn is_ours(name: &str) -> bool {
-    const HIDDEN: [&str; 18] = [
-        "goroutines::sched::",
-        "goroutines::chan::core::",
-        "goroutines::chan::party::",
-        "goroutines::chan::select::",
-        "goroutines::chan::cases::",
-        "goroutines::observe::",
-        "goroutines::g::",
-        "goroutines::thread::join::",
-        "goroutines_switch::",
-        "goroutines::runtime::run_main",
-        "backtrace::",
-        "std::panicking::",
-        "std::panic::",
-        "core::panic::",
-        "core::ops::function::",
-        "__rust_try",
-        "_Unwind_Backtrace",
-        "<core::panic::unwind_safe::AssertUnwindSafe",
-    ];
-    const STEPS: [&str; 5] =
-        ["::recv_until", "::recv_timed", "::recv_limited", "::send_until", "::send_limited"];
-    HIDDEN.iter().any(|hidden| name.starts_with(hidden))
-        || name.starts_with("<alloc::boxed::Box")
-        || (name.contains("goroutines::chan::") && STEPS.iter().any(|step| name.ends_with(step)))
+/// One function of a stack, perhaps inlined into the next.
+struct Frame {
+    name: String,
+    file: Option<String>,
+    line: Option<u32>,
 }
 
+impl Frame {
+    fn print(&self, text: &mut String) {
+        let _ = writeln!(text, "{}()", self.name);
+        if let (Some(file), Some(line)) = (&self.file, self.line) {
+            let _ = writeln!(text, "\t{file}:{line}");
+        }
+    }
+
+    /// Whether it is the runtime's or std's: by its file, where that is known (names of inlined functions may
+    /// lack their path), else by its name.
+    fn is_ours(&self) -> bool {
+        const NAMES: [&str; 12] = [
+            "goroutines::",
+            "goroutines_switch::",
+            "backtrace::",
+            "std::panicking::",
+            "std::panic::",
+            "core::panic::",
+            "core::ops::function::",
+            "__rust_try",
+            "_Unwind_Backtrace",
+            "<core::panic::unwind_safe::AssertUnwindSafe",
+            "<alloc::boxed::Box",
+            "<goroutines::",
+        ];
+        if NAMES[2..11].iter().any(|name| self.name.starts_with(name)) {
+            return true;
+        }
+        match &self.file {
+            Some(file) => {
+                let ours = [file!(), goroutines_switch::SOURCE].map(directory);
+                let others = ["/library/std/src/", "/library/core/src/", "/library/alloc/src/"];
+                ours.iter().chain(&others).any(|part| file.contains(part))
+                    || file.contains("/backtrace-")
+            }
+            None => NAMES.iter().any(|name| self.name.starts_with(name)),
+        }
+    }
+}
+
+/// The directory `src` of the crate that `file` is in, with the name of the crate's own.
+fn directory(file: &'static str) -> &'static str {
+    file.find("src/").map_or(file, |at| &file[..at + 4])
+}
+
+/// From the user's call into the runtime to where the goroutine began. The runtime's frames below and above say
+/// nothing.
 fn print_frames(text: &mut String, walk: &Walk) {
+    let mut frames = Vec::new();
     for ip in &walk.at[..walk.len] {
         backtrace::resolve(*ip, |symbol| {
-            let Some(name) = symbol.name() else { return };
-            let name = format!("{name:#}");
-            if is_ours(&name) {
-                return;
-            }
-            let _ = writeln!(text, "{name}()");
-            if let (Some(file), Some(line)) = (symbol.filename(), symbol.lineno()) {
-                let _ = writeln!(text, "\t{}:{line}", file.display());
+            if let Some(name) = symbol.name() {
+                let name = format!("{name:#}");
+                let file = symbol.filename().map(|file| file.display().to_string());
+                frames.push(Frame { name, file, line: symbol.lineno() });
             }
         });
+    }
+    let first = frames.iter().position(|frame| !frame.is_ours());
+    let last = frames.iter().rposition(|frame| !frame.is_ours());
+    match (first, last) {
+        (Some(first), Some(last)) => {
+            // What the user called, if it has a name that tells.
+            let called = first.checked_sub(1).filter(|at| frames[*at].name.contains("::"));
+            frames[called.unwrap_or(first)..=last].iter().for_each(|frame| frame.print(text));
+        }
+        // Inlined into what started it, and without debug information: all there is.
+        _ => frames.iter().filter(|frame| frame.name.contains("goroutines::")).for_each(|frame| {
+            frame.print(text);
+        }),
     }
 }
