@@ -1,4 +1,4 @@
-//! `Pool`: the tests of Go's sync/pool_test.go (of 2024; The Go Authors, BSD-3-Clause), ported, with rounds in
+//! `Pool`: the tests of Go's sync/pool_test.go (The Go Authors, BSD-3-Clause), ported, with rounds in
 //! place of collections; and that a value is in one place, whoever uses the pool and wherever they run.
 //!
 //! Not here: Go's tests of the queue that its pool is made of.

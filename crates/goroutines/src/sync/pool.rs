@@ -259,7 +259,7 @@ unsafe impl<T: Send, F: Sync> Sync for Pool<T, F> {}
 // SAFETY: the pool owns its values.
 unsafe impl<T: Send, F: Send> Send for Pool<T, F> {}
 
-/// A panic can't leave the pool in a state that it should not be seen in; but values.
+/// A panic can't leave the pool in a state that it should not be seen in; its values are another matter.
 impl<T: UnwindSafe, F: RefUnwindSafe> RefUnwindSafe for Pool<T, F> {}
 impl<T: UnwindSafe, F: UnwindSafe> UnwindSafe for Pool<T, F> {}
 
@@ -413,7 +413,7 @@ impl<T, F> Pool<T, F> {
         self.put_node(Node::boxed(value));
     }
 
-    /// Drops all values that are in the pool.
+    /// Drops all values that are in the pool, but those that others put in meanwhile.
     ///
     /// # Panics
     /// As a value's drop does.

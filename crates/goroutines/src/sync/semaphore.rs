@@ -54,6 +54,7 @@ struct State {
 
 /// A panic can't leave it in a state that it should not be seen in.
 impl std::panic::RefUnwindSafe for Semaphore {}
+impl std::panic::UnwindSafe for Semaphore {}
 
 impl State {
     /// Takes `n` permits, if they are there and nobody waits.
