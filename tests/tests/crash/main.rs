@@ -6,6 +6,7 @@
 
 mod asleep;
 mod awake;
+mod chans;
 mod fatal;
 mod polled;
 

@@ -5,6 +5,7 @@
 
 mod asleep;
 mod awake;
+mod chans;
 mod fatal;
 mod libc_state;
 mod polled;
@@ -99,12 +100,26 @@ const POLLED: &[(&str, Scenario)] = &[
     ("sleeps_for_ever", polled::sleeps_for_ever),
 ];
 
+/// Waits for channels and timers.
+const CHANS: &[(&str, Scenario)] = &[
+    ("chan_receive", chans::receive),
+    ("chan_send", chans::send),
+    ("chan_select", chans::selecting),
+    ("chan_nil", chans::receive_from_nil),
+    ("chan_ring", chans::ring),
+    ("forgotten_timers", chans::beside_forgotten_timers),
+    ("stopped_timer", chans::stopped_timer),
+    ("timer_that_has_come", chans::timer_that_has_come),
+    ("after_the_last_func", chans::after_the_last_func),
+    ("timers_wake", chans::timers_wake),
+];
+
 const LIBC_STATE: &[(&str, Scenario)] =
     &[("stdout_lock", libc_state::stdout_lock), ("fork", libc_state::fork)];
 
 fn main() {
     let wanted = std::env::args().nth(1).unwrap_or_default();
-    let all = [ASLEEP, AWAKE, FATAL, POLLED, LIBC_STATE].concat();
+    let all = [ASLEEP, AWAKE, FATAL, POLLED, CHANS, LIBC_STATE].concat();
     match all.iter().find(|(name, _)| *name == wanted) {
         Some((_, scenario)) => scenario(),
         None => panic!("no scenario {wanted:?}"),
