@@ -10,6 +10,44 @@ use std::{env, fs};
 const LIBRARY: &str = "../../crates/goroutines/src";
 const ATOMICS: (&str, &str) = ("use std::sync::atomic::", "use crate::base::atomic::");
 const CELLS: (&str, &str) = ("use std::cell::Cell;", "use crate::base::cell::Cell;");
+const TIMES: (&str, &str) =
+    ("use std::time::{Duration, Instant};", "use crate::base::time::{Duration, Instant};");
+
+/// Locks are taken in the order of addresses, which must be the same whenever a model runs.
+const NUMBER: (&str, &str) = (
+    "use super::party::",
+    "use crate::base::number::number;
+use super::party::",
+);
+
+/// What waits may be gone when its wait is over: nobody may have touched it since, or touch it then.
+const DEATHS: (&str, &str) = (
+    "pub(crate) struct Wakes {",
+    "impl Drop for Sudog {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            assert!(!self.queued.replace(false), \"a waiter is gone, and in a queue\");
+            self.party.set(null());
+            self.outcome.set(Outcome::Waiting);
+            self.partner.set(null());
+            self.next.set(null());
+            self.prev.set(null());
+        }
+    }
+}
+
+impl Drop for Party {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.winner.set(null());
+            self.next.set(null());
+            self.ticket.set(Ticket(0));
+        }
+    }
+}
+
+pub(crate) struct Wakes {",
+);
 
 /// A file, and what is replaced in it: steps that a weakened twin lacks (`base::steps`), among others.
 struct File {
@@ -17,7 +55,7 @@ struct File {
     replaced: &'static [(&'static str, &'static str)],
 }
 
-const FILES: [File; 8] = [
+const FILES: &[File] = &[
     File { path: "thread/park.rs", replaced: &[ATOMICS, ("const fn new()", "fn new()")] },
     File {
         path: "g/wait.rs",
@@ -109,6 +147,338 @@ const FILES: [File; 8] = [
         ],
     },
     File {
+        path: "timer/call.rs",
+        replaced: &[
+            CELLS,
+            (
+                "static FREE: Lock<Option<&'static Call>> = Lock::new(None);",
+                "loom::lazy_static! {
+    static ref FREE: Lock<Option<&'static Call>> = Lock::new(None);
+}",
+            ),
+            (
+                "if state.task.is_null() || state.when > now {",
+                "if state.task.is_null()
+            || (state.when > now && !crate::base::steps::lacks(\"looking at the time\"))
+        {",
+            ),
+            (
+                "        if state.task.is_null() {
+            drop(state);",
+                "        if state.task.is_null() || crate::base::steps::lacks(\"keeping what is armed\") {
+            drop(state);",
+            ),
+        ],
+    },
+    File {
+        path: "sched/ambient.rs",
+        replaced: &[
+            ATOMICS,
+            (
+                "    if error(gp).is_some() {
+        // Not",
+                "    if error(gp).is_some() && !crate::base::steps::lacks(\"looking after announcing\") {
+        // Not",
+            ),
+        ],
+    },
+    File {
+        path: "sched/later.rs",
+        replaced: &[
+            (
+                "use std::sync::{Arc, Mutex, PoisonError};",
+                "use loom::sync::{Arc, Mutex};
+use std::sync::PoisonError;",
+            ),
+            (
+                "        let _alarm = self.alarm.lock().unwrap_or_else(PoisonError::into_inner);",
+                "        let _alarm = (!crate::base::steps::lacks(\"one at a time\"))
+            .then(|| self.alarm.lock().unwrap_or_else(PoisonError::into_inner));",
+            ),
+        ],
+    },
+    File { path: "chan/mod.rs", replaced: &[TIMES] },
+    File { path: "chan/buffer.rs", replaced: &[] },
+    File { path: "chan/cases.rs", replaced: &[] },
+    File {
+        path: "chan/clock.rs",
+        replaced: &[
+            ATOMICS,
+            TIMES,
+            ("    base: Instant,", "    pub(super) number: usize, base: Instant,"),
+            ("        Self { base, when,", "        Self { number: number(), base, when,"),
+            NUMBER,
+            (
+                "        receivers.end_all(Outcome::Again, &mut wakes);",
+                "        if !crate::base::steps::lacks(\"having them look again\") {
+            receivers.end_all(Outcome::Again, &mut wakes);
+        }",
+            ),
+        ],
+    },
+    File {
+        path: "chan/core.rs",
+        replaced: &[
+            ATOMICS,
+            ("    hint: AtomicUsize,", "    number: usize, hint: AtomicUsize,"),
+            ("{ lock: Lock::new(state),", "{ number: number(), lock: Lock::new(state),"),
+            ("std::ptr::from_ref(self).addr()", "self.number"),
+            NUMBER,
+            (
+                "        self.chan.publish(&self.state);",
+                "        if crate::base::steps::lacks(\"the hint under the lock\") {
+            let hint = self.state.hint(self.chan.capacity);
+            self.state.give_up();
+            return self.chan.hint.store(hint, Ordering::Release);
+        }
+        self.chan.publish(&self.state);",
+            ),
+            (
+                "            self.publish(&locked.state);
+            wakes.wake();
+            let cause",
+                "            if !crate::base::steps::lacks(\"the hint before waking\") {
+                self.publish(&locked.state);
+            }
+            wakes.wake();
+            let cause",
+            ),
+            (
+                "                Found::Nothing => {
+                    party.begin();",
+                "                Found::Nothing => {
+                    if crate::base::steps::lacks(\"one hold\") {
+                        drop(locked);
+                        locked = self.locked();
+                    }
+                    party.begin();",
+            ),
+            (
+                "                        Cause::Cancelled if party.is_cancelled() => return Err(Stop::Closed),",
+                "                        Cause::Cancelled
+                            if party.is_cancelled() || crate::base::steps::lacks(\"asking whose\") =>
+                        {
+                            return Err(Stop::Closed);
+                        }",
+            ),
+            (
+                "            self.publish(&locked.state);
+            wakes.wake();
+        }",
+                "            if !crate::base::steps::lacks(\"the hint when it looks again\") {
+                self.publish(&locked.state);
+            }
+            wakes.wake();
+        }",
+            ),
+            (
+                "            if self.senders.is_empty() {",
+                "            if crate::base::steps::lacks(\"letting senders in\") {
+                return Found::Done;
+            }
+            if self.senders.is_empty() {",
+            ),
+            (
+                "        if self.closed {
+            return Found::Closed;
+        }
+        if !self.receivers",
+                "        if self.closed && !crate::base::steps::lacks(\"looking whether it is closed\") {
+            return Found::Closed;
+        }
+        if !self.receivers",
+            ),
+            (
+                "        if !self.receivers.is_empty()
+            && let",
+                "        if !crate::base::steps::lacks(\"receivers first\")
+            && !self.receivers.is_empty()
+            && let",
+            ),
+            (
+                "        self.senders.end_all(Outcome::Closed, wakes);",
+                "        if !crate::base::steps::lacks(\"ending those who send\") {
+            self.senders.end_all(Outcome::Closed, wakes);
+        }",
+            ),
+            (
+                "                    self.locked().state.receivers.remove(&sudog);",
+                "                    if !crate::base::steps::lacks(\"removing who is late\") {
+                        self.locked().state.receivers.remove(&sudog);
+                    }",
+            ),
+            (
+                "            Some(partner) => {
+                // SAFETY",
+                "            Some(_) if crate::base::steps::lacks(\"telling the partner\") => {}
+            Some(partner) => {
+                // SAFETY",
+            ),
+            (
+                "                locked.state.reserved -= 1;
+                locked.state.let_senders_in(self.capacity, &mut wakes);
+            }",
+                "                locked.state.reserved -= 1;
+                if !crate::base::steps::lacks(\"giving the room away\") {
+                    locked.state.let_senders_in(self.capacity, &mut wakes);
+                }
+            }",
+            ),
+            (
+                "        if !self.recv_lookers.is_empty() {
+            self.recv_lookers",
+                "        if !self.recv_lookers.is_empty() && !crate::base::steps::lacks(\"telling who looks\") {
+            self.recv_lookers",
+            ),
+        ],
+    },
+    File { path: "chan/dynamic.rs", replaced: &[TIMES] },
+    File { path: "chan/err.rs", replaced: &[] },
+    File {
+        path: "chan/party.rs",
+        replaced: &[
+            ATOMICS,
+            CELLS,
+            (
+                "            Claim::Late => false,",
+                "            Claim::Late => crate::base::steps::lacks(\"finding it late\"),",
+            ),
+            (
+                "            let parked = gp.wait.park(ticket);
+            unlock();
+            parked",
+                "            if crate::base::steps::lacks(\"parking first\") {
+                unlock();
+                return gp.wait.park(ticket);
+            }
+            let parked = gp.wait.park(ticket);
+            unlock();
+            parked",
+            ),
+            (
+                "        let _ = self.party().claim(self);",
+                "        if !crate::base::steps::lacks(\"settling\") {
+            let _ = self.party().claim(self);
+        }",
+            ),
+            (
+                "            } else if self.word.claim(",
+                "            } else if crate::base::steps::lacks(\"ending its own wait\")
+                || self.word.claim(",
+            ),
+            (
+                "                let next = (*at).next.get();
+                let woken",
+                "                if crate::base::steps::lacks(\"going on before waking\") {
+                    (*at).woken.store(1, Ordering::Release);
+                }
+                let next = (*at).next.get();
+                let woken",
+            ),
+            DEATHS,
+        ],
+    },
+    File { path: "chan/receiver.rs", replaced: &[TIMES] },
+    File {
+        path: "chan/select.rs",
+        replaced: &[
+            CELLS,
+            ("std::ptr::from_ref(self).addr()", "self.number"),
+            ("Rand::new(sys::nanotime())", "Rand::new(0)"),
+            (
+                "if (0..n).any(|i| self",
+                "if crate::base::steps::lacks(\"asking for a lock\") || (0..n).any(|i| self",
+            ),
+            (
+                "            match self.try_all() {",
+                "            let tried = if crate::base::steps::lacks(\"the second look\") {
+                Tried::Nothing
+            } else {
+                self.try_all()
+            };
+            match tried {",
+            ),
+            (
+                "        sort(n, |a, b| address(a) < address(b), swap);",
+                "        if !crate::base::steps::lacks(\"an order of locks\") {
+            sort(n, |a, b| address(a) < address(b), swap);
+        }",
+            ),
+            (
+                "            last = Some(on);",
+                "            if crate::base::steps::lacks(\"unlocking late\") {
+                if last.is_none_or(|last| last.address() != address) {
+                    // SAFETY: locked by lock_all().
+                    unsafe { on.unlock() };
+                }
+                last = Some(on);
+                if k + 1 == self.cases.len() {
+                    return;
+                }
+                continue;
+            }
+            last = Some(on);",
+            ),
+            (
+                "            } else {
+                case.on.dismiss(case.sends, &case.sudog);
+            }",
+                "            } else if !crate::base::steps::lacks(\"dismissing the others\") {
+                case.on.dismiss(case.sends, &case.sudog);
+            }",
+            ),
+            (
+                "sudog.outcome.get() != Outcome::Again => {",
+                "sudog.outcome.get() != Outcome::Again
+                    || crate::base::steps::lacks(\"beginning anew\") =>
+                {",
+            ),
+            (
+                "impl std::fmt::Debug for Case",
+                "impl Drop for Case<'_> {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.poll.set(0);
+            self.lock.set(0);
+        }
+    }
+}
+
+impl std::fmt::Debug for Case",
+            ),
+        ],
+    },
+    File { path: "chan/sender.rs", replaced: &[TIMES] },
+    File {
+        path: "chan/shared.rs",
+        replaced: &[
+            ATOMICS,
+            (
+                "    chan: Chan<T>,
+}",
+                "    chan: Chan<T>,
+    /// Found by loom if it is not freed.
+    _alive: loom::alloc::Track<()>,
+}",
+            ),
+            (
+                "        chan: Chan::new(capacity),",
+                "        chan: Chan::new(capacity),
+        _alive: loom::alloc::Track::new(()),",
+            ),
+            (
+                "self.shared().half_gone.swap(true, Ordering::AcqRel)",
+                "if crate::base::steps::lacks(\"asking and telling at once\") {
+            let is_last = self.shared().half_gone.load(Ordering::Acquire);
+            self.shared().half_gone.store(true, Ordering::Release);
+            is_last
+        } else {
+            self.shared().half_gone.swap(true, Ordering::AcqRel)
+        }",
+            ),
+        ],
+    },
+    File {
         path: "sync/queue.rs",
         replaced: &[
             CELLS,
@@ -167,15 +537,17 @@ const FILES: [File; 8] = [
 fn main() -> Result<(), Box<dyn Error>> {
     let out = env::var_os("OUT_DIR").ok_or("no OUT_DIR")?;
     let checks = env::var_os("CARGO_CFG_LOOM").is_some();
-    for file in &FILES {
+    for file in FILES {
         let from = format!("{LIBRARY}/{}", file.path);
         println!("cargo::rerun-if-changed={from}");
         let text = fs::read_to_string(&from)?;
-        // An included file can't have inner documentation.
         let mut text: String = text
             .lines()
-            .filter(|line| !line.starts_with("//!"))
-            .flat_map(|line| [line, "\n"])
+            // An included file can't have inner documentation, examples may have what is replaced, and tests
+            // are not models.
+            .filter(|line| !["//!", "///"].iter().any(|doc| line.trim_start().starts_with(doc)))
+            .take_while(|line| *line != "#[cfg(test)]")
+            .map(|line| included(file.path, line))
             .collect();
         for (from, to) in file.replaced {
             if checks && text.matches(from).count() != 1 {
@@ -186,4 +558,15 @@ fn main() -> Result<(), Box<dyn Error>> {
         fs::write(Path::new(&out).join(file.path.replace('/', "_")), text)?;
     }
     Ok(())
+}
+
+/// A line of a file; if it names another, that one.
+fn included(path: &str, line: &str) -> String {
+    let module = line.strip_suffix(';').and_then(|line| line.split_once("mod "));
+    let (Some(of), Some((visible, name))) = (path.strip_suffix("/mod.rs"), module) else {
+        return format!("{line}\n");
+    };
+    format!(
+        "{visible}mod {name} {{ include!(concat!(env!(\"OUT_DIR\"), \"/{of}_{name}.rs\")); }}\n"
+    )
 }

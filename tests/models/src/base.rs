@@ -169,14 +169,16 @@ pub(crate) mod atomic {
         u8
     );
     twin!(AtomicU32, u32);
+    twin!(AtomicU64, u64);
     twin!(
         #[expect(dead_code, reason = "not all of it is used")]
-        AtomicU64,
-        u64
+        AtomicUsize,
+        usize
     );
     twin!(AtomicPtr<T>, *mut T);
     arithmetic!(AtomicI32, i32);
     arithmetic!(AtomicU32, u32);
+    arithmetic!(AtomicUsize, usize);
 }
 
 pub(crate) mod cell {
@@ -206,44 +208,195 @@ pub(crate) mod cell {
         pub(crate) fn replace(&self, value: T) -> T {
             self.0.replace(value)
         }
+
+        pub(crate) fn swap(&self, other: &Self) {
+            self.0.swap(&other.0);
+        }
+
+        pub(crate) fn take(&self) -> T
+        where
+            T: Default,
+        {
+            self.0.take()
+        }
     }
 }
 
 pub(crate) mod lock {
-    //! The runtime's lock.
+    //! The runtime's lock. Who has taken it and forgotten its guard is believed to hold it if somebody does.
 
     use loom::sync::{Mutex, MutexGuard};
+    use std::cell::{Cell, UnsafeCell};
+    use std::mem::transmute;
+    use std::ops::{Deref, DerefMut};
 
-    pub(crate) type Guard<'l, T> = MutexGuard<'l, T>;
+    pub(crate) struct Lock<T> {
+        mutex: Mutex<()>,
+        /// That of whoever holds it now.
+        held: Cell<Option<MutexGuard<'static, ()>>>,
+        value: UnsafeCell<T>,
+    }
 
-    #[derive(Debug)]
-    pub(crate) struct Lock<T>(Mutex<T>);
+    // SAFETY: the value is reached by who holds the mutex; loom runs one thread at a time.
+    unsafe impl<T> Sync for Lock<T> {}
+    // SAFETY: as above.
+    unsafe impl<T> Send for Lock<T> {}
+
+    impl<T> std::fmt::Debug for Lock<T> {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("Lock")
+        }
+    }
 
     impl<T> Lock<T> {
         pub(crate) fn new(value: T) -> Self {
-            Self(Mutex::new(value))
+            Self { mutex: Mutex::new(()), held: Cell::new(None), value: UnsafeCell::new(value) }
         }
 
         pub(crate) fn lock(&self) -> Guard<'_, T> {
-            self.0.lock().unwrap()
+            let held = self.mutex.lock().unwrap();
+            // SAFETY: the lock stays where it is while it is held.
+            let held = unsafe { transmute::<MutexGuard<'_, ()>, MutexGuard<'static, ()>>(held) };
+            self.held.set(Some(held));
+            Guard { lock: self, given_up: false }
+        }
+
+        /// # Safety
+        /// * As in the library.
+        pub(crate) unsafe fn locked(&self) -> Guard<'_, T> {
+            let held = self.held.take();
+            assert!(held.is_some(), "nobody holds the lock");
+            self.held.set(held);
+            Guard { lock: self, given_up: false }
+        }
+    }
+
+    #[must_use]
+    pub(crate) struct Guard<'l, T> {
+        lock: &'l Lock<T>,
+        given_up: bool,
+    }
+
+    impl<T> Guard<'_, T> {
+        pub(crate) fn leave_locked(self) {
+            let _ = std::mem::ManuallyDrop::new(self);
+        }
+
+        /// Unlocks too early: what a weakened twin does.
+        pub(crate) fn give_up(&mut self) {
+            drop(self.lock.held.take());
+            self.given_up = true;
+        }
+    }
+
+    impl<T> Deref for Guard<'_, T> {
+        type Target = T;
+        fn deref(&self) -> &T {
+            // SAFETY: the lock is held.
+            unsafe { &*self.lock.value.get() }
+        }
+    }
+
+    impl<T> DerefMut for Guard<'_, T> {
+        fn deref_mut(&mut self) -> &mut T {
+            // SAFETY: the lock is held.
+            unsafe { &mut *self.lock.value.get() }
+        }
+    }
+
+    impl<T> Drop for Guard<'_, T> {
+        fn drop(&mut self) {
+            if !self.given_up {
+                drop(self.lock.held.take());
+            }
         }
     }
 }
 
+pub(crate) mod fatal {
+    macro_rules! throw {
+        ($($text:tt)*) => { panic!($($text)*) };
+    }
+    pub(crate) use throw;
+}
+
+pub(crate) mod rand {
+    //! Numbers of the model's choice, which are the same in each of its runs.
+
+    use std::cell::Cell;
+
+    thread_local! {
+        static NEXT: Cell<u32> = const { Cell::new(0) };
+    }
+
+    /// What all numbers are from now on.
+    pub(crate) fn always(next: u32) {
+        NEXT.set(next);
+    }
+
+    pub(crate) struct Rand;
+
+    impl Rand {
+        pub(crate) fn new(_: u64) -> Self {
+            Self
+        }
+
+        pub(crate) fn next(&self) -> u32 {
+            NEXT.get()
+        }
+    }
+}
+
+pub(crate) mod number {
+    //! What stands for addresses.
+
+    use std::cell::Cell;
+
+    thread_local! {
+        static LAST: Cell<usize> = const { Cell::new(0) };
+    }
+
+    /// Greater than those before.
+    pub(crate) fn number() -> usize {
+        LAST.set(LAST.get() + 1);
+        LAST.get()
+    }
+}
+
 pub(crate) mod sys {
-    //! The kernel, as ordinary threads see it. All words are one: who sleeps on any looks again when another is
-    //! woken. A time is over when it is asked for.
+    //! The clock, and what the kernel does for threads.
 
     use super::atomic::{AtomicU32, Ordering};
-    use loom::sync::{Condvar, Mutex};
+    use loom::sync::{Condvar, Mutex, atomic};
     use std::time::Duration;
 
     loom::lazy_static! {
+        static ref NOW: atomic::AtomicU64 = atomic::AtomicU64::new(0);
         static ref KERNEL: (Mutex<()>, Condvar) = (Mutex::new(()), Condvar::new());
     }
 
+    /// There is one clock, and it orders nothing.
+    pub(crate) fn nanotime() -> u64 {
+        NOW.fetch_add(0, Ordering::Relaxed)
+    }
+
+    /// It is `to` now, or later.
+    pub(crate) fn pass(to: u64) {
+        NOW.fetch_max(to, Ordering::Relaxed);
+    }
+
+    /// The time stands still, for who only asks roughly.
+    pub(crate) fn coarse_nanotime() -> u64 {
+        1
+    }
+
+    /// All words are one: who sleeps on any looks again when another is woken. With a time-out, the time is over
+    /// at once.
     pub(crate) fn futex_wait(word: &AtomicU32, expected: u32, timeout: Option<Duration>) -> bool {
-        assert_eq!(timeout, None, "the time is over");
+        if let Some(timeout) = timeout {
+            pass(nanotime() + timeout.as_nanos() as u64);
+            return false;
+        }
         let asleep = KERNEL.0.lock().unwrap();
         if word.load(Ordering::Relaxed) == expected {
             drop(KERNEL.1.wait(asleep).unwrap());
@@ -255,15 +408,53 @@ pub(crate) mod sys {
         let _awake = KERNEL.0.lock().unwrap();
         KERNEL.1.notify_all();
     }
+}
 
-    /// The time stands still.
-    pub(crate) fn coarse_nanotime() -> u64 {
-        1
+pub(crate) mod time {
+    //! Times as the model's clock has them.
+
+    use super::sys::nanotime;
+    use std::ops::{Add, Sub};
+    pub(crate) use std::time::Duration;
+
+    /// ns since the model began.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+    pub struct Instant(pub(crate) u64);
+
+    fn ns(d: Duration) -> u64 {
+        d.as_nanos() as u64
     }
 
-    /// What [`after`](crate::sched::wait::after) says.
-    pub(crate) fn nanotime() -> u64 {
-        1
+    impl Instant {
+        pub(crate) fn now() -> Self {
+            Self(nanotime())
+        }
+
+        pub(crate) fn elapsed(&self) -> Duration {
+            Self::now() - *self
+        }
+
+        pub(crate) fn checked_add(self, d: Duration) -> Option<Self> {
+            self.0.checked_add(ns(d)).map(Self)
+        }
+
+        pub(crate) fn saturating_duration_since(self, since: Self) -> Duration {
+            Duration::from_nanos(self.0.saturating_sub(since.0))
+        }
+    }
+
+    impl Add<Duration> for Instant {
+        type Output = Self;
+        fn add(self, d: Duration) -> Self {
+            Self(self.0 + ns(d))
+        }
+    }
+
+    impl Sub for Instant {
+        type Output = Duration;
+        fn sub(self, other: Self) -> Duration {
+            self.saturating_duration_since(other)
+        }
     }
 }
 

@@ -48,13 +48,23 @@ pub(crate) fn refuted_without(
 }
 
 /// Passes if `model`, with `weak` atomics and `step` left out, is refuted by somebody's waiting for ever.
-///
-/// loom can't take a model to pieces whose threads wait. So the process ends here, with success: each model has
-/// its own (`cargo xtask loom`).
 pub(crate) fn starves(weak: Weak, step: &'static str, model: impl Fn() + Send + Sync + 'static) {
-    std::panic::set_hook(Box::new(|panic| {
+    falls(weak, step, "deadlock; threads", model);
+}
+
+/// As [`refuted`] and [`refuted_without`], for a model that can't be taken to pieces then: one whose threads wait
+/// for ever, or have what only a sound model can drop.
+///
+/// So the process ends here, with success: each model has its own (`cargo xtask loom`).
+pub(crate) fn falls(
+    weak: Weak,
+    step: &'static str,
+    complaint: &'static str,
+    model: impl Fn() + Send + Sync + 'static,
+) {
+    std::panic::set_hook(Box::new(move |panic| {
         eprintln!("{panic}");
-        let refuted = panic.to_string().contains("deadlock; threads");
+        let refuted = panic.to_string().contains(complaint);
         // SAFETY: no memory is involved.
         unsafe { libc::_exit(if refuted { 0 } else { 1 }) }
     }));

@@ -71,7 +71,7 @@ impl Waits {
                 self.woken = true;
                 true
             }
-            Cause::Gone | Cause::Timeout => false,
+            Cause::Gone | Cause::Timeout | Cause::Cancelled => false,
         }
     }
 }

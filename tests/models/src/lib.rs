@@ -1,13 +1,16 @@
 //! The scheduler's lock-free parts under a model checker (loom).
 //!
 //! The files that decide who owns what (`p/runq.rs`, `sched/idle.rs`, `m/lease.rs`, `g/status.rs`, `g/wait.rs`,
-//! `g/wait_list.rs`, `timer/alarm.rs`, `netpoll/desc.rs`, `thread/park.rs`, `sync/queue.rs`, `sync/semaphore.rs`,
-//! `sync/pool.rs`) are compiled here a second time, against twins of the modules they use. The twin of
+//! `g/wait_list.rs`, `timer/alarm.rs`, `timer/call.rs`, `sched/later.rs`, `sched/ambient.rs`, `netpoll/desc.rs`,
+//! `thread/park.rs`, and all of `chan/`) are compiled here a second time, against twins of the modules they use. The twin of
 //! `base/atomic.rs` is made of loom's types, and can be weakened: `base::atomic::Weak`. Where a twin is to lack a
-//! step of the library's own code, the build script
-//! puts a question in front of it: `base::steps`. What the scheduler does around those files is repeated in the
-//! models, in functions named as there, as are `intercept/futex.rs`, `intercept/sync.rs` and `sched/watch.rs`,
-//! which have too much to do with libc and the kernel.
+//! step of the library's own code, the build script puts a question in front of it: `base::steps`. What the
+//! scheduler does around those files is repeated in the models, in functions named as there, as are
+//! `intercept/futex.rs`, `intercept/sync.rs` and `sched/watch.rs`, which have too much to do with libc and the
+//! kernel.
+//!
+//! The cells of those who wait for a channel are loom's: who touches one at the wrong time, or when the waiter is
+//! gone, is found. Time passes at any moment; the commit of a park may run beside the goroutine that goes on.
 //!
 //! Each model is checked as it is, and has weakened twins that the checker must refute, each with the
 //! complaint it is expected to have.
@@ -17,7 +20,10 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail so")]
 
 mod alarm;
+mod ambient;
 mod base;
+mod call;
+mod chan;
 mod check;
 mod desc;
 mod futex;
@@ -32,6 +38,7 @@ mod pthread;
 mod real;
 mod runq;
 mod sched;
+mod select;
 mod semaphore;
 mod sync;
 mod thread;
@@ -39,3 +46,6 @@ mod timer;
 mod token;
 mod wait;
 mod watch;
+mod world;
+
+use sched::go;

@@ -17,3 +17,8 @@ pub(crate) mod status;
 pub(crate) mod alarm {
     include!(concat!(env!("OUT_DIR"), "/timer_alarm.rs"));
 }
+
+#[expect(dead_code, unused_imports, unreachable_pub, reason = "the models don't use all of it")]
+pub(crate) mod chan {
+    include!(concat!(env!("OUT_DIR"), "/chan_mod.rs"));
+}

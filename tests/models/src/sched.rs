@@ -1,6 +1,11 @@
 //! The twin of `goroutines::sched`: goroutines are threads of the model.
 
+use crate::p::P;
+use loom::thread::JoinHandle;
+use std::cell::{Cell, RefCell};
+
 pub(crate) mod park {
+    use crate::g::G;
     use crate::g::reason::WaitReason;
     use crate::real::status::{State, Status};
     use loom::thread::{self, Thread};
@@ -43,6 +48,11 @@ pub(crate) mod park {
         }
     }
 
+    /// Parks a goroutine.
+    pub(crate) fn park(gp: &'static G, _: WaitReason, commit: impl FnOnce() -> bool) {
+        gp.park(commit, || {});
+    }
+
     pub(crate) fn block(_: WaitReason, enlist: impl FnOnce(&Waiter) -> bool) {
         let waiter = Waiter { gp: thread::current(), status: Status::new(State::Running) };
         let late = WITHOUT.get() == Without::StatusFirst;
@@ -67,6 +77,7 @@ pub(crate) mod wait {
 
     use super::ready::ready_all;
     use crate::base::steps::lacks;
+    use crate::base::sys;
     use crate::g::G;
     use crate::g::reason::WaitReason;
     use crate::g::task::RunList;
@@ -104,15 +115,20 @@ pub(crate) mod wait {
         result
     }
 
-    pub(crate) fn after(_: Duration) -> u64 {
-        1
+    pub(crate) fn after(d: Duration) -> u64 {
+        sys::nanotime() + d.as_nanos() as u64
     }
 }
 
 pub(crate) mod ready {
     //! Of `sched/ready.rs`: who is readied runs.
 
+    use crate::g::G;
     use crate::g::task::{RunList, Runnable};
+
+    pub(crate) fn ready(gp: &'static G) {
+        gp.ready();
+    }
 
     pub(crate) fn ready_all(list: &mut RunList) {
         while let Some(one) = pop_waiting(list) {
@@ -129,13 +145,68 @@ pub(crate) mod ready {
     }
 }
 
-/// Whoever runs here has no processor.
-pub(crate) fn current_p() -> Option<&'static crate::p::P> {
-    None
+loom::thread_local! {
+    static CURRENT_P: Cell<Option<&'static P>> = Cell::new(None);
+}
+
+/// The P of the calling thread's M.
+pub(crate) fn current_p() -> Option<&'static P> {
+    CURRENT_P.with(Cell::get)
+}
+
+/// Gives it one.
+pub(crate) fn set_p(pp: Option<&'static P>) {
+    CURRENT_P.with(|at| at.set(pp));
+}
+
+thread_local! {
+    // loom runs all threads of a model on the thread that checks it.
+    static STARTS_ON: Cell<Option<&'static P>> = const { Cell::new(None) };
+    static STARTED: RefCell<Vec<JoinHandle<()>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// From now on goroutines are started on `pp`.
+pub(crate) fn start_on(pp: &'static P) {
+    STARTS_ON.set(Some(pp));
+}
+
+pub(crate) fn go(f: impl FnOnce() + 'static) {
+    let pp = STARTS_ON.get();
+    let one = loom::thread::spawn(move || {
+        set_p(pp);
+        f();
+    });
+    STARTED.with(|all| all.borrow_mut().push(one));
+}
+
+/// Waits for those that were started.
+pub(crate) fn join_started() {
+    while let Some(one) = STARTED.with(|all| all.borrow_mut().pop()) {
+        one.join().unwrap();
+    }
 }
 
 pub(crate) mod wake {
     pub(crate) fn wakep() {}
+}
+
+pub(crate) mod watch {
+    use crate::p::P;
+
+    pub(crate) fn announce(_: &P) {}
+
+    pub(crate) fn needs_watcher(_: u64) -> bool {
+        true
+    }
+}
+
+pub(crate) mod ambient {
+    include!(concat!(env!("OUT_DIR"), "/sched_ambient.rs"));
+}
+
+#[expect(dropping_copy_types, reason = "what `go` returns is a handle there")]
+pub(crate) mod later {
+    include!(concat!(env!("OUT_DIR"), "/sched_later.rs"));
 }
 
 pub(crate) struct Sched {

@@ -48,3 +48,11 @@ pub(crate) mod id {
 pub(crate) mod park {
     include!(concat!(env!("OUT_DIR"), "/thread_park.rs"));
 }
+
+/// Of `thread/join.rs`.
+pub(crate) fn prepare(
+    f: impl FnOnce() + 'static,
+    _: &'static std::panic::Location<'static>,
+) -> *const crate::g::task::Task {
+    crate::g::task::Task::boxed(f)
+}

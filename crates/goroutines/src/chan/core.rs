@@ -408,6 +408,7 @@ impl<T> Chan<T> {
             let mut wakes = Wakes::new();
             // SAFETY: `to` can be written.
             found = unsafe { locked.state.recv(to, self.capacity, &mut wakes) };
+            self.publish(&locked.state);
             wakes.wake();
         }
     }
