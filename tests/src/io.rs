@@ -39,6 +39,20 @@ pub fn tcp_pair() -> [TcpStream; 2] {
     [client, server]
 }
 
+/// A listener that lets nobody in any more, as one has not been accepted: who connects is not answered.
+///
+/// # Panics
+/// If there is none to be had.
+#[must_use]
+pub fn full_listener() -> (TcpListener, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    // SAFETY: no memory is involved.
+    check(unsafe { libc::listen(listener.as_raw_fd(), 0) }).expect("a queue for one");
+    let address = listener.local_addr().expect("its address");
+    let waits = TcpStream::connect(address).expect("a connection");
+    (listener, waits)
+}
+
 /// What a call of C's returned, with `errno` where that was -1.
 ///
 /// # Errors

@@ -4,12 +4,16 @@ use super::fd;
 use super::io::{block, length, write_whole};
 use super::real::{result, take_over};
 use super::wait::{AGAIN, Stopped, Waits, is_nonblocking, ready_now, socket_option};
-use crate::g::G;
+use crate::g::reason::WaitReason;
+use crate::g::{G, current};
 use crate::netpoll::{self, Accept, Desc, Direction, Kind};
+use crate::sched::ambient;
 use crate::sched::syscall::announced;
-use crate::sched::wait::waking;
+use crate::sched::wait::{after, wait, waking};
 use goroutines_switch::sys::raw;
 use libc::{c_int, c_uint, c_void, iovec, msghdr, size_t, sockaddr, socklen_t, ssize_t};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 const DONTWAIT: usize = libc::MSG_DONTWAIT as usize;
 const IN_PROGRESS: isize = -(libc::EINPROGRESS as isize);
@@ -213,6 +217,46 @@ fn send_message(gp: &'static G, fd: c_int, message: *const msghdr, flags: c_int)
     with_socket(gp, fd, Direction::Write, call, plain)
 }
 
+/// Who is about to take a connection from a listener: one at a time, by whatever number of it, as each number has
+/// an event for each connection.
+struct Turn(&'static AtomicBool);
+
+impl Turn {
+    /// None if somebody else's is.
+    fn take(fd: c_int) -> Option<Self> {
+        /// By the listener's inode; those of several may be the same.
+        static TURNS: [AtomicBool; 64] = [const { AtomicBool::new(false) }; 64];
+        // SAFETY: plain old data, which the call fills in; a descriptor that is none leaves it zeroed.
+        let inode = unsafe {
+            let mut stat: libc::stat = std::mem::zeroed();
+            raw(libc::SYS_fstat, [word(fd), &raw mut stat as usize, 0, 0, 0, 0]);
+            stat.st_ino
+        };
+        let turn = &TURNS[inode as usize % TURNS.len()];
+        // (Not `then_some`: one that is made and dropped would end the other's.)
+        (!turn.swap(true, Ordering::Acquire)).then(|| Self(turn))
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
+/// Until another has taken his connection.
+const A_TURN: Duration = Duration::from_micros(50);
+
+/// After so many somebody is stuck, whose connection another process has taken.
+const TURNS_AT_MOST: u32 = 200;
+
+/// Lets others go first, for a moment.
+fn doze(gp: &'static G, d: Duration) {
+    let _section = current::enter();
+    let ticket = gp.wait.begin();
+    wait(gp, WaitReason::Io, ticket, after(d));
+}
+
 /// Accepting knows no flag that says "don't block". So one at a time of those who accept here asks `poll`
 /// whether there is a connection, and takes it; the others wait (`netpoll::Desc::begin_accept`). If
 /// somebody outside this process was faster, the call blocks its thread, which is announced.
@@ -230,12 +274,28 @@ fn accept_one(
     if super::io::kind_of(fd, desc) != Kind::Socket {
         return plain();
     }
+    let mut turns = 0;
     loop {
         let look = desc.look(Direction::Read);
         let stopped = match desc.begin_accept() {
             Accept::Busy => waits.wait_for_accept(),
             Accept::Begun(begun) if ready_now(fd, libc::POLLIN) != 0 => {
+                let turn = Turn::take(fd);
+                if turn.is_none() || ready_now(fd, libc::POLLIN) == 0 {
+                    drop(turn);
+                    waking(|list| desc.end_accept(begun, false, list));
+                    doze(gp, A_TURN);
+                    turns += 1;
+                    // A connection that is there is accepted in a context that was cancelled, too.
+                    if turns > TURNS_AT_MOST
+                        && let Some(error) = ambient::error(gp)
+                    {
+                        return -(error as isize);
+                    }
+                    continue;
+                }
                 let word = plain();
+                drop(turn);
                 waking(|list| desc.end_accept(begun, true, list));
                 waits.forget();
                 return word;

@@ -9,6 +9,7 @@
 
 mod channels;
 mod compute;
+mod contexts;
 mod harness;
 mod http;
 mod locks;
