@@ -1,7 +1,7 @@
 //! The mission's second program: two goroutines share one processor in time slices.
 
 use goroutines::{WaitGroup, go, runtime};
-use goroutines_examples::{args, hex, number};
+use goroutines_examples::{Args, hex};
 use sha1::{Digest, Sha1};
 
 const HELP: &str = "time_slicing: two goroutines hash numbers on one processor
@@ -10,7 +10,9 @@ usage: time_slicing [--count N]
 
 #[goroutines::main]
 fn main() {
-    let count = number(&args(HELP), "--count", 10, HELP);
+    let mut args = Args::new(HELP);
+    let count = args.number("--count", 0, 10);
+    args.finish();
 
     // Allocate one logical processor for the scheduler to use.
     runtime::gomaxprocs(1);

@@ -1,87 +1,14 @@
-//! What the network examples share: the command line, accepting connections, the process's limits.
+//! What the network examples share: accepting connections, the process's limits.
 
 pub mod http;
 
 use goroutines::go;
-use std::fmt::Display;
 use std::io;
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
-use std::process::ExitCode;
-use std::str::FromStr;
 use std::time::Duration;
 
-pub use goroutines_examples::usage;
-
-/// The words of the command line, taken out one by one.
-#[derive(Debug)]
-pub struct Args {
-    words: Vec<String>,
-    help: &'static str,
-}
-
-impl Args {
-    /// Prints `help` and ends the program if the command line asks for it.
-    #[must_use]
-    pub fn new(help: &'static str) -> Self {
-        Self { words: goroutines_examples::args(help), help }
-    }
-
-    /// Whether `flag` is there.
-    pub fn flag(&mut self, flag: &str) -> bool {
-        let at = self.words.iter().position(|word| word == flag);
-        at.map(|at| self.words.remove(at)).is_some()
-    }
-
-    /// The value after `flag`, which is `what`.
-    pub fn value<T: FromStr>(&mut self, flag: &str, what: &str) -> Option<T> {
-        let at = self.words.iter().position(|word| word == flag)?;
-        self.words.remove(at);
-        let value = (at < self.words.len()).then(|| self.words.remove(at));
-        match value.and_then(|value| value.parse().ok()) {
-            Some(value) => Some(value),
-            None => usage(&format!("{flag} takes {what}"), self.help),
-        }
-    }
-
-    /// The number after `flag`, at least `least`, or else `default`.
-    pub fn number(&mut self, flag: &str, least: usize, default: usize) -> usize {
-        let what = format!("a whole number, at least {least}");
-        let number = self.value(flag, &what).unwrap_or(default);
-        if number < least {
-            usage(&format!("{flag} takes {what}"), self.help);
-        }
-        number
-    }
-
-    /// The words that are left and are no options.
-    #[must_use]
-    pub fn rest(self) -> Vec<String> {
-        if let Some(option) = self.words.iter().find(|word| word.starts_with('-')) {
-            usage(&format!("unknown option {option:?}"), self.help);
-        }
-        self.words
-    }
-
-    /// Nothing may be left.
-    pub fn finish(self) {
-        let help = self.help;
-        if let Some(word) = self.rest().first() {
-            usage(&format!("unknown argument {word:?}"), help);
-        }
-    }
-}
-
-/// The exit status; what went wrong is said on stderr.
-pub fn report<E: Display>(program: &str, outcome: Result<(), E>) -> ExitCode {
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(e) => {
-            eprintln!("{program}: {e}");
-            ExitCode::FAILURE
-        }
-    }
-}
+pub use goroutines_examples::{Args, report, usage};
 
 /// Listens on `addr`.
 ///

@@ -6,8 +6,10 @@ mod child;
 pub mod io;
 pub mod proc;
 mod procs;
+mod programs;
 
 pub use child::{Ended, run_to_end};
 pub use procs::{TIME_SLICE, join_all, on_procs, os_thread, quiet_panics, work};
+pub use programs::{example, run_example};
 pub mod raw;
 pub mod sync;
