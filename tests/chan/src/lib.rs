@@ -14,8 +14,8 @@ pub mod scope;
 pub mod thread;
 pub mod together;
 
-pub use goroutines::chan;
-pub use goroutines::{select, select_biased};
+// What is tested. With crossbeam_channel's in their place, its authors' view of the tests can be had.
+pub use goroutines::{chan, select, select_biased};
 pub use goroutines_foreign_tests::Expect;
 pub use scope::scope;
 
@@ -119,4 +119,70 @@ pub fn run(name: &'static str, mode: Mode, expect: Expect, body: impl FnOnce() +
             family.wait_for_threads();
         }
     });
+}
+
+#[cfg(test)]
+mod harness {
+    use super::{Expect, Mode, run, scope, thread};
+    use crate::together::{Sleeper, check};
+    use goroutines::runtime::goroutine_id;
+    use std::panic::catch_unwind;
+    use std::sync::{Arc, Mutex};
+
+    /// Who the body is, and the first four that it starts, in both ways: whether goroutines.
+    fn players(name: &'static str, mode: Mode) -> (bool, Vec<bool>) {
+        let found = Arc::new(Mutex::new((false, Vec::new())));
+        let to = Arc::clone(&found);
+        run(name, mode, Expect::default(), move || {
+            let mut all = Vec::new();
+            for _ in 0..2 {
+                all.push(thread::spawn(|| goroutine_id().is_some()).join().unwrap());
+            }
+            let scoped = Mutex::new(Vec::new());
+            for _ in 0..2 {
+                scope(|s| s.spawn(|_| scoped.lock().unwrap().push(goroutine_id().is_some())))
+                    .unwrap();
+            }
+            all.append(&mut scoped.lock().unwrap());
+            *to.lock().unwrap() = (goroutine_id().is_some(), all);
+        });
+        std::mem::take(&mut *found.lock().unwrap())
+    }
+
+    #[test]
+    fn who_plays() {
+        assert_eq!(players("g::at_1::", Mode::Goroutines), (true, vec![true; 4]));
+        assert_eq!(players("t::at_1::", Mode::Threads), (false, vec![false; 4]));
+        assert_eq!(players("m::at_1::", Mode::Mixed), (true, vec![false, true, false, true]));
+    }
+
+    #[test]
+    fn a_panic_in_a_scope_comes_out() {
+        for mode in [Mode::Goroutines, Mode::Threads, Mode::Mixed] {
+            run("scope::at_2::", mode, Expect::default().panics(), || {
+                for _ in 0..2 {
+                    assert!(scope(|s| s.spawn(|_| panic!("expected"))).is_err());
+                }
+            });
+        }
+    }
+
+    #[test]
+    fn each_sleeper_has_its_own_end() {
+        const SLEEPERS: &[&[Sleeper]] = &[&[
+            Sleeper { suite: "s", name: "good", body: || {} },
+            Sleeper { suite: "s", name: "bad", body: || panic!("expected") },
+        ]];
+        const DETACHED: &[&[Sleeper]] = &[&[Sleeper {
+            suite: "s",
+            name: "left",
+            body: || drop(thread::spawn(|| panic!("expected"))),
+        }]];
+        let ends = |name, mode, all| catch_unwind(|| check(name, mode, all)).is_ok();
+        assert!(ends("s::together::x::at_1::good", Mode::Mixed, SLEEPERS));
+        assert!(!ends("s::together::x::at_1::bad", Mode::Mixed, SLEEPERS));
+        assert!(!ends("s::together::x::at_2::bad", Mode::Threads, SLEEPERS));
+        assert!(ends("s::together::x::at_2::good", Mode::Threads, SLEEPERS));
+        assert!(!ends("s::together::x::at_2::left", Mode::Goroutines, DETACHED));
+    }
 }

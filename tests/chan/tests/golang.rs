@@ -1,4 +1,4 @@
-//! crossbeam-channel 0.5.17 tests/golang.rs (MIT OR Apache-2.0), on goroutines and threads.
+//! crossbeam-channel 0.5.17 tests/golang.rs (MIT OR Apache-2.0; what is from Go: LICENSE-GO), on goroutines and threads.
 //!
 //! Tests copied from Go and manually rewritten in Rust.
 //!
@@ -1406,7 +1406,7 @@ mod chan_test {
     fn test_pseudo_random_send() {
         const N: usize = 100;
 
-        for cap in 0..N {
+        for cap in (0..N).step_by(10) {
             let c = make::<i32>(cap);
             let l = Arc::new(Mutex::new(vec![0i32; N]));
             let done = make::<bool>(0);
@@ -1705,7 +1705,7 @@ mod chan {
 
     fn send(mut c: ChanWithVals, ctx: Context) {
         loop {
-            for _ in 0..=nrand(10, ctx.randx()) {
+            for _ in 0..=nrand(3, ctx.randx()) {
                 thread::yield_now();
             }
             c.chan.tx().send(c.sv()).unwrap();
@@ -1718,7 +1718,7 @@ mod chan {
 
     fn recv(mut c: ChanWithVals, ctx: Context) {
         loop {
-            for _ in (0..nrand(10, ctx.randx())).rev() {
+            for _ in (0..nrand(3, ctx.randx())).rev() {
                 thread::yield_now();
             }
             let v = c.chan.rx().recv().unwrap();
@@ -1768,7 +1768,7 @@ mod chan {
         }
 
         loop {
-            for _ in 0..=nrand(5, ctx.randx()) {
+            for _ in 0..=nrand(2, ctx.randx()) {
                 thread::yield_now();
             }
             select! {

@@ -261,7 +261,7 @@ fn ready() {
 fn stress_clone() {
     const RUNS: usize = tenth(1_000);
     const THREADS: usize = 10;
-    const COUNT: usize = 50;
+    const COUNT: usize = tenth(50);
 
     for i in 0..RUNS {
         let r = after(ms(i as u64));
