@@ -14,7 +14,7 @@
 use goroutines::chan::{Receiver, Select, Sender, bounded, unbounded};
 use goroutines::context::{self, Cancel, Context};
 use goroutines::{WaitGroup, go, runtime, select, thread};
-use goroutines_tests::io::{PARKS, full_listener, ms, tcp_pair};
+use goroutines_tests::io::{PARKS, full_listener, ms, set_option, tcp_pair};
 use goroutines_tests::proc::{at_procs, wait_until};
 use goroutines_tests::{TIME_SLICE, join_all};
 use rand::rngs::StdRng;
@@ -321,7 +321,7 @@ fn echo<S>(mut stream: S, rng: &mut StdRng)
 where
     S: Read + Write,
 {
-    let mut buf = vec![0; rng.gen_range(1..3_000)];
+    let mut buf = vec![0; rng.gen_range(500..3_000)];
     loop {
         let n = match ending(rng, || stream.read(&mut buf)) {
             Ok(0) => return,
@@ -358,7 +358,7 @@ where
     for<'s> &'s S: Read + Write,
 {
     let mut random = rng(seed, of);
-    let data: Vec<u8> = (0..random.gen_range(1..300_000)).map(|_| random.r#gen()).collect();
+    let data: Vec<u8> = (0..random.gen_range(1..100_000)).map(|_| random.r#gen()).collect();
     let (stream, expected) = (Arc::new(stream), data.clone());
     let writes = {
         let stream = Arc::clone(&stream);
@@ -391,11 +391,19 @@ fn echoes(seed: u64) {
             let mut random = rng(seed, of + 5);
             if i % 2 == 0 {
                 let [one, other] = tcp_pair();
+                // Who writes has to wait.
+                for stream in [&one, &other] {
+                    set_option(stream, libc::SOL_SOCKET, libc::SO_SNDBUF, 4_096);
+                    set_option(stream, libc::SOL_SOCKET, libc::SO_RCVBUF, 4_096);
+                }
                 let echoes = go(move || echo(other, &mut random));
                 check_echo(one, seed, of, |stream| stream.shutdown(Shutdown::Write).unwrap());
                 echoes.join().unwrap();
             } else {
                 let (one, other) = UnixStream::pair().unwrap();
+                for stream in [&one, &other] {
+                    set_option(stream, libc::SOL_SOCKET, libc::SO_SNDBUF, 4_096);
+                }
                 let echoes = go(move || echo(other, &mut random));
                 check_echo(one, seed, of, |stream| stream.shutdown(Shutdown::Write).unwrap());
                 echoes.join().unwrap();

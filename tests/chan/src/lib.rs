@@ -1,7 +1,7 @@
 //! Runs crossbeam-channel's tests on `goroutines::chan`; the README lists them.
 //!
 //! A suite is a file whose functions are the tests as their authors wrote them, with this library's
-//! [`thread`] and [`scope`] in the place of std's and crossbeam's, and without `#[test]`. At its end
+//! [`thread`] and [`scope()`] in the place of std's and crossbeam's, and without `#[test]`. At its end
 //! [`tests!`] names them and makes six tests of each: who plays its threads is said by the [`Mode`], and each
 //! runs on one processor and on two. What is expected beside what the author asked, and how a test that
 //! hangs is shown, is as in `tests/foreign`, whose runner this is.

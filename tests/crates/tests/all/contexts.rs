@@ -1,9 +1,17 @@
 //! Crates that know nothing of contexts, in `Context::run`: what they wait for in sockets ends with the
 //! context; what they wait for in locks or in an event loop of their own does not.
 
-use crate::harness::{each, nothing, on_procs};
+#![cfg_attr(
+    feature = "intercept",
+    expect(clippy::result_large_err, reason = "the errors of others")
+)]
+
+#[cfg(feature = "intercept")]
+use crate::harness::each;
+use crate::harness::{nothing, on_procs};
 use goroutines::context::Context;
 use goroutines::thread;
+#[cfg(feature = "intercept")]
 use std::io;
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
@@ -44,8 +52,9 @@ fn ureq_ends_with_its_context() {
     on_procs("ureq_ends_with_its_context", silent, |(_, address), _| {
         each(8, |_| {
             let agent = ureq::AgentBuilder::new().build();
-            let result = timed(|| agent.get(&format!("http://{address}")).call());
-            let error = result.unwrap_err().into_transport().unwrap();
+            let call = || agent.get(&format!("http://{address}")).call().map(drop);
+            let error = timed(|| call().map_err(Box::new)).unwrap_err();
+            let error = error.into_transport().unwrap();
             assert_eq!(error.kind(), ureq::ErrorKind::Io, "{error:?}");
             // One of its own around the kernel's.
             let source = std::error::Error::source(&error).unwrap();
@@ -96,9 +105,10 @@ fn tungstenite_ends_with_its_context() {
         let url = format!("ws://{address}");
         let connect = || TcpStream::connect(address.as_str()).unwrap();
         // The server does not greet.
-        match timed(|| tungstenite::client(&url, connect())).map(|_| ()) {
-            Err(HandshakeError::Failure(Error::Io(error))) => expect_timed_out(&error),
-            other => panic!("{other:?}"),
+        let greet = || tungstenite::client(&url, connect()).map(drop);
+        match *timed(|| greet().map_err(Box::new)).unwrap_err() {
+            HandshakeError::Failure(Error::Io(error)) => expect_timed_out(&error),
+            other => panic!("{other}"),
         }
         drop(listener.accept().unwrap());
         // It greets, and says nothing.
