@@ -1,6 +1,6 @@
 //! Groups of goroutines that work on one task and may fail. (Go: `golang.org/x/sync/errgroup`.)
 //!
-//! For goroutines that can't fail there is [`WaitGroup`](crate::WaitGroup); for those that borrow from their
+//! For goroutines that can't fail there is [`WaitGroup`]; for those that borrow from their
 //! caller, [`thread::scope`](crate::thread::scope).
 //!
 //! Where the goroutines of a group are connected by channels, keep a receiver of each outside the group until

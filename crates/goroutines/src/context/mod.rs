@@ -386,7 +386,7 @@ impl Context {
     /// ambient here.
     ///
     /// # Panics
-    /// As [`go`](crate::go).
+    /// As [`go`].
     #[track_caller]
     pub fn go<F, T>(&self, f: F) -> JoinHandle<T>
     where
