@@ -1,6 +1,7 @@
 //! What the tests share: running programs with a time limit, and running a test's body in a goroutine
 //! at several values of `GOMAXPROCS`, beside goroutines that burn CPU.
 
+pub mod chan_model;
 pub mod chans;
 mod child;
 pub mod io;
