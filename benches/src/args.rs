@@ -1,11 +1,39 @@
 //! The command line.
 
 /// The cases: name, what is measured.
-pub(crate) const CASES: [(&str, &str); 6] = [
+pub(crate) const CASES: [(&str, &str); 14] = [
     ("spawn_join", "start one task and wait for it, again and again; ns a task"),
     ("spawn_many", "start a million tasks, then wait for all; ns a task, cold (threads: 20,000)"),
     ("yield_two", "two tasks yield; time / all yields"),
     ("yield_many", "1,000 tasks yield; time / all yields"),
+    (
+        "chan_rendezvous",
+        "two tasks send one message to and fro over two channels without capacity; ns a round trip \
+         (tokio, smol: capacity 1; may: no bound)",
+    ),
+    ("chan_one_one", "one sender, one receiver, capacity 128; ns a message (may: no bound)"),
+    (
+        "chan_four_four",
+        "4 senders, 4 receivers, a channel of capacity 128; ns a message (tokio: async-channel's; \
+         may: no bound)",
+    ),
+    ("chan_unbounded", "one sender, one receiver, no bound; ns a message"),
+    (
+        "select_rendezvous",
+        "4 senders, each with a channel without capacity, and one that selects; ns a message \
+         (tokio, smol: capacity 1)",
+    ),
+    ("select_buffered", "the same with capacity 128 (may: no bound, and a `cqueue` that selects)"),
+    (
+        "after_func",
+        "one task a processor arms a call an hour off and stops it; time / all (tokio, smol, may: \
+         a task that sleeps, cancelled)",
+    ),
+    (
+        "timer_new",
+        "one task a processor arms a timer an hour off and stops it; time / all (tokio, smol: a \
+         future polled once, dropped; threads: `after()`, dropped)",
+    ),
     ("parked_bytes", "resident bytes a parked task that called one function and holds 64 bytes"),
     ("parked_ns", "making and parking each of those 100,000 (may: 10,000; threads: 2,000)"),
 ];
@@ -68,7 +96,7 @@ killed. Exit status: 0, 1 if a run failed, 2 for a wrong command line.
 Cases:"
         .to_owned();
     for (name, what) in CASES {
-        text += &format!("\n  {name:12}  {what}");
+        text += &format!("\n  {name:17}  {what}");
     }
     text
 }

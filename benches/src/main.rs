@@ -1,4 +1,4 @@
-//! The same work on goroutines, Go, tokio, may and OS threads, in one interleaved run.
+//! The same work on goroutines, Go, tokio, smol, may and OS threads, in one interleaved run.
 //!
 //! Each peer is a program of its own, with the command line `PROGRAM CASE PROCS`; it prints one line,
 //! `ns 12.3` or `bytes 4567.8` (or `none`, where it has no such case). For each case and number of

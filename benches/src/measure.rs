@@ -14,6 +14,15 @@ pub(crate) const PARKED: u64 = 100_000;
 /// How many tasks yield in `yield_many`.
 pub(crate) const YIELDERS: u64 = 1_000;
 
+/// What a buffered channel holds.
+pub(crate) const CAPACITY: usize = 128;
+
+/// The senders and the receivers of a channel that is shared, and the channels of a select.
+pub(crate) const FOUR: u64 = 4;
+
+/// When what is called later would be called.
+pub(crate) const LATER: Duration = Duration::from_secs(3_600);
+
 /// Long enough that starting up and the clock don't show.
 const LONG_ENOUGH: Duration = Duration::from_millis(300);
 
@@ -68,6 +77,12 @@ pub(crate) fn parked(case: &str, n: u64, start_all: impl FnOnce()) {
 #[inline(never)]
 pub(crate) fn hold() -> Box<[u8; 64]> {
     black_box(Box::new([1; 64]))
+}
+
+/// `n` messages in rounds: so no more than 128,000 wait where nothing bounds their number.
+pub(crate) fn rounds(n: u64) -> impl Iterator<Item = u64> {
+    let round = n.min(1_000 * CAPACITY as u64);
+    std::iter::repeat_n(round, (n / round) as usize)
 }
 
 fn print(unit: &str, value: f64) {

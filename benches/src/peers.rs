@@ -29,7 +29,7 @@ pub(crate) fn build() -> Vec<Peer> {
         peers.push(Peer { name: GO, program, version: go.version });
     }
     if build::peers() {
-        for name in ["tokio", "may", "threads"] {
+        for name in ["tokio", "smol", "may", "threads"] {
             let program = build::peers_dir().join("release").join(name);
             peers.push(Peer { name, program, version: locked_version(name) });
         }

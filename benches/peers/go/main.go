@@ -36,6 +36,20 @@ func main() {
 		nsEach(func(n int) { yielding(2, n) })
 	case "yield_many":
 		nsEach(func(n int) { yielding(yielders, n) })
+	case "chan_rendezvous":
+		nsEach(rendezvous)
+	case "chan_one_one":
+		nsEach(buffered)
+	case "chan_four_four":
+		nsEach(fourToFour)
+	case "select_rendezvous":
+		nsEach(func(n int) { selecting(0, n) })
+	case "select_buffered":
+		nsEach(func(n int) { selecting(capacity, n) })
+	case "after_func":
+		nsEach(func(n int) { onAll(procs, n, afterFunc) })
+	case "timer_new":
+		nsEach(func(n int) { onAll(procs, n, newTimer) })
 	case "parked_bytes":
 		before := residentBytes()
 		parkAll()

@@ -1,11 +1,12 @@
 //! The cases on may's coroutines.
 
-#[path = "../../../src/measure.rs"]
+mod chan;
+#[path = "../../../../src/measure.rs"]
 mod measure;
 
 use may::coroutine::{self, JoinHandle, yield_now};
 use may::sync::{Blocker, SyncFlag};
-use measure::{MANY, PARKED, YIELDERS, hold, ns_each, ns_once, parked};
+use measure::{LATER, MANY, PARKED, YIELDERS, hold, ns_each, ns_once, parked};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -18,6 +19,11 @@ fn main() {
         "spawn_many" => ns_once(MANY, spawn_many),
         "yield_two" => ns_each(|n| join(spawn(move || yielding(2, n)))),
         "yield_many" => ns_each(|n| join(spawn(move || yielding(YIELDERS, n)))),
+        "chan_rendezvous" => ns_each(|n| join(spawn(move || chan::rendezvous(n)))),
+        "chan_one_one" | "chan_unbounded" => ns_each(|n| join(spawn(move || chan::one_to_one(n)))),
+        "chan_four_four" => ns_each(|n| join(spawn(move || chan::four_to_four(n)))),
+        "select_buffered" => ns_each(|n| join(spawn(move || chan::selecting(n)))),
+        "after_func" => ns_each(|n| on_all(procs, n, call_later)),
         "parked_bytes" | "parked_ns" => parked(&case, PARKED / 10, || join(spawn(park_all))),
         _ => println!("none"),
     }
@@ -87,6 +93,22 @@ fn yielding(tasks: u64, n: u64) {
         });
     }
     latch.wait();
+}
+
+/// Shares `n` calls among as many coroutines as there are processors.
+fn on_all(procs: usize, n: u64, f: fn()) {
+    let each = n / procs as u64;
+    let all: Vec<_> = (0..procs).map(|_| spawn(move || (0..each).for_each(|_| f()))).collect();
+    all.into_iter().for_each(join);
+}
+
+/// A coroutine that sleeps, and then would call something.
+fn call_later() {
+    let later = spawn(|| coroutine::sleep(LATER));
+    yield_now(); // it begins to sleep
+    // SAFETY: it sleeps, and holds nothing.
+    unsafe { later.coroutine().cancel() };
+    assert!(later.join().is_err());
 }
 
 /// A tenth of the others' number: may's stacks are two mappings each, and a process has 65,530.

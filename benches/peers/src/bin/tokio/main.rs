@@ -1,24 +1,41 @@
-//! The cases on tokio's multi-threaded runtime.
+//! The cases on tokio's multi-threaded runtime; those of channels and timers on its current-thread
+//! runtime where there is one processor.
 
-#[path = "../../../src/measure.rs"]
+mod chan;
+#[path = "../../../../src/measure.rs"]
 mod measure;
 
-use measure::{MANY, PARKED, YIELDERS, hold, ns_each, ns_once, parked};
-use std::future::Future;
+use chan::LEAST;
+use measure::{CAPACITY, LATER, MANY, PARKED, YIELDERS, hold, ns_each, ns_once, parked};
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Notify;
-use tokio::task::yield_now;
+use tokio::task::{coop, yield_now};
+use tokio::time::sleep;
 
 fn main() {
     let (case, procs) = measure::arguments();
-    let rt = Builder::new_multi_thread().worker_threads(procs).build().expect("a runtime");
+    let kind = case.split('_').next();
+    let alone = procs == 1 && matches!(kind, Some("chan" | "select" | "after" | "timer"));
+    let mut rt = if alone { Builder::new_current_thread() } else { Builder::new_multi_thread() };
+    let rt = rt.worker_threads(procs).enable_time().build().expect("a runtime");
     match case.as_str() {
         "spawn_join" => ns_each(|n| in_task(&rt, spawn_join(n))),
         "spawn_many" => ns_once(MANY, || in_task(&rt, spawn_many())),
         "yield_two" => ns_each(|n| in_task(&rt, yielding(2, n))),
         "yield_many" => ns_each(|n| in_task(&rt, yielding(YIELDERS, n))),
+        "chan_rendezvous" => ns_each(|n| in_task(&rt, chan::rendezvous(n))),
+        "chan_one_one" => ns_each(|n| in_task(&rt, chan::buffered(n))),
+        "chan_four_four" => ns_each(|n| in_task(&rt, chan::four_to_four(n))),
+        "chan_unbounded" => ns_each(|n| in_task(&rt, chan::endless(n))),
+        "select_rendezvous" => ns_each(|n| in_task(&rt, chan::selecting(LEAST, n))),
+        "select_buffered" => ns_each(|n| in_task(&rt, chan::selecting(CAPACITY, n))),
+        "after_func" => ns_each(|n| in_task(&rt, on_all(procs, n, call_later))),
+        "timer_new" => ns_each(|n| in_task(&rt, on_all(procs, n, arm))),
         "parked_bytes" | "parked_ns" => parked(&case, PARKED, || in_task(&rt, park_all())),
         _ => println!("none"),
     }
@@ -75,6 +92,39 @@ async fn yielding(tasks: u64, n: u64) {
         });
     }
     latch.open.notified().await;
+}
+
+/// Shares `n` calls among as many tasks as there are processors.
+async fn on_all<F>(procs: usize, n: u64, f: impl Fn() -> F + Copy + Send + 'static)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let latch = Latch::new(procs as u64);
+    for _ in 0..procs {
+        let latch = Arc::clone(&latch);
+        // The budget of a task that never waits would end, and nothing be armed any more.
+        tokio::spawn(coop::unconstrained(async move {
+            for _ in 0..n / procs as u64 {
+                f().await;
+            }
+            latch.done();
+        }));
+    }
+    latch.open.notified().await;
+}
+
+/// A task that sleeps, and then would call something.
+async fn call_later() {
+    let task = tokio::spawn(sleep(LATER));
+    yield_now().await; // it begins to sleep
+    task.abort();
+    assert!(task.await.is_err());
+}
+
+/// A timer is armed by the first poll.
+async fn arm() {
+    let mut timer = pin!(sleep(LATER));
+    assert!(poll_fn(|cx| Poll::Ready(timer.as_mut().poll(cx))).await.is_pending());
 }
 
 /// All wait at the gate, which never opens, until the process ends.

@@ -1,11 +1,13 @@
 //! The cases on goroutines.
 
-#[path = "../measure.rs"]
+mod chan;
+#[path = "../../measure.rs"]
 mod measure;
 
 use goroutines::runtime::{Builder, gosched};
+use goroutines::time::{Timer, after_func};
 use goroutines::{WaitGroup, go};
-use measure::{MANY, PARKED, YIELDERS, hold, ns_each, ns_once, parked};
+use measure::{CAPACITY, LATER, MANY, PARKED, YIELDERS, hold, ns_each, ns_once, parked};
 
 fn main() {
     let (case, procs) = measure::arguments();
@@ -14,6 +16,14 @@ fn main() {
         "spawn_many" => ns_once(MANY, spawn_many),
         "yield_two" => ns_each(|n| yielding(2, n)),
         "yield_many" => ns_each(|n| yielding(YIELDERS, n)),
+        "chan_rendezvous" => ns_each(chan::rendezvous),
+        "chan_one_one" => ns_each(chan::buffered),
+        "chan_four_four" => ns_each(chan::four_to_four),
+        "chan_unbounded" => ns_each(chan::endless),
+        "select_rendezvous" => ns_each(|n| chan::selecting(0, n)),
+        "select_buffered" => ns_each(|n| chan::selecting(CAPACITY, n)),
+        "after_func" => ns_each(|n| on_all(procs, n, || assert!(after_func(LATER, || {}).stop()))),
+        "timer_new" => ns_each(|n| on_all(procs, n, || assert!(Timer::new(LATER).stop()))),
         "parked_bytes" | "parked_ns" => parked(&case, PARKED, park_all),
         _ => println!("none"),
     });
@@ -41,6 +51,15 @@ fn yielding(tasks: u64, n: u64) {
                 gosched();
             }
         });
+    }
+    wg.wait();
+}
+
+/// Shares `n` calls among as many goroutines as there are processors.
+fn on_all(procs: usize, n: u64, f: impl Fn() + Copy + Send + 'static) {
+    let wg = WaitGroup::new();
+    for _ in 0..procs {
+        wg.go(move || (0..n / procs as u64).for_each(|_| f()));
     }
     wg.wait();
 }

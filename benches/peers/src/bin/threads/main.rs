@@ -1,9 +1,12 @@
 //! The cases on OS threads, which know nothing of PROCS: they run on all CPUs.
 
-#[path = "../../../src/measure.rs"]
+mod chan;
+#[path = "../../../../src/measure.rs"]
 mod measure;
 
-use measure::{MANY, PARKED, YIELDERS, hold, ns_each, ns_once, parked};
+use crossbeam_channel::after;
+use measure::{CAPACITY, LATER, MANY, PARKED, YIELDERS, hold, ns_each, ns_once, parked};
+use std::hint::black_box;
 use std::sync::{Arc, Barrier};
 use std::thread;
 
@@ -11,12 +14,19 @@ use std::thread;
 const FEWER: u64 = 50;
 
 fn main() {
-    let (case, _procs) = measure::arguments();
+    let (case, procs) = measure::arguments();
     match case.as_str() {
         "spawn_join" => ns_each(spawn_join),
         "spawn_many" => ns_once(MANY / FEWER, spawn_many),
         // Two threads on two CPUs have nobody to yield to.
         "yield_many" => ns_each(yielding),
+        "chan_rendezvous" => ns_each(chan::rendezvous),
+        "chan_one_one" => ns_each(chan::buffered),
+        "chan_four_four" => ns_each(chan::four_to_four),
+        "chan_unbounded" => ns_each(chan::endless),
+        "select_rendezvous" => ns_each(|n| chan::selecting(0, n)),
+        "select_buffered" => ns_each(|n| chan::selecting(CAPACITY, n)),
+        "timer_new" => ns_each(|n| on_all(procs, n, || drop(black_box(after(LATER))))),
         "parked_bytes" | "parked_ns" => parked(&case, PARKED / FEWER, park_all),
         _ => println!("none"),
     }
@@ -50,6 +60,15 @@ fn yielding(n: u64) {
 }
 
 /// All wait at the gate, which never opens, until the process ends.
+/// Shares `n` calls among `threads`.
+fn on_all(threads: usize, n: u64, f: impl Fn() + Copy + Send) {
+    thread::scope(|s| {
+        for _ in 0..threads {
+            s.spawn(move || (0..n / threads as u64).for_each(|_| f()));
+        }
+    });
+}
+
 fn park_all() {
     let threads = (PARKED / FEWER) as usize;
     let started = Arc::new(Barrier::new(threads + 1));
@@ -66,6 +85,6 @@ fn wait_at(started: &Barrier) {
     started.wait();
     loop {
         thread::park();
-        std::hint::black_box(&held);
+        black_box(&held);
     }
 }
