@@ -1,11 +1,23 @@
 //! Tests that mostly sleep. One after the other they would take a minute in each mode, so all of a mode run
 //! at once, in the first `#[test]` that asks for one of them; each then says what became of its own. The
 //! bodies are started as a test's threads are: as goroutines, as threads, or in turn as either.
+//!
+//! Their authors gave them windows: one sleeps for a second, the other comes after half of it. On a machine
+//! that stands still for that long they say nothing. So witnesses sleep beside them, ordinary threads, and if
+//! these were woken `TOO_LATE` those that failed are asked again. If they were not, they have failed.
 
 use crate::{Expect, Mode, run, thread};
 use std::any::Any;
-use std::panic::catch_unwind;
+use std::panic::{catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Half of the narrowest window.
+const TOO_LATE: Duration = Duration::from_millis(50);
+
+/// How often those that failed are asked at most.
+const NIGHTS: u32 = 5;
 
 /// A test that mostly sleeps.
 #[derive(Clone, Copy, Debug)]
@@ -22,10 +34,16 @@ pub struct Sleeper {
 struct Night {
     mode: Mode,
     at: &'static str,
-    /// The texts of their panics.
-    ended: Vec<(Sleeper, Option<String>)>,
+    ended: Vec<End>,
     /// The text of the panic of what ran them.
     failed: Option<String>,
+}
+
+/// What became of one: the text of its panic.
+#[derive(Clone)]
+struct End {
+    of: Sleeper,
+    panic: Option<String>,
 }
 
 /// Runs the sleepers in this mode on as many processors as the test's name says, unless that is done, and
@@ -34,23 +52,27 @@ struct Night {
 /// # Panics
 /// If it panicked; and if nobody did, but something was not as expected of them all.
 pub fn check(name: &'static str, mode: Mode, sleepers: &'static [&'static [Sleeper]]) {
-    static NIGHTS: Mutex<Vec<Night>> = Mutex::new(Vec::new());
-    let mut nights = lock(&NIGHTS);
+    static PASSED: Mutex<Vec<Night>> = Mutex::new(Vec::new());
     let (suite, at, name) = parts(name).expect("the test is in a module `together`");
-    if !nights.iter().any(|night| night.mode == mode && night.at == at) {
-        nights.push(Night::pass(mode, at, sleepers));
+    let mut passed = lock(&PASSED);
+    if !passed.iter().any(|night| night.mode == mode && night.at == at) {
+        passed.push(Night::pass(mode, at, sleepers));
     }
-    let night = nights.iter().find(|night| night.mode == mode && night.at == at);
+    let night = passed.iter().find(|night| night.mode == mode && night.at == at);
     let night = night.expect("it has passed");
-    let is_it = |sleeper: &Sleeper| sleeper.suite == suite && sleeper.name == name;
-    let ended = night.ended.iter().find(|(sleeper, _)| is_it(sleeper));
-    if let Some(text) = &ended.expect("the suite is among the crate's SLEEPERS").1 {
-        panic!("{text}");
+    let ended = night.ended.iter().find(|end| end.of.suite == suite && end.of.name == name);
+    if let Some(text) = &ended.expect("the suite is among the crate's SLEEPERS").panic {
+        fail(text);
     }
-    if let (Some(text), true) = (&night.failed, night.ended.iter().all(|(_, text)| text.is_none()))
-    {
-        panic!("all sleepers: {text}");
+    if let (Some(text), true) = (&night.failed, night.ended.iter().all(|end| end.panic.is_none())) {
+        fail(&format!("all sleepers: {text}"));
     }
+}
+
+/// Panics, but not so that it is counted for the test that runs now.
+fn fail(text: &str) -> ! {
+    eprintln!("{text}");
+    resume_unwind(Box::new(text.to_owned()))
 }
 
 /// `all::after`, `at_1` and `recv` of `all::after::together::mixed::at_1::recv`.
@@ -63,26 +85,70 @@ fn parts(name: &'static str) -> Option<(&'static str, &'static str, &'static str
 
 impl Night {
     fn pass(mode: Mode, at: &'static str, sleepers: &'static [&'static [Sleeper]]) -> Self {
+        let all = sleepers.iter().copied().flatten().copied().collect();
+        let (mut night, mut late) = Self::of(mode, at, all);
+        for _ in 1..NIGHTS {
+            let awake: Vec<_> = night.ended.extract_if(.., |end| end.panic.is_some()).collect();
+            if awake.is_empty() {
+                break;
+            }
+            if late < TOO_LATE {
+                night.ended.extend(awake);
+                break;
+            }
+            let names: Vec<_> = awake.iter().map(|end| (end.of.suite, end.of.name)).collect();
+            eprintln!("the machine was {late:?} late; once more: {names:?}");
+            let again;
+            (again, late) = Self::of(mode, at, awake.iter().map(|end| end.of).collect());
+            night.ended.extend(again.ended);
+            night.failed = again.failed;
+        }
+        night
+    }
+
+    /// Runs these; and how late witnesses were woken meanwhile.
+    fn of(mode: Mode, at: &'static str, sleepers: Vec<Sleeper>) -> (Self, Duration) {
         let ended = Arc::new(Mutex::new(Vec::new()));
         let all = {
             let ended = Arc::clone(&ended);
             move || {
-                let beds: Vec<_> = sleepers
-                    .iter()
-                    .copied()
-                    .flatten()
-                    .map(|s| (*s, thread::spawn(s.body)))
-                    .collect();
-                let texts =
-                    beds.into_iter().map(|(sleeper, bed)| (sleeper, bed.join().err().map(text_of)));
-                *lock(&ended) = texts.collect();
+                let beds: Vec<_> =
+                    sleepers.into_iter().map(|of| (of, thread::spawn(of.body))).collect();
+                let ends = beds
+                    .into_iter()
+                    .map(|(of, bed)| End { of, panic: bed.join().err().map(text_of) });
+                *lock(&ended) = ends.collect();
             }
         };
         let name = String::leak(format!("sleepers::{mode:?}::{at}::"));
-        let failed = catch_unwind(|| run(name, mode, Expect::default(), all)).err().map(text_of);
+        let (failed, late) = witnessed(|| {
+            catch_unwind(|| run(name, mode, Expect::default(), all)).err().map(text_of)
+        });
         let ended = std::mem::take(&mut *lock(&ended));
-        Self { mode, at, ended, failed }
+        (Self { mode, at, ended, failed }, late)
     }
+}
+
+/// Runs `f`, and measures how much too late ordinary threads that sleep were woken meanwhile, at most.
+fn witnessed<R>(f: impl FnOnce() -> R) -> (R, Duration) {
+    const NAP: Duration = Duration::from_millis(5);
+    let over = AtomicBool::new(false);
+    let watch = || {
+        let mut late = Duration::ZERO;
+        while !over.load(Ordering::Relaxed) {
+            let start = Instant::now();
+            std::thread::sleep(NAP);
+            late = late.max(start.elapsed() - NAP);
+        }
+        late
+    };
+    std::thread::scope(|scope| {
+        let witnesses = [0; 3].map(|_| scope.spawn(watch));
+        let result = f();
+        over.store(true, Ordering::Relaxed);
+        let late = witnesses.map(|one| one.join().expect("it only sleeps"));
+        (result, late.into_iter().max().unwrap_or_default())
+    })
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
