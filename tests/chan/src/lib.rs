@@ -127,7 +127,7 @@ mod harness {
     use crate::together::{Sleeper, check};
     use goroutines::runtime::goroutine_id;
     use std::panic::catch_unwind;
-    use std::sync::{Arc, Mutex};
+    use std::sync::{Arc, Mutex, PoisonError};
 
     /// Who the body is, and the first four that it starts, in both ways: whether goroutines.
     fn players(name: &'static str, mode: Mode) -> (bool, Vec<bool>) {
@@ -149,8 +149,12 @@ mod harness {
         std::mem::take(&mut *found.lock().unwrap())
     }
 
+    /// Panics are counted for the whole process.
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
     #[test]
     fn who_plays() {
+        let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         assert_eq!(players("g::at_1::", Mode::Goroutines), (true, vec![true; 4]));
         assert_eq!(players("t::at_1::", Mode::Threads), (false, vec![false; 4]));
         assert_eq!(players("m::at_1::", Mode::Mixed), (true, vec![false, true, false, true]));
@@ -158,6 +162,7 @@ mod harness {
 
     #[test]
     fn a_panic_in_a_scope_comes_out() {
+        let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         for mode in [Mode::Goroutines, Mode::Threads, Mode::Mixed] {
             run("scope::at_2::", mode, Expect::default().panics(), || {
                 for _ in 0..2 {
@@ -169,6 +174,7 @@ mod harness {
 
     #[test]
     fn each_sleeper_has_its_own_end() {
+        let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         const SLEEPERS: &[&[Sleeper]] = &[&[
             Sleeper { suite: "s", name: "good", body: || {} },
             Sleeper { suite: "s", name: "bad", body: || panic!("expected") },
