@@ -4,12 +4,12 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests: what fails must end them")]
 
-use goroutines::chan::{Receiver, bounded};
+use goroutines::chan::{Receiver, bounded, unbounded};
 use goroutines::context::{self, Context, ContextError};
 use goroutines::group::ErrGroup;
 use goroutines::thread::sleep;
 use goroutines::{go, runtime, select};
-use goroutines_tests::io::{PARKS, at_each, ms};
+use goroutines_tests::io::{at_each, ms};
 use goroutines_tests::proc::wait_until;
 use goroutines_tests::quiet_panics;
 use std::any::Any;
@@ -397,32 +397,70 @@ fn started_from_within_and_waited_for_by_several() {
     });
 }
 
-/// What runs in a group runs in its context: with the first error its waits end. (In Go each is to look at the
-/// context itself.) What has to be done all the same is not ended.
+/// The goroutines of a group with a context run in it: what they wait for ends when one fails, but for what
+/// they take out. Those of a group without one are in none.
 #[test]
-fn its_context_is_ambient() {
+fn they_run_in_its_context() {
+    struct Name;
+    const VERY_LONG: Duration = Duration::from_secs(3_600);
+    fn is_within() -> bool {
+        context::current().value::<Name>().is_some()
+    }
     at_each(|_| {
-        struct Name;
+        let (found, all) = unbounded();
         let parent = Context::background().with_value(Name);
         let (group, context) = ErrGroup::<ContextError>::with_context(&parent);
-        let start = Instant::now();
-        group.go(|| {
-            assert!(context::current().value::<Name>().is_some());
-            if PARKS {
-                sleep(Duration::from_secs(3_600));
-            }
-            Ok(())
-        });
-        group.go(|| {
-            let start = Instant::now();
-            context::current().without_cancel().run(|| sleep(ms(20)));
-            assert!(start.elapsed() >= ms(20));
-            Ok(())
-        });
-        group.go(|| Err(ContextError::DeadlineExceeded));
+        for i in 0..4 {
+            let found = found.clone();
+            group.go(move || {
+                found.send((i, is_within())).unwrap();
+                let start = Instant::now();
+                if i % 2 == 0 {
+                    sleep(VERY_LONG);
+                } else {
+                    let (_send, receive) = bounded::<()>(0);
+                    let ended = receive.recv_timeout(VERY_LONG).unwrap_err();
+                    assert!(ended.is_disconnected());
+                }
+                let start_of_rest = Instant::now();
+                context::current().without_cancel().run(|| sleep(ms(5)));
+                let took = start_of_rest.elapsed() >= ms(5) && start.elapsed() < SOON;
+                found.send((i, took)).unwrap();
+                context::current().check()
+            });
+        }
+        (0..4).for_each(|_| assert!(all.recv_timeout(SOON).unwrap().1, "not in the context"));
+        assert!(group.try_go(|| Err(ContextError::DeadlineExceeded)));
         assert_eq!(group.wait(), Err(ContextError::DeadlineExceeded));
-        assert!(start.elapsed() < SOON);
-        assert!(context.err().is_some());
+        assert_eq!(context.err(), Some(ContextError::Canceled));
+        let rest: Vec<_> = all.try_iter().collect();
+        assert_eq!(rest.len(), 4, "`wait` has not waited for all: {rest:?}");
+        assert!(rest.iter().all(|(_, took)| *took), "{rest:?}");
+        // Whatever context it is started and waited for in.
+        let group = ErrGroup::<()>::new();
+        let other = found.clone();
+        parent.run(|| group.go(move || other.send((9, is_within())).map_err(drop)));
+        group.wait().unwrap();
+        assert_eq!(all.recv(), Ok((9, false)));
+    });
+}
+
+/// The group's context is the innermost one: the caller's own does not end what is started there.
+#[test]
+fn the_callers_context_does_not_end_them() {
+    at_each(|_| {
+        let (callers, cancel) = Context::background().with_cancel();
+        let (group, _context) = ErrGroup::<&str>::with_context(&Context::background());
+        callers.run(|| {
+            group.go(|| {
+                let start = Instant::now();
+                sleep(ms(10));
+                if start.elapsed() < ms(10) { Err("it was ended") } else { Ok(()) }
+            });
+            cancel.cancel();
+            // Not ended either: it waits for the goroutine.
+            assert_eq!(group.wait(), Ok(()));
+        });
     });
 }
 

@@ -47,7 +47,10 @@ fn a_thousand_sleepers_in_order() {
         });
         println!("GOMAXPROCS={procs}, 1000 sleepers, late: {times}; out of order by: {ahead}");
         assert!(times.percentile(90) <= LATE, "{times}");
-        assert!(ahead.percentile(90) <= LATE, "{ahead}");
+        if PARKS {
+            // A thousand threads are not there before the first is due.
+            assert!(ahead.percentile(90) <= LATE, "{ahead}");
+        }
     }
 }
 

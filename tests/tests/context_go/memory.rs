@@ -3,11 +3,12 @@
 use crate::{QUIESCENT, VERY_LONG, expect_canceled, expect_open};
 use goroutines::context::Context;
 use goroutines::go;
+use goroutines::thread::sleep;
 use goroutines_tests::io::{at_each, ms};
 use goroutines_tests::proc::{at_procs, in_child, wait_until};
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// What the process has of the allocator's memory, and how often it has asked for some.
@@ -82,6 +83,9 @@ fn allocs() {
     });
 }
 
+/// What ten thousand may leave: nodes are of some hundred bytes.
+const LIMIT: i64 = 10_000 * 8;
+
 /// What stays allocated of what `f` does ten thousand times.
 fn left_by(f: impl Fn()) -> i64 {
     (0..100).for_each(|_| f());
@@ -94,11 +98,10 @@ fn left_by(f: impl Fn()) -> i64 {
 /// stopped, or (where Go has its collector) dropped.
 #[test]
 fn cancel_removes() {
-    // Nodes are of some hundred bytes; a tenth of the smallest.
-    const LIMIT: i64 = 10_000 * 8;
     at_each(|_| {
         let (parent, _cancel) = Context::background().with_cancel();
-        let rows: [(&str, &dyn Fn()); 8] = [
+        let kept = Mutex::new(None);
+        let rows: [(&str, &dyn Fn()); 11] = [
             ("cancelled", &|| parent.with_cancel().1.cancel()),
             ("cancelled with a cause", &|| parent.with_cause().1.cancel("because")),
             ("cancelled before its deadline", &|| parent.with_timeout(VERY_LONG).1.cancel()),
@@ -109,6 +112,16 @@ fn cancel_removes() {
                 let grandchild = parent.with_cancel().0.with_value(1).with_cancel();
                 expect_open(&grandchild.0);
             }),
+            ("asked for their channels, and dropped", &|| {
+                drop(parent.with_cancel().0.done().clone());
+            }),
+            ("dropped before their channels", &|| {
+                // Until the next one is.
+                *kept.lock().unwrap() = Some(parent.with_cancel().0.done().clone());
+            }),
+            ("of the background, dropped before their channels", &|| {
+                *kept.lock().unwrap() = Some(Context::background().with_cancel().0.done().clone());
+            }),
             ("of the background, dropped before its deadline", &|| {
                 drop(Context::background().with_timeout(VERY_LONG));
             }),
@@ -118,6 +131,29 @@ fn cancel_removes() {
             assert!(left < LIMIT, "of 10000 children that were {what} {left} bytes are left");
         }
         expect_open(&parent);
+    });
+}
+
+/// A channel whose context is gone is kept for its deadline, if somebody had it then; and no longer. (Timers are
+/// kept, to be used again: there are none more the second time.)
+#[test]
+fn channels_are_kept_until_their_deadline() {
+    at_each(|_| {
+        let (parent, _cancel) = Context::background().with_cancel();
+        let live = || LIVE.load(Ordering::Relaxed);
+        let round = |n, time| {
+            let mut last = None;
+            for _ in 0..n {
+                last = Some(parent.with_timeout(time).0.done().clone());
+            }
+            assert!(last.unwrap().recv_timeout(QUIESCENT).unwrap_err().is_disconnected());
+        };
+        // All of them at once.
+        round(12_000, ms(1_500));
+        sleep(ms(100));
+        let before = live();
+        round(10_000, ms(300));
+        wait_until(QUIESCENT, "nothing more is left", || live() - before < LIMIT);
     });
 }
 

@@ -257,6 +257,71 @@ fn a_clone_of_done_is_closed_at_the_deadline() {
     });
 }
 
+/// Of a whole branch that was dropped the channels are left: they are closed with what is above, or at their
+/// deadline, whichever comes first.
+#[test]
+fn channels_of_a_branch_that_is_gone() {
+    at_each(|_| {
+        for by_deadline in [false, true] {
+            let (root, cancel) = Context::background().with_cancel();
+            let mut done = Vec::new();
+            {
+                let time = if by_deadline { ms(30) } else { VERY_LONG };
+                let (branch, _cancel) = root.with_timeout(time);
+                for _ in 0..3 {
+                    let twig = branch.with_value(1).with_cancel().0;
+                    done.push(twig.done().clone());
+                    done.push(twig.with_timeout(VERY_LONG).0.done().clone());
+                }
+                done.push(branch.done().clone());
+            }
+            assert!(!done.iter().any(is_closed), "what was dropped is not done");
+            let start = Instant::now();
+            if !by_deadline {
+                cancel.cancel();
+                assert!(done.iter().all(is_closed), "they are closed with the root");
+            }
+            for done in &done {
+                assert!(done.recv_timeout(QUIESCENT).unwrap_err().is_disconnected());
+            }
+            assert!(!by_deadline || start.elapsed() >= ms(20), "early");
+            assert_eq!(root.err().is_none(), by_deadline);
+        }
+    });
+}
+
+/// Who cancels races with who drops, and who takes the channel.
+#[test]
+fn dropped_while_it_is_cancelled() {
+    at_each(|_| {
+        for round in 0..300 {
+            let (root, cancel) = Context::background().with_cancel();
+            let (branch, _cancel) = root.with_cancel();
+            let leaf = branch.with_timeout(VERY_LONG).0;
+            let done = leaf.done().clone();
+            let function = leaf.after_func(|| {});
+            let drops = go(move || drop((branch, leaf)));
+            let cancels = go(move || cancel.cancel());
+            if round % 2 == 0 {
+                runtime::gosched();
+            }
+            assert!(done.recv_timeout(QUIESCENT).unwrap_err().is_disconnected());
+            cancels.join().unwrap();
+            drops.join().unwrap();
+            assert!(!function.stop(), "it was called");
+        }
+    });
+}
+
+#[test]
+fn check() {
+    let (context, cancel) = Context::background().with_cancel();
+    assert_eq!(context.check(), Ok(()));
+    cancel.cancel();
+    assert_eq!(context.check(), Err(ContextError::Canceled));
+    assert_eq!(Context::background().check(), Ok(()));
+}
+
 /// A guard cancels when dropped, also by a panic; what cancels does not.
 #[test]
 fn drop_guard() {

@@ -2,6 +2,7 @@
 
 use crate::others::Sleeper;
 use crate::{SOON, VERY_LONG, all_at_once, cancelled, expect_finished};
+use goroutines::chan::{Select, Sender, bounded};
 use goroutines::context::{self, Context};
 use goroutines::{WaitGroup, go, runtime, thread};
 use goroutines_tests::io::{self, PARKS, at_each, ms};
@@ -255,6 +256,43 @@ fn waits_for_others_are_not_ended() {
     ]);
 }
 
+/// They only look: one that is told that it can receive, tries, and fails, would look again.
+#[test]
+fn looks_are_not_ended() {
+    check(&[
+        ("Select::ready", || {
+            let (send, receive) = bounded(1);
+            let looks = move || {
+                let mut select = Select::new();
+                select.recv(&receive);
+                assert_eq!(select.ready(), 0);
+                assert_eq!(receive.try_recv(), Ok(7));
+            };
+            both(looks, move || send.send(7).unwrap())
+        }),
+        ("Select::ready_timeout", || {
+            let (send, receive) = bounded(0);
+            send_later(&send);
+            let looks = move || {
+                let mut select = Select::new();
+                let sends = select.send(&send);
+                assert_eq!(select.ready_timeout(VERY_LONG), Ok(sends));
+            };
+            both(looks, move || assert_eq!(receive.recv_timeout(SOON), Ok(7)))
+        }),
+    ]);
+}
+
+/// Sends 7 when somebody waits for it.
+fn send_later(to: &Sender<i32>) {
+    let to = to.clone();
+    go(move || {
+        while to.try_send(7).is_err() {
+            thread::sleep(ms(1));
+        }
+    });
+}
+
 fn flock(file: &File, operation: i32) {
     loop {
         // SAFETY: no memory is involved.
@@ -450,6 +488,13 @@ fn on_a_thread_nothing_is_ended() {
                         assert!(receive.recv_timeout(ms(10)).unwrap_err().is_timeout());
                     },
                     || assert!(goroutines::chan::after(ms(10)).recv().is_ok()),
+                    || {
+                        let (_send, receive) = bounded::<()>(0);
+                        let mut select = Select::new();
+                        select.recv(&receive);
+                        assert!(select.select_timeout(ms(10)).is_err());
+                        assert!(select.ready_timeout(ms(10)).is_err());
+                    },
                     || {
                         let [mut one, _other] = io::tcp_pair();
                         one.set_read_timeout(Some(ms(10))).unwrap();

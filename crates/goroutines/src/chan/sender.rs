@@ -155,9 +155,9 @@ impl<T> Sender<T> {
         self.end.has_others()
     }
 
-    /// Leaves a sender that nobody has: its channel is never disconnected.
-    pub(crate) fn keep_for_ever(self) {
-        let _ = ManuallyDrop::new(self);
+    /// Drops it, and does not disconnect the channel: as if somebody had another.
+    pub(crate) fn leave_open(self) {
+        self.end.leave_open();
     }
 
     /// Whether both send to the same channel.

@@ -3,6 +3,7 @@
 use super::core::Chan;
 use super::receiver::Receiver;
 use super::sender::Sender;
+use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -75,20 +76,39 @@ impl<T, const SENDS: bool> Clone for End<T, SENDS> {
     }
 }
 
-impl<T, const SENDS: bool> Drop for End<T, SENDS> {
-    fn drop(&mut self) {
+impl<T, const SENDS: bool> End<T, SENDS> {
+    /// Gives the reference up. The last of a side ends the channel for the other, if `ends`.
+    ///
+    /// # Safety
+    /// * The end is not used any more.
+    unsafe fn give_up(&mut self, ends: bool) {
         // Release and Acquire: as an Arc's.
         if self.count().fetch_sub(1, Ordering::AcqRel) != 1 {
             return;
         }
-        if SENDS {
-            self.chan().close();
-        } else {
-            self.chan().discard();
+        match (ends, SENDS) {
+            (false, _) => {}
+            (true, true) => {
+                self.chan().close();
+            }
+            (true, false) => self.chan().discard(),
         }
         if self.shared().half_gone.swap(true, Ordering::AcqRel) {
             // SAFETY: both sides are gone, and this one was last.
             drop(unsafe { Box::from_raw(self.shared.as_ptr()) });
         }
+    }
+
+    /// Drops it, and if it was the last of its side, the channel seems to have another.
+    pub(super) fn leave_open(self) {
+        // SAFETY: it is not dropped, and not used.
+        unsafe { ManuallyDrop::new(self).give_up(false) };
+    }
+}
+
+impl<T, const SENDS: bool> Drop for End<T, SENDS> {
+    fn drop(&mut self) {
+        // SAFETY: it is dropped.
+        unsafe { self.give_up(true) };
     }
 }

@@ -296,7 +296,7 @@ impl Node {
         }
         let Some(parent) = &self.parent else {
             // Nobody will ever close them; and they are not to seem closed.
-            orphans.into_iter().for_each(Sender::keep_for_ever);
+            orphans.into_iter().for_each(Sender::leave_open);
             return;
         };
         let mut state = parent.lock();
