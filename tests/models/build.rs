@@ -221,7 +221,7 @@ use std::sync::PoisonError;",
         replaced: &[
             ATOMICS,
             ("    hint: AtomicUsize,", "    number: usize, hint: AtomicUsize,"),
-            ("{ lock: Lock::new(state),", "{ number: number(), lock: Lock::new(state),"),
+            ("{ hint, lock: Lock::new(state),", "{ number: number(), hint, lock: Lock::new(state),"),
             ("std::ptr::from_ref(self).addr()", "self.number"),
             NUMBER,
             (

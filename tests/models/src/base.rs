@@ -261,6 +261,10 @@ pub(crate) mod lock {
             Guard { lock: self, given_up: false }
         }
 
+        pub(crate) fn lock_in_bursts(&self) -> Guard<'_, T> {
+            self.lock()
+        }
+
         /// # Safety
         /// * As in the library.
         pub(crate) unsafe fn locked(&self) -> Guard<'_, T> {
@@ -280,6 +284,10 @@ pub(crate) mod lock {
     impl<T> Guard<'_, T> {
         pub(crate) fn leave_locked(self) {
             let _ = std::mem::ManuallyDrop::new(self);
+        }
+
+        pub(crate) fn unlock_plainly(self) {
+            drop(self);
         }
 
         /// Unlocks too early: what a weakened twin does.
@@ -383,6 +391,11 @@ pub(crate) mod sys {
     /// It is `to` now, or later.
     pub(crate) fn pass(to: u64) {
         NOW.fetch_max(to, Ordering::Relaxed);
+    }
+
+    /// A burst is over with each look.
+    pub(crate) fn cycles() -> u64 {
+        NOW.fetch_add(1 << 20, Ordering::Relaxed)
     }
 
     /// The time stands still, for who only asks roughly.

@@ -30,6 +30,7 @@ mod futex;
 mod g;
 mod idle;
 mod lease;
+mod lock;
 mod netpoll;
 mod p;
 mod park;

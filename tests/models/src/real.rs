@@ -3,6 +3,9 @@
 #[path = "../../../crates/goroutines/src/sched/idle.rs"]
 pub(crate) mod idle;
 
+#[path = "../../../crates/goroutines/src/base/lock_word.rs"]
+pub(crate) mod lock_word;
+
 #[path = "../../../crates/goroutines/src/m/lease.rs"]
 pub(crate) mod lease;
 

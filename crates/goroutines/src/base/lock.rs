@@ -1,22 +1,20 @@
-//! The runtime's lock: a futex word, spun on for a moment.
-//!
-//! States as in Drepper's "Futexes Are Tricky" and std's futex mutex: 0 free, 1 held, 2 held and
-//! somebody may sleep.
+//! The runtime's lock: spun on for a moment, then slept on (`lock_word.rs`).
 //!
 //! **Invariant L1.** Who holds a [`Lock`] can't be descheduled by us: it runs on an M's own stack, on
 //! an ordinary thread, or on a goroutine whose no-preempt count is raised. So a holder is always a
 //! running thread, and waiting for it in the kernel can't deadlock. It is also why `std::sync::Mutex`
 //! has no place inside the scheduler.
 
-use super::sys::{futex_wait, futex_wake};
+use super::lock_word::LockWord;
 use std::cell::UnsafeCell;
+use std::mem::offset_of;
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A value behind a lock.
+/// A value behind a lock, which stands before it.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Lock<T> {
-    word: AtomicU32,
+    word: LockWord,
     value: UnsafeCell<T>,
 }
 
@@ -25,20 +23,25 @@ unsafe impl<T: Send> Sync for Lock<T> {}
 // SAFETY: moves with its value.
 unsafe impl<T: Send> Send for Lock<T> {}
 
-const SPINS: u32 = 100;
-
 impl<T> Lock<T> {
+    /// Where in it the value is.
+    pub(crate) const OFFSET: usize = offset_of!(Self, value);
+
     pub(crate) const fn new(value: T) -> Self {
-        Self { word: AtomicU32::new(0), value: UnsafeCell::new(value) }
+        Self { word: LockWord::new(), value: UnsafeCell::new(value) }
     }
 
     /// Waits for the lock. The caller satisfies L1.
     #[inline]
     pub(crate) fn lock(&self) -> Guard<'_, T> {
-        // Acquire: pairs with the Release in unlock().
-        if self.word.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
-            self.lock_contended();
-        }
+        self.word.lock();
+        Guard { lock: self }
+    }
+
+    /// The same, where many short turns are taken by a few ([`LockWord::lock_in_bursts`]).
+    #[inline]
+    pub(crate) fn lock_in_bursts(&self) -> Guard<'_, T> {
+        self.word.lock_in_bursts();
         Guard { lock: self }
     }
 
@@ -49,29 +52,6 @@ impl<T> Lock<T> {
     #[inline]
     pub(crate) unsafe fn locked(&self) -> Guard<'_, T> {
         Guard { lock: self }
-    }
-
-    #[cold]
-    fn lock_contended(&self) {
-        for _ in 0..SPINS {
-            if self.word.load(Ordering::Relaxed) == 0
-                && self.word.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_ok()
-            {
-                return;
-            }
-            std::hint::spin_loop();
-        }
-        while self.word.swap(2, Ordering::Acquire) != 0 {
-            futex_wait(&self.word, 2, None);
-        }
-    }
-
-    #[inline]
-    fn unlock(&self) {
-        // Release: pairs with the Acquires above.
-        if self.word.swap(0, Ordering::Release) == 2 {
-            futex_wake(&self.word, 1);
-        }
     }
 }
 
@@ -86,6 +66,13 @@ impl<T> Guard<'_, T> {
     #[inline]
     pub(crate) fn leave_locked(self) {
         let _ = std::mem::ManuallyDrop::new(self);
+    }
+
+    /// Ends the guard; cheaper, for who keeps the lock alive until this returns.
+    #[inline]
+    pub(crate) fn unlock_plainly(self) {
+        self.lock.word.unlock_plainly();
+        self.leave_locked();
     }
 }
 
@@ -109,6 +96,6 @@ impl<T> DerefMut for Guard<'_, T> {
 impl<T> Drop for Guard<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        self.lock.unlock();
+        self.lock.word.unlock();
     }
 }

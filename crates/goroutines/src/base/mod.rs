@@ -4,5 +4,6 @@
 pub(crate) mod atomic;
 pub(crate) mod fatal;
 pub(crate) mod lock;
+pub(crate) mod lock_word;
 pub(crate) mod rand;
 pub(crate) mod sys;

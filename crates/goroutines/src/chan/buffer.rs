@@ -30,7 +30,7 @@ impl<T> Block<T> {
 /// First in, first out.
 pub(super) enum Buffer<T> {
     Ring { slots: Box<[MaybeUninit<T>]>, head: usize, len: usize },
-    List(List<T>),
+    List(Box<List<T>>),
 }
 
 pub(super) struct List<T> {
@@ -73,7 +73,7 @@ impl<T> Buffer<T> {
     }
 
     pub(super) fn list() -> Self {
-        Self::List(List {
+        Self::List(Box::new(List {
             head: null_mut(),
             head_at: 0,
             tail: null_mut(),
@@ -81,7 +81,7 @@ impl<T> Buffer<T> {
             len: 0,
             spare: None,
             empty: Empty(null_mut()),
-        })
+        }))
     }
 
     #[inline]

@@ -26,7 +26,7 @@ use crate::g::current::{self, Section};
 use crate::g::reason::WaitReason;
 use crate::g::wait::Cause;
 use crate::timer::alarm::NEVER;
-use std::mem::MaybeUninit;
+use std::mem::{ManuallyDrop, MaybeUninit};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -47,17 +47,28 @@ mod hint {
 }
 
 /// See the file's head.
-#[repr(align(64))]
+///
+/// What each operation writes is in the first line (the hint, the lock's word and the ring's indices), so that
+/// processors that take turns have one to hand over, and what changes when somebody waits in the next.
+#[repr(C, align(64))]
 pub(super) struct Chan<T> {
-    lock: Lock<State<T>>,
     hint: AtomicUsize,
+    lock: Lock<State<T>>,
     capacity: usize,
 }
+#[cfg(not(loom))]
+const _: () = {
+    use std::mem::offset_of;
+    let buffer =
+        offset_of!(Chan<u64>, lock) + Lock::<State<u64>>::OFFSET + size_of::<Buffer<u64>>();
+    assert!(buffer <= 64);
+};
 
+#[repr(C)]
 struct State<T> {
+    buffer: Buffer<T>,
     closed: bool,
     reserved: usize,
-    buffer: Buffer<T>,
     senders: Queue,
     receivers: Queue,
     /// Those who want to know whether they could send, or receive.
@@ -238,7 +249,17 @@ impl<T> Locked<'_, T> {
     /// Ends the guard and keeps the lock, for [`Chan::unlock`].
     #[inline]
     fn leave_locked(self) {
-        let _ = std::mem::ManuallyDrop::new(self);
+        let _ = ManuallyDrop::new(self);
+    }
+
+    /// Ends the guard; cheaper, for who has a reference to the channel until this returns.
+    #[inline]
+    fn unlock_plainly(self) {
+        let locked = ManuallyDrop::new(self);
+        // SAFETY: read once, as it is not dropped.
+        let state = unsafe { std::ptr::read(&raw const locked.state) };
+        locked.chan.publish(&state);
+        state.unlock_plainly();
     }
 }
 
@@ -253,16 +274,16 @@ impl<T> Chan<T> {
     pub(super) fn new(capacity: usize) -> Self {
         let buffer = if capacity == UNBOUNDED { Buffer::list() } else { Buffer::ring(capacity) };
         let state = State {
+            buffer,
             closed: false,
             reserved: 0,
-            buffer,
             senders: Queue::new(),
             receivers: Queue::new(),
             send_lookers: Queue::new(),
             recv_lookers: Queue::new(),
         };
         let hint = AtomicUsize::new(state.hint(capacity));
-        Self { lock: Lock::new(state), hint, capacity }
+        Self { hint, lock: Lock::new(state), capacity }
     }
 
     pub(super) fn capacity(&self) -> Option<usize> {
@@ -309,7 +330,7 @@ impl<T> Chan<T> {
 
     #[inline]
     fn locked(&self) -> Locked<'_, T> {
-        Locked { state: self.lock.lock(), chan: self }
+        Locked { state: self.lock.lock_in_bursts(), chan: self }
     }
 
     /// Unlocks what was left locked by forgetting its guard.
@@ -339,7 +360,7 @@ impl<T> Chan<T> {
         let result = match found {
             Found::Done => {
                 let empty = locked.state.buffer.take_empty();
-                drop(locked);
+                locked.unlock_plainly();
                 wakes.wake();
                 drop(section);
                 drop(empty);
@@ -465,7 +486,7 @@ impl<T> Chan<T> {
         match unsafe { locked.state.send(message, self.capacity, &mut wakes) } {
             Found::Done => {
                 let empty = locked.state.buffer.take_empty();
-                drop(locked);
+                locked.unlock_plainly();
                 wakes.wake();
                 drop(section);
                 drop(empty);
@@ -661,15 +682,15 @@ impl<T> Chan<T> {
     /// * The calling thread has the channel locked; `sudog` stands for an operation on it.
     pub(super) unsafe fn attempt(&self, sends: bool, sudog: &Sudog, wakes: &mut Wakes) -> Found {
         // SAFETY: locked by the caller, who has no guard; it stays locked.
-        let mut state = std::mem::ManuallyDrop::new(unsafe { self.lock.locked() });
+        let mut state = ManuallyDrop::new(unsafe { self.lock.locked() });
         match (sends, sudog.kind.get()) {
             (true, Kind::Look) => {
                 let ready =
-                    state.closed || state.has_room(self.capacity) || !state.receivers.is_empty();
+                    state.closed || state.has_room(self.capacity) || state.receivers.has_waiter();
                 if ready { Found::Done } else { Found::Nothing }
             }
             (false, Kind::Look) => {
-                let ready = state.closed || state.buffer.len() > 0 || !state.senders.is_empty();
+                let ready = state.closed || state.buffer.len() > 0 || state.senders.has_waiter();
                 if ready { Found::Done } else { Found::Nothing }
             }
             (true, _) => state.promise(self.capacity),
@@ -684,7 +705,7 @@ impl<T> Chan<T> {
     /// * As for [`attempt`](Self::attempt), and it stays where it is until [`dismiss`](Self::dismiss)ed.
     pub(super) unsafe fn enlist(&self, sends: bool, sudog: &Sudog, wakes: &mut Wakes) {
         // SAFETY: locked by the caller, who has no guard; it stays locked.
-        let mut state = std::mem::ManuallyDrop::new(unsafe { self.lock.locked() });
+        let mut state = ManuallyDrop::new(unsafe { self.lock.locked() });
         let state = &mut **state;
         // SAFETY: as the caller says.
         unsafe { state.queue(sends, sudog).push(sudog) };

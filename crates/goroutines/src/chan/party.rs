@@ -279,6 +279,21 @@ impl Queue {
         self.head.is_null()
     }
 
+    /// Whether somebody is in it who still waits: not one whose wait was ended by another of its operations, or
+    /// by the time, and who has not come to take itself out yet.
+    pub(crate) fn has_waiter(&self) -> bool {
+        let mut at = self.head;
+        // SAFETY: what is in the queue is alive (P2).
+        while let Some(sudog) = unsafe { at.as_ref() } {
+            let party = sudog.party();
+            if !party.word().is_over(party.ticket.get()) {
+                return true;
+            }
+            at = sudog.next.get();
+        }
+        false
+    }
+
     /// Appends.
     ///
     /// # Safety

@@ -7,6 +7,7 @@
 //! Read next: `status.rs`, then `sched/park.rs`.
 
 pub(crate) mod current;
+pub(crate) mod haste;
 mod list;
 pub(crate) mod reason;
 pub(crate) mod status;
@@ -73,6 +74,8 @@ pub(crate) struct G {
     /// Bits of [`pending`].
     pub(crate) pending: AtomicU32,
     reason: AtomicU8,
+    /// How soon those that it wakes must run.
+    pub(crate) haste: haste::Haste,
     /// It is in a call that the runtime has announced. Its own.
     pub(crate) in_call: AtomicBool,
     /// Its stack has been run on since the scavenger saw to it.

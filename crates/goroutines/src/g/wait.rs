@@ -113,6 +113,12 @@ impl WaitWord {
         Claim::Late
     }
 
+    /// Whether the wait `ticket` is over. A snapshot.
+    pub(crate) fn is_over(&self, ticket: Ticket) -> bool {
+        let word = self.0.load(Ordering::Acquire);
+        word & STATE == OVER || word & !(STATE | CAUSE) != ticket.0
+    }
+
     /// Why the wait ended; none while it goes on. By the goroutine.
     pub(crate) fn cause(&self) -> Option<Cause> {
         // Acquire: pairs with claim().

@@ -53,6 +53,8 @@ pub(crate) struct M {
     pub(crate) note: Note,
     /// Link of the idle list; guarded by the scheduler lock.
     pub(crate) link: AtomicPtr<M>,
+    /// It is on its way to sleep. Its own.
+    pub(crate) settling: Cell<bool>,
     /// It is on the idle list; guarded by the scheduler lock.
     pub(crate) is_idle: Cell<bool>,
     /// The list of all Ms: append only.
@@ -89,6 +91,9 @@ pub(crate) struct Seen {
     /// When the slice's end was first asked for.
     pub(crate) asked_ns: u64,
     pub(crate) signals: u32,
+    /// The switches it had made, and whether goroutines were queued on its P beside an idle one.
+    pub(crate) switches: u32,
+    pub(crate) queued: bool,
 }
 
 // SAFETY: cells are the M's own thread's, or guarded as they say; the rest is atomic.
@@ -114,6 +119,7 @@ impl M {
             dying: Cell::new(false),
             note: Note::new(),
             link: AtomicPtr::new(null_mut()),
+            settling: Cell::new(false),
             is_idle: Cell::new(false),
             alllink: AtomicPtr::new(null_mut()),
             tid: AtomicU32::new(0),

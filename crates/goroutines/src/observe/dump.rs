@@ -117,6 +117,13 @@ impl Frame {
         }
     }
 
+    /// Whether its name says where it is: that of an inlined function may be bare, but for its type arguments.
+    fn has_path(&self) -> bool {
+        let bare =
+            self.name.find('<').filter(|at| *at > 0).map_or(&*self.name, |at| &self.name[..at]);
+        bare.contains("::")
+    }
+
     /// Whether it is the runtime's or std's: by its file, where that is known (names of inlined functions may
     /// lack their path), else by its name.
     fn is_ours(&self) -> bool {
@@ -172,7 +179,7 @@ fn print_frames(text: &mut String, walk: &Walk) {
     match (first, last) {
         (Some(first), Some(last)) => {
             // What the user called, if it has a name that tells.
-            let called = first.checked_sub(1).filter(|at| frames[*at].name.contains("::"));
+            let called = first.checked_sub(1).filter(|at| frames[*at].has_path());
             frames[called.unwrap_or(first)..=last].iter().for_each(|frame| frame.print(text));
         }
         // Inlined into what started it, and without debug information: all there is.

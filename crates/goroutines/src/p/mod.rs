@@ -3,6 +3,7 @@
 //! There are `GOMAXPROCS` of them. An M holds one while it runs goroutines; who holds a P owns its
 //! run queue, its list of free goroutines and its counters, without locks.
 
+pub(crate) mod pace;
 pub(crate) mod runq;
 
 use crate::g::GList;
@@ -54,6 +55,8 @@ pub(crate) struct P {
     pub(crate) ended: AtomicU64,
     /// The slice that goes on here is a fair share already: who is woken may go first. By the monitor.
     pub(crate) had_share: AtomicBool,
+    /// How many may be queued here without an M being woken for them.
+    pub(crate) pace: pace::Pace,
     /// A slice has been used up here: what comes next begins one of its own.
     pub(crate) used_up: AtomicBool,
     /// Who is to be woken when. Others look too.
@@ -87,6 +90,7 @@ impl P {
             created: AtomicU64::new(0),
             ended: AtomicU64::new(0),
             had_share: AtomicBool::new(false),
+            pace: pace::Pace::new(),
             used_up: AtomicBool::new(false),
             timers: Timers::new(),
             timers_at: Cell::new(0),
@@ -100,6 +104,12 @@ impl P {
     /// Whether nothing is queued here.
     pub(crate) fn is_empty(&self) -> bool {
         self.runq.is_empty() && self.yieldq.is_empty()
+    }
+
+    /// How many are queued here behind what is in front. By the owner.
+    #[inline]
+    pub(crate) fn queued(&self) -> u32 {
+        self.runq.len().0 + self.yieldq.len().0
     }
 
     pub(crate) fn status(&self) -> PStatus {

@@ -228,6 +228,7 @@ fn give_up(mp: &'static M, pp: &'static P) -> Option<Found> {
         }
         return Some(Found::Again);
     }
+    wake::settle(&mut shared, mp);
     None
 }
 
@@ -247,6 +248,9 @@ fn was_spinning_and_missed(mp: &'static M) -> bool {
         return false;
     }
     let mut shared = SCHED.lock();
+    if wake::is_wanted(&mut shared, mp) {
+        return true;
+    }
     let Some(pp) = wake::get_idle(&mut shared, None) else {
         // All busy now; but who put that work there counted on us, and so on whichever is idle next.
         SCHED.idle.leave_word();

@@ -49,7 +49,7 @@ pub(crate) unsafe fn spawn(task: *const Task) {
     begin(unsafe { &*task }, section.g());
     // SAFETY: the goroutine's reference.
     ready::enqueue(unsafe { Runnable::of_task(task) });
-    wake::wakep();
+    ready::announce(false);
 }
 
 /// A task that was made beforehand, ready to be queued now.
@@ -140,6 +140,7 @@ unsafe fn join_up(gp: &'static G, task: *const Task) {
     gp.locks.set(0);
     gp.blocking.set(0);
     gp.is_last.set(false);
+    gp.haste.reset();
     gp.is_soiled.set(true);
     gp.task.set(task);
     gp.status.set(State::Runnable);

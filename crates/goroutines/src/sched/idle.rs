@@ -16,8 +16,11 @@
 //! An M that does not spin and gives its P up, and one that submits and finds no idle P, miss each other
 //! the same way: the submitter leaves `needed`, and the other takes its P back and spins if it finds it.
 //!
+//! **Not every work is submitted.** Where the P will probably come round to it before another M could, nobody is
+//! woken (`g/haste.rs`, `p/pace.rs`): the monitor looks whether that was right.
+//!
 //! * ID1: if work is in a queue and a P is idle, then an M spins, is being woken, or will look at that
-//!   queue before it parks.
+//!   queue before it parks; or the queue is that of a running P, and the monitor will look at it.
 
 use crate::base::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering, fence};
 

@@ -74,8 +74,11 @@ pub(crate) struct Shared {
     pub(crate) mdead: *mut M,
     /// Idle Ps.
     pub(crate) pidle: *mut P,
-    /// Ps that wait for the monitor to make a thread.
+    /// Ps that wait for the monitor to make a thread, or for an M that settles.
     pub(crate) pwaiting: *mut P,
+    /// Ms that gave their P up and are on their way to sleep; and those of them for which a P waits.
+    pub(crate) settling: u32,
+    pub(crate) expected: u32,
     /// Goroutines that ended, by stack class.
     pub(crate) gfree: [GList; CLASSES],
     /// The M that sleeps in the poller, as good as on the idle list.
@@ -139,6 +142,8 @@ pub(crate) static SCHED: Sched = Sched {
         mdead: null_mut(),
         pidle: null_mut(),
         pwaiting: null_mut(),
+        settling: 0,
+        expected: 0,
         gfree: [const { GList::new() }; CLASSES],
         polling: null_mut(),
         stopwait: 0,

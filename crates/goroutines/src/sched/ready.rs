@@ -5,6 +5,7 @@
 use super::{SCHED, Shared, current_p, wake};
 use crate::base::fatal::throw;
 use crate::g::G;
+use crate::g::current::g;
 use crate::g::task::{Kind, Opaque, RunList, Runnable};
 use crate::p::P;
 use crate::p::runq::Overflow;
@@ -20,7 +21,24 @@ pub(crate) fn ready(gp: &'static G) {
         throw!("readying goroutine {}, which does not wait ({:?})", gp.id(), gp.status.get());
     }
     enqueue(Runnable::of_g(gp));
-    wake::wakep();
+    announce(true);
+}
+
+/// After something was put in front of this P's queue, or in the global queue: wakes an M for it, if one is
+/// needed and this P will not come round to it sooner. What the caller woke may wait for it to park
+/// (`soon`), where it was all that is queued. In a section, on g0, or on an ordinary thread.
+#[inline]
+pub(crate) fn announce(soon: bool) {
+    let can_wait = current_p().is_some_and(|pp| {
+        let (queued, patience) = (pp.queued(), pp.pace.patience());
+        queued <= patience && (soon || patience > 0) && g().is_some_and(|by| by.haste.can_wait())
+    });
+    if can_wait {
+        // If it should wait too long, the monitor wakes an M.
+        SCHED.sysmon.work_waits();
+    } else {
+        wake::wakep();
+    }
 }
 
 /// Makes all of `list`, whose waits were ended, runnable, behind what is in this P's queue (without a P: in

@@ -2,7 +2,7 @@
 
 use super::SCHED;
 use crate::base::sys;
-use crate::g::task::Runnable;
+use crate::g::task::{Opaque, Runnable};
 use crate::m::M;
 use crate::p::runq::LocalQueue;
 use crate::p::{P, PStatus};
@@ -13,8 +13,10 @@ use std::time::Duration;
 const ROUNDS: usize = 4;
 
 /// What a victim that runs is given to run its `runnext` itself: it has just readied it, and is
-/// probably about to park.
-const GRACE: Duration = Duration::from_micros(3);
+/// probably about to park. (Go: 3 µs, which with the kernel's slack are 50.)
+const GRACE: Duration = Duration::from_micros(20);
+/// How often to look meanwhile: between two looks are so many pauses, of 10 to 50 ns each.
+const LOOK_EVERY: u32 = 16;
 
 /// Steals half of some P's queue. On g0, owning `pp`, whose queue is empty.
 pub(super) fn steal(mp: &'static M, pp: &'static P) -> Option<Runnable> {
@@ -33,8 +35,7 @@ pub(super) fn steal(mp: &'static M, pp: &'static P) -> Option<Runnable> {
             let steal = |from| unsafe { pp.runq.steal(from) };
             let mut got = steal(&victim.runq).or_else(|| steal(&victim.yieldq));
             if got.is_none() && round == ROUNDS - 1 && victim.runq.len().1 {
-                give_grace(victim);
-                got = LocalQueue::steal_next(&victim.runq);
+                got = steal_next(victim);
             }
             if let Some(one) = got {
                 // SAFETY: queues hold Runnables.
@@ -50,16 +51,27 @@ pub(super) fn steal(mp: &'static M, pp: &'static P) -> Option<Runnable> {
     None
 }
 
-fn give_grace(victim: &P) {
+/// Steals what is in front of a queue, where its owner does not come to it.
+fn steal_next(victim: &P) -> Option<*mut Opaque> {
     // SAFETY: null, or an M, which is never freed.
-    let in_syscall =
-        unsafe { victim.m.load(Ordering::Acquire).as_ref() }.is_none_or(|mp| mp.lease.in_syscall());
-    if victim.status() == PStatus::Running && !in_syscall {
+    let owner = unsafe { victim.m.load(Ordering::Acquire).as_ref() };
+    let running = owner.filter(|mp| !mp.lease.in_syscall() && victim.status() == PStatus::Running);
+    if let Some(mp) = running {
+        let switches = mp.switches.load(Ordering::Relaxed);
         let until = sys::nanotime() + GRACE.as_nanos() as u64;
-        while sys::nanotime() < until && victim.runq.len().1 {
-            std::hint::spin_loop();
+        while sys::nanotime() < until {
+            // Looking takes the line from who is about to write it.
+            (0..LOOK_EVERY).for_each(|_| std::hint::spin_loop());
+            if mp.switches.load(Ordering::Relaxed) != switches || !victim.runq.len().1 {
+                return None;
+            }
         }
     }
+    let next = LocalQueue::steal_next(&victim.runq)?;
+    if let Some(waker) = running.and_then(|mp| mp.curg()) {
+        waker.haste.waited_in_vain();
+    }
+    Some(next)
 }
 
 /// All numbers below `n` once, in an order that two random numbers choose: a start, and a stride that

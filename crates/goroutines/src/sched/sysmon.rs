@@ -4,7 +4,8 @@
 //! goroutines that burn CPU without a P; makes threads for Ps that have none; wakes the scavenger.
 //!
 //! **How often it looks.** A look costs about a microsecond a busy P, and a wake-up five. Where an
-//! announced call has just begun: 20 µs. While goroutines wait for a P: 0.5 ms (so a slice of 10 ms ends
+//! announced call has just begun: 20 µs. Where goroutines are queued beside an idle P: 50 µs, every other time.
+//! While goroutines wait for a P: 0.5 ms (so a slice of 10 ms ends
 //! within 11; Go, which backs off to 10 ms and must look twice, takes up to 40). Else 10 ms; who makes a
 //! goroutine wait ends that sleep. While all Ps are idle: not at all.
 
@@ -25,6 +26,8 @@ use std::time::Duration;
 const FAST_NS: u64 = 20_000;
 const LOOK_NS: u64 = 500_000;
 const SLOW_NS: u64 = 10_000_000;
+/// A goroutine that is queued while a P is idle is looked at again so soon.
+const AGAIN_NS: u64 = 50_000;
 /// Who has run for so long lets those that it wakes go first, where they may have waited for it.
 const SHARE_NS: u64 = 1_000_000;
 /// While all Ps compute and somebody's wait for a timer or a descriptor has ended, slices are that share: for so
@@ -40,6 +43,8 @@ const FEED_NS: u64 = 100_000_000;
 const STARVE_NS: u64 = 10_000_000_000;
 /// How long to look often after something happened.
 const ALERT_NS: u64 = 10_000_000;
+/// An M that is on its way to sleep is there within a few microseconds, unless its thread is not run.
+const SETTLE_NS: u64 = 2_000_000;
 /// While all is idle but something must still be looked at (goroutines blocked without their P, threads
 /// outside the runtime that may end a deadlock or leave one): so often.
 const DROWSY: Duration = Duration::from_millis(500);
@@ -125,10 +130,12 @@ extern "C" fn main(_: *mut c_void) -> *mut c_void {
         drowse: FIRST_DROWSE,
         starving_since_ns: None,
         next_feed_ns: 0,
+        settling_since_ns: None,
         next_sweep_ns: 0,
         next_sweep_all_ns: 0,
         urgent_until_ns: 0,
         sweep_soon: false,
+        again: false,
     };
     loop {
         monitor.round();
@@ -150,6 +157,8 @@ struct Monitor {
     /// Since when goroutines wait for stacks while none ends, and how many had ended then.
     starving_since_ns: Option<(u64, u64)>,
     next_feed_ns: u64,
+    /// Since when all Ps that wait for a thread wait for Ms that settle, and how often a P had become busy then.
+    settling_since_ns: Option<(u64, u64)>,
     /// When registrations are to be verified, and when all of them.
     next_sweep_ns: u64,
     next_sweep_all_ns: u64,
@@ -157,6 +166,8 @@ struct Monitor {
     urgent_until_ns: u64,
     /// Some were not verified yet.
     sweep_soon: bool,
+    /// This look is to see whether what was queued on a P in the one before still is.
+    again: bool,
 }
 
 /// What a look found.
@@ -174,6 +185,10 @@ struct Look {
     urgent: bool,
     /// A goroutine was met inside libc.
     in_libc: bool,
+    /// The kernel does not run the thread of an announced call.
+    off_cpu: bool,
+    /// Goroutines are queued while a P is idle.
+    queued: bool,
     /// The first slice to end.
     next_end_ns: Option<u64>,
 }
@@ -247,7 +262,7 @@ impl Monitor {
         self.delay_ns = if look.syscall {
             // As Go: 20 µs for a millisecond, then longer and longer.
             FAST_NS << self.fast_rounds.saturating_sub(50).min(9)
-        } else if look.in_libc {
+        } else if look.in_libc || look.off_cpu {
             LIBC_NS
         } else if now < self.alert_until_ns {
             // Where all go from goroutine to goroutine, no slice ends soon.
@@ -256,6 +271,11 @@ impl Monitor {
             SLOW_NS
         }
         .min(slice);
+        // (One look more; where goroutines come and go, another is waiting each time.)
+        self.again = look.queued && !self.again;
+        if self.again {
+            self.delay_ns = self.delay_ns.min(AGAIN_NS);
+        }
         let timer = watch::earliest();
         if timer != NEVER {
             // A P whose goroutine goes on and on can't look itself.
@@ -339,6 +359,9 @@ impl Monitor {
         self.retry = false;
         loop {
             let mut shared = SCHED.lock();
+            if self.waits_for_settling(&shared) {
+                return;
+            }
             // SAFETY: null, or a static P.
             let Some(pp) = (unsafe { shared.pwaiting.as_ref() }) else { return };
             shared.pwaiting = pp.link.load(Ordering::Relaxed);
@@ -361,6 +384,29 @@ impl Monitor {
                 return;
             }
         }
+    }
+
+    /// Whether all Ps that wait for a thread wait for Ms that are on their way to sleep, and have not for long.
+    fn waits_for_settling(&mut self, shared: &super::Shared) -> bool {
+        if shared.expected == 0 || shared.pwaiting.is_null() {
+            self.settling_since_ns = None;
+            return false;
+        }
+        let mut waiting = 0;
+        let mut at = shared.pwaiting;
+        // SAFETY: the list is of static Ps.
+        while let Some(pp) = unsafe { at.as_ref() } {
+            waiting += 1;
+            at = pp.link.load(Ordering::Relaxed);
+        }
+        let now = sys::nanotime();
+        let (since, starts) = *self.settling_since_ns.get_or_insert((now, shared.starts));
+        if starts != shared.starts {
+            // Others than those of the look before.
+            self.settling_since_ns = Some((now, shared.starts));
+            return waiting <= shared.expected;
+        }
+        waiting <= shared.expected && now - since < SETTLE_NS
     }
 
     /// The system makes no further thread: the P waits among the idle ones, for an M that comes back.
@@ -439,7 +485,9 @@ impl Monitor {
             // The slice after one that we ended began when we did that, not now.
             let is_next = tick == seen.tick.wrapping_add(1) && seen.asked_ns != 0;
             let since_ns = if is_next { seen.asked_ns } else { now };
-            *seen = Seen { tick, since_ns, slice_cpu_ns: cpu, ..Seen::default() };
+            let (switches, queued) = (seen.switches, seen.queued);
+            let old = Seen { switches, queued, ..Seen::default() };
+            *seen = Seen { tick, since_ns, slice_cpu_ns: cpu, ..old };
             look.slice_ends(since_ns);
         } else {
             look.stuck = true;
@@ -447,6 +495,7 @@ impl Monitor {
                 pp.had_share.store(true, Ordering::Relaxed);
             }
         }
+        look_at_queued(pp, mp, seen, now, look);
         if seen.since_ns != now && !mp.lease.in_syscall() {
             return look_at_running(pp, mp, seen, now, look);
         }
@@ -454,6 +503,23 @@ impl Monitor {
             look_at_syscall(pp, mp, seen, now, look);
         }
     }
+}
+
+/// Goroutines that no M was woken for, as the one that runs seemed likely to leave at once (`g/haste.rs`,
+/// `p/pace.rs`), and that have waited since the look before, are to run elsewhere.
+fn look_at_queued(pp: &P, mp: &M, seen: &mut Seen, now: u64, look: &mut Look) {
+    let switches = mp.switches.load(Ordering::Acquire);
+    let waits = !pp.is_empty() && SCHED.idle.procs.load(Ordering::Relaxed) > 0;
+    if waits && seen.queued && seen.switches == switches {
+        if let Some(waker) = mp.curg() {
+            waker.haste.waited_in_vain();
+        }
+        pp.pace.was_wrong();
+        wake::wakep();
+    }
+    pp.pace.look(now, mp.id, switches);
+    look.queued |= waits;
+    (seen.switches, seen.queued) = (switches, waits);
 }
 
 /// Go: `retake`, the part about system calls.
@@ -465,7 +531,8 @@ fn look_at_syscall(pp: &'static P, mp: &'static M, seen: &mut Seen, now: u64, lo
     let is_over = waiting && now - seen.since_ns >= slice;
     if !seen.in_syscall || seen.syscall_tick != tick {
         (seen.in_syscall, seen.syscall_tick, seen.syscall_since_ns) = (true, tick, now);
-        seen.cpu_ns = None;
+        seen.cpu_ns = sys::thread_cpu_ns(mp.tid.load(Ordering::Relaxed));
+        seen.cpu_at_ns = now;
         look.syscall = true;
         if !is_over {
             return;
@@ -475,6 +542,11 @@ fn look_at_syscall(pp: &'static P, mp: &'static M, seen: &mut Seen, now: u64, lo
     let others =
         idle.spinning.load(Ordering::Relaxed) > 0 || idle.procs.load(Ordering::Relaxed) > 0;
     if !waiting && others && now - seen.syscall_since_ns < IDLE_RETAKE_NS {
+        return;
+    }
+    if now - seen.syscall_since_ns < IDLE_RETAKE_NS && stands_still(mp, seen, now) == Some(false) {
+        // Nor would the kernel run whoever had its P instead.
+        look.off_cpu = true;
         return;
     }
     if mp.lease.take_syscall(pp.id) {
@@ -529,14 +601,18 @@ fn is_starved(mp: &M, seen: &Seen, slice: u64) -> bool {
 
 /// Whether the thread has been blocked in the kernel since the look before.
 fn is_blocked(mp: &M, seen: &mut Seen, now: u64) -> bool {
+    stands_still(mp, seen, now) == Some(true)
+}
+
+/// Where the thread has not run since the look before: whether it is blocked, or could run and is not let.
+fn stands_still(mp: &M, seen: &mut Seen, now: u64) -> Option<bool> {
     let tid = mp.tid.load(Ordering::Relaxed);
-    let Some(cpu) = sys::thread_cpu_ns(tid) else { return false };
+    let cpu = sys::thread_cpu_ns(tid)?;
     let before = seen.cpu_ns.replace(cpu);
     let elapsed = now.saturating_sub(std::mem::replace(&mut seen.cpu_at_ns, now));
-    let Some(before) = before else { return false };
-    // Its clock stood still. It may still be a runnable thread that the kernel does not run.
     // (An M may have got another thread meanwhile, whose clock is young.)
-    cpu.saturating_sub(before) < elapsed / 8 && sys::thread_blocked(tid).unwrap_or(true)
+    let stood_still = cpu.saturating_sub(before?) < elapsed / 8;
+    stood_still.then(|| sys::thread_blocked(tid).unwrap_or(true))
 }
 
 /// Takes the P of a goroutine in user code, without a word to it (`m/lease.rs`).

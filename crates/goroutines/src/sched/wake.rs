@@ -54,6 +54,11 @@ pub(crate) fn startm(pp: &'static P, spinning: bool) {
 
 fn start_with(mut shared: super::Guard<'_, Shared>, pp: &'static P, spinning: bool) {
     pp.set_status(PStatus::Idle);
+    if shared.settling > 0 {
+        (shared.settling, shared.expected) = (shared.settling - 1, shared.expected + 1);
+        wait_for_m(&mut shared, pp, spinning);
+        return;
+    }
     if let Some(mp) = get_idle_m(&mut shared) {
         drop(shared);
         mp.spinning.set(spinning);
@@ -71,13 +76,56 @@ fn start_with(mut shared: super::Guard<'_, Shared>, pp: &'static P, spinning: bo
         crate::netpoll::interrupt();
         return;
     }
-    // No M is idle: the monitor makes a thread. Until it runs, its M counts as one that is not idle.
+    // No M is idle: the monitor makes a thread.
+    wait_for_m(&mut shared, pp, spinning);
+    drop(shared);
+    SCHED.sysmon.make_thread();
+}
+
+/// `pp` waits for a thread that is to be made, or for an M that is about to go to sleep. Until then that M
+/// counts as one that is not idle.
+fn wait_for_m(shared: &mut Shared, pp: &'static P, spinning: bool) {
     pp.wants_spinning.set(spinning);
     pp.link.store(shared.pwaiting, Ordering::Relaxed);
     shared.pwaiting = pp.as_ptr();
     shared.mcount += 1;
-    drop(shared);
-    SCHED.sysmon.make_thread();
+}
+
+/// The M has given its P up, and looks at all queues once more before it goes to sleep. Who needs an M from
+/// here on, until [`settled`], leaves the P with [`wait_for_m`]: another M, woken now, would find this one on
+/// its CPU, and be put on that of a third, which works.
+pub(crate) fn settle(shared: &mut Shared, mp: &M) {
+    mp.settling.set(true);
+    shared.settling += 1;
+}
+
+/// That is over, under the lock under which it goes to sleep or takes a P: true if it was expected, and is to
+/// take one that waits for it (if there still is: it may have got a thread of its own meanwhile).
+fn settled(shared: &mut Shared, mp: &M) -> bool {
+    if !mp.settling.replace(false) {
+        return false;
+    }
+    let expected = shared.expected > 0;
+    *if expected { &mut shared.expected } else { &mut shared.settling } -= 1;
+    expected
+}
+
+/// An M without a P takes one that waited for a thread.
+fn acquire_waiting(mp: &'static M, pp: &'static P) {
+    mp.spinning.set(pp.wants_spinning.get());
+    acquire_p(mp, pp);
+}
+
+/// The M, which has settled, is wanted: takes the P that waits for it.
+pub(crate) fn is_wanted(shared: &mut Shared, mp: &'static M) -> bool {
+    if !settled(shared, mp) {
+        return false;
+    }
+    let waiting = take_waiting(shared);
+    if let Some(pp) = waiting {
+        acquire_waiting(mp, pp);
+    }
+    waiting.is_some()
 }
 
 /// How an M's sleep ended.
@@ -98,11 +146,11 @@ pub(crate) fn stopm(mp: &'static M, until: u64) -> Stop {
         throw!("m{}: stopping with a P, or spinning", mp.id);
     }
     let mut shared = SCHED.lock();
+    settled(&mut shared, mp);
     // A P waits for a thread that is still to be made (or can't be): here is one.
     if let Some(pp) = take_waiting(&mut shared) {
         drop(shared);
-        mp.spinning.set(pp.wants_spinning.get());
-        acquire_p(mp, pp);
+        acquire_waiting(mp, pp);
         return Stop::Given;
     }
     mp.is_idle.set(true);

@@ -211,6 +211,9 @@ pub(crate) fn sleep(mp: &'static M) -> Found {
 
 fn take_idle_p(mp: &'static M) -> bool {
     let mut shared = SCHED.lock();
+    if wake::is_wanted(&mut shared, mp) {
+        return true;
+    }
     if SCHED.is_stopping() {
         return false;
     }
@@ -223,7 +226,13 @@ fn take_idle_p(mp: &'static M) -> bool {
 /// The watcher's sleep.
 fn keep_watch(mp: &'static M, next: u64) -> Found {
     let watch = &SCHED.watch;
-    SCHED.lock().polling = mp.as_ptr();
+    let mut shared = SCHED.lock();
+    if wake::is_wanted(&mut shared, mp) {
+        watch.leave();
+        return Found::Again;
+    }
+    shared.polling = mp.as_ptr();
+    drop(shared);
     watch.until.store(next, Ordering::SeqCst);
     let mut list = RunList::new();
     let timeout = (next != NEVER).then(|| next.saturating_sub(sys::nanotime()));

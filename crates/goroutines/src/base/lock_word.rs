@@ -1,0 +1,148 @@
+//! The words of a lock: whether it is held, and how many sleep until it is not.
+//!
+//! **The problem.** Who unlocks must either see that somebody sleeps, or be seen by who is about to sleep. Drepper's
+//! "Futexes Are Tricky" has one word for both (0 free, 1 held, 2 held and somebody may sleep), swapped by who
+//! unlocks: a locked instruction, as dear as all else that a short turn does. A plain store, followed by a load of
+//! the sleepers' count, is cheaper; but processors let the load go first.
+//!
+//! **Chosen.** Both. Who goes to sleep, which is rare and takes microseconds anyway, marks the word, and counts
+//! itself, and then has the kernel execute a barrier on all processors that run this process (`membarrier`) before
+//! it looks once more. So who has unlocked plainly before is seen, and who does so afterwards sees the count. Where
+//! there is no such call, who sleeps wakes every millisecond to look.
+//!
+//! A plain [`unlock_plainly`](LockWord::unlock_plainly) reads the count after the lock is free: only for who keeps
+//! the lock alive. In the commit of a park nobody does: the goroutine may have gone on, and dropped it.
+//! [`unlock`](LockWord::unlock) touches nothing afterwards.
+//!
+//! * LW1: `held` goes from 0 to another by who takes the lock, and back by who has it.
+//! * LW2: who sleeps has set `held` to 2 and raised `sleepers` before; who unlocks sees one or the other and wakes
+//!   one, who looks himself, or sleeps again.
+
+use crate::base::atomic::{AtomicU32, Ordering, heavy_barrier, light_barrier};
+use crate::base::sys::{cycles, futex_wait, futex_wake};
+use std::time::Duration;
+
+/// How often to look before sleeping.
+const SPINS: u32 = if cfg!(loom) { 1 } else { 100 };
+
+/// What a turn takes, in pauses; how long a burst is (2 to 5 µs), and how many are waited for.
+const MOMENT: u32 = 2;
+const BURST_CYCLES: u64 = 10_000;
+const BURSTS: u32 = if cfg!(loom) { 1 } else { 8 };
+
+/// How long to sleep where unlocking may not be noticed.
+const DOZE: Duration = Duration::from_millis(1);
+
+/// See the file's head.
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct LockWord {
+    held: AtomicU32,
+    sleepers: AtomicU32,
+}
+
+impl LockWord {
+    #[cfg(not(loom))]
+    pub(crate) const fn new() -> Self {
+        Self { held: AtomicU32::new(0), sleepers: AtomicU32::new(0) }
+    }
+
+    #[cfg(loom)]
+    pub(crate) fn new() -> Self {
+        Self { held: AtomicU32::new(0), sleepers: AtomicU32::new(0) }
+    }
+
+    #[inline]
+    fn try_lock(&self) -> bool {
+        // Acquire: pairs with the Releases of who unlocks.
+        self.held.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_ok()
+    }
+
+    /// Waits for the lock.
+    #[inline]
+    pub(crate) fn lock(&self) {
+        if !self.try_lock() {
+            self.lock_contended();
+        }
+    }
+
+    /// The same, where many short turns are taken by a few: each look of one who waits takes the lock's cache line
+    /// from the holder, and a turn that begins with a cache miss takes several times as long. So who finds the
+    /// lock held, and held again a moment later, looks every few microseconds only, and then has his own go.
+    #[inline]
+    pub(crate) fn lock_in_bursts(&self) {
+        if !self.try_lock() {
+            self.lock_after_burst();
+        }
+    }
+
+    /// Gives the lock back, which may be gone from then on. By who has it.
+    #[inline]
+    pub(crate) fn unlock(&self) {
+        let held = &raw const self.held;
+        // Release: pairs with the Acquires of who takes it.
+        if self.held.swap(0, Ordering::Release) == 2 {
+            wake_one(held);
+        }
+    }
+
+    /// Gives the lock back, which stays alive until this returns. By who has it.
+    #[inline]
+    pub(crate) fn unlock_plainly(&self) {
+        // Release: as above. (loom would let others' swaps pass a plain store.)
+        #[cfg(not(loom))]
+        self.held.store(0, Ordering::Release);
+        #[cfg(loom)]
+        self.held.swap(0, Ordering::Release);
+        // The other half is in sleep().
+        light_barrier();
+        if self.sleepers.load(Ordering::Relaxed) != 0 {
+            wake_one(&raw const self.held);
+        }
+    }
+
+    #[cold]
+    fn lock_contended(&self) {
+        for _ in 0..SPINS {
+            if self.held.load(Ordering::Relaxed) == 0 && self.try_lock() {
+                return;
+            }
+            std::hint::spin_loop();
+        }
+        self.sleep();
+    }
+
+    #[cold]
+    fn lock_after_burst(&self) {
+        (0..MOMENT).for_each(|_| std::hint::spin_loop());
+        for _ in 0..BURSTS {
+            if self.held.load(Ordering::Relaxed) == 0 && self.try_lock() {
+                return;
+            }
+            let begun = cycles();
+            while cycles().wrapping_sub(begun) < BURST_CYCLES {
+                std::hint::spin_loop();
+            }
+        }
+        self.sleep();
+    }
+
+    fn sleep(&self) {
+        self.sleepers.fetch_add(1, Ordering::SeqCst);
+        loop {
+            let is_ordered = heavy_barrier();
+            // Acquire: pairs with the Releases of who unlocks. Who gets it so leaves the mark: others may sleep.
+            if self.held.swap(2, Ordering::Acquire) == 0 {
+                break;
+            }
+            futex_wait(&self.held, 2, (!is_ordered).then_some(DOZE));
+        }
+        // Relaxed: who still sees the old count wakes one in vain.
+        self.sleepers.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cold]
+fn wake_one(held: *const AtomicU32) {
+    futex_wake(held, 1);
+}
