@@ -64,7 +64,7 @@ impl Haste {
     pub(crate) fn waited_in_vain(&self) {
         let doublings = self.0.load(Ordering::Relaxed) / DOUBLING;
         let doublings = doublings.min(MOST_DOUBLINGS - 1);
-        self.0.store((doublings + 1) * DOUBLING | FEW << doublings, Ordering::Relaxed);
+        self.0.store(((doublings + 1) * DOUBLING) | (FEW << doublings), Ordering::Relaxed);
     }
 }
 
