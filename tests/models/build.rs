@@ -151,9 +151,9 @@ const FILES: &[File] = &[
         replaced: &[
             CELLS,
             (
-                "static FREE: Lock<Option<&'static Call>> = Lock::new(None);",
+                "static FREE: [Shelf; SHELVES] = [const { Shelf(Lock::new(None)) }; SHELVES];",
                 "loom::lazy_static! {
-    static ref FREE: Lock<Option<&'static Call>> = Lock::new(None);
+    static ref FREE: [Shelf; SHELVES] = std::array::from_fn(|_| Shelf(Lock::new(None)));
 }",
             ),
             (

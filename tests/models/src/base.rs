@@ -261,6 +261,10 @@ pub(crate) mod lock {
             Guard { lock: self, given_up: false }
         }
 
+        pub(crate) fn lock_static(&self) -> Guard<'_, T> {
+            self.lock()
+        }
+
         pub(crate) fn lock_in_bursts(&self) -> Guard<'_, T> {
             self.lock()
         }

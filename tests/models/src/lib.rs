@@ -46,6 +46,7 @@ mod thread;
 mod timer;
 mod token;
 mod wait;
+mod wait_group;
 mod watch;
 mod world;
 

@@ -3,6 +3,9 @@
 #[path = "../../../crates/goroutines/src/sched/idle.rs"]
 pub(crate) mod idle;
 
+#[path = "../../../crates/goroutines/src/sync/count.rs"]
+pub(crate) mod count;
+
 #[path = "../../../crates/goroutines/src/base/lock_word.rs"]
 pub(crate) mod lock_word;
 

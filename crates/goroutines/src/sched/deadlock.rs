@@ -7,7 +7,7 @@
 //! fires while anything in the process could still end a wait. Where another thread exists, the monitor
 //! looks again from time to time: it may end without waking anybody.
 
-use super::{Guard, SCHED, Shared, exit};
+use super::{SCHED, Shared, StaticGuard, exit};
 use crate::base::{fatal, sys};
 use std::sync::atomic::Ordering;
 
@@ -22,7 +22,7 @@ pub(crate) enum Verdict {
 
 /// Ends the process if all goroutines are asleep for ever. Takes the scheduler lock's guard, as it has
 /// to report without it.
-pub(crate) fn check(shared: Guard<'_, Shared>) -> Verdict {
+pub(crate) fn check(shared: StaticGuard<Shared>) -> Verdict {
     if super::watch::anybody_waits() {
         return Verdict::Nobody;
     }

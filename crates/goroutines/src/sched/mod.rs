@@ -43,7 +43,7 @@ pub(crate) mod wait;
 pub(crate) mod wake;
 pub(crate) mod watch;
 
-use crate::base::lock::{Guard, Lock};
+use crate::base::lock::{Lock, StaticGuard};
 use crate::base::sys::Note;
 use crate::g::task::{RunList, Runnable};
 use crate::g::{GList, current};
@@ -188,8 +188,8 @@ pub(crate) static ALLP: [P; MAX_PROCS] = {
 impl Sched {
     /// The scheduler lock. The caller satisfies SC1.
     #[inline]
-    pub(crate) fn lock(&self) -> Guard<'_, Shared> {
-        self.shared.lock()
+    pub(crate) fn lock(&'static self) -> StaticGuard<Shared> {
+        self.shared.lock_static()
     }
 
     /// The processors in use.

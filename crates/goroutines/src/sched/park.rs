@@ -153,6 +153,7 @@ impl WaitQueue {
     /// Appends. The waiter must stay where it is until it is woken.
     pub(crate) fn push(&mut self, waiter: &Waiter) {
         let at = std::ptr::from_ref(waiter);
+        waiter.link.store(null_mut(), Ordering::Relaxed);
         // SAFETY: those in the queue wait.
         match unsafe { self.tail.as_ref() } {
             Some(tail) => tail.link.store(at.cast_mut(), Ordering::Relaxed),

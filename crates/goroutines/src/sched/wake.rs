@@ -52,7 +52,7 @@ pub(crate) fn startm(pp: &'static P, spinning: bool) {
     start_with(SCHED.lock(), pp, spinning);
 }
 
-fn start_with(mut shared: super::Guard<'_, Shared>, pp: &'static P, spinning: bool) {
+fn start_with(mut shared: super::StaticGuard<Shared>, pp: &'static P, spinning: bool) {
     pp.set_status(PStatus::Idle);
     if shared.settling > 0 {
         (shared.settling, shared.expected) = (shared.settling - 1, shared.expected + 1);

@@ -3,6 +3,7 @@
 //! What Go has and std has too is std's: `Mutex`, `RwLock`, `Condvar`; [`Once`](std::sync::Once);
 //! [`LazyLock`](std::sync::LazyLock) for `OnceFunc`, `OnceValue` and `OnceValues`.
 
+mod count;
 mod pool;
 mod queue;
 mod semaphore;

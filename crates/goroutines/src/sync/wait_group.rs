@@ -1,5 +1,6 @@
 //! `WaitGroup`.
 
+use super::count::Count;
 use crate::base::lock::Lock;
 use crate::g::current;
 use crate::g::reason::WaitReason;
@@ -28,13 +29,9 @@ use std::sync::Arc;
 pub struct WaitGroup(Arc<Shared>);
 
 #[derive(Debug)]
-struct Shared(Lock<State>);
-
-#[derive(Debug)]
-struct State {
-    counter: i32,
-    waiters: WaitQueue,
-    waiting: u32,
+struct Shared {
+    count: Count,
+    waiters: Lock<WaitQueue>,
 }
 
 /// A panic can't leave it in a state that it should not be seen in.
@@ -42,7 +39,7 @@ impl std::panic::RefUnwindSafe for Shared {}
 
 impl Default for Shared {
     fn default() -> Self {
-        Self(Lock::new(State { counter: 0, waiters: WaitQueue::new(), waiting: 0 }))
+        Self { count: Count::new(), waiters: Lock::new(WaitQueue::new()) }
     }
 }
 
@@ -60,27 +57,32 @@ impl WaitGroup {
     /// `go` it counts.
     ///
     /// # Panics
-    /// `sync: negative WaitGroup counter` if it would become negative; it is left as it was.
+    /// `sync: negative WaitGroup counter` if it would become negative (or leave the range of an `i32`); it is left
+    /// as it was.
     pub fn add(&self, delta: i32) {
-        let section = current::enter();
-        let mut state = self.0.0.lock();
-        let counter = state.counter.checked_add(delta).filter(|counter| *counter >= 0);
-        let Some(counter) = counter else {
-            drop(state);
-            drop(section);
-            panic!("sync: negative WaitGroup counter");
-        };
-        // The waiters were released with the zero, under this lock: here it can't be misused as Go's
-        // can ("Add called concurrently with Wait").
-        state.counter = counter;
-        if counter > 0 || state.waiting == 0 {
-            return;
+        match self.0.count.add(delta) {
+            Some(0) => {}
+            Some(waiting) => self.release(waiting),
+            None => panic!("sync: negative WaitGroup counter"),
         }
-        state.waiting = 0;
-        let waiters = std::mem::replace(&mut state.waiters, WaitQueue::new());
-        drop(state);
+    }
+
+    /// Wakes the first `n` who wait. They were taken out of the count with the zero: so here it can't be misused as
+    /// Go's can ("Add called concurrently with Wait").
+    #[cold]
+    fn release(&self, n: u32) {
+        let _section = current::enter();
+        let mut released = WaitQueue::new();
+        let mut waiters = self.0.waiters.lock();
+        for _ in 0..n {
+            // SAFETY: who is in the queue waits, until we wake it.
+            if let Some(waiter) = waiters.pop().and_then(|waiter| unsafe { waiter.as_ref() }) {
+                released.push(waiter);
+            }
+        }
+        drop(waiters);
         // SAFETY: taken out of the group just now.
-        unsafe { waiters.wake_all() };
+        unsafe { released.wake_all() };
     }
 
     /// Takes one from the counter.
@@ -91,28 +93,22 @@ impl WaitGroup {
         self.add(-1);
     }
 
-    fn is_zero(&self) -> bool {
-        let _section = current::enter();
-        self.0.0.lock().counter == 0
-    }
-
     /// Blocks until the counter is zero; returns at once if it is.
     ///
     /// # Deadlock
     /// If a `done` was forgotten; when nothing else can happen any more, the process ends with
     /// `fatal error: all goroutines are asleep - deadlock!`.
     pub fn wait(&self) {
-        if self.is_zero() {
+        if self.0.count.is_zero() {
             return;
         }
         block(WaitReason::WaitGroup, |waiter| {
-            let mut state = self.0.0.lock();
-            if state.counter == 0 {
-                return false;
+            let mut waiters = self.0.waiters.lock();
+            let waits = self.0.count.join();
+            if waits {
+                waiters.push(waiter);
             }
-            state.waiting += 1;
-            state.waiters.push(waiter);
-            true
+            waits
         });
     }
 

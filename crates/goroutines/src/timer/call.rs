@@ -17,6 +17,7 @@ use std::cell::Cell;
 use std::ptr::null;
 
 /// See the file's head.
+#[repr(align(64))]
 pub(crate) struct Call {
     pub(super) alarm: Alarm,
     state: Lock<State>,
@@ -38,7 +39,19 @@ struct State {
 // SAFETY: a task passes from thread to thread.
 unsafe impl Send for State {}
 
-static FREE: Lock<Option<&'static Call>> = Lock::new(None);
+static FREE: [Shelf; SHELVES] = [const { Shelf(Lock::new(None)) }; SHELVES];
+
+/// Free ones, by the processor that has used them: neither their lock nor they go from one to another.
+#[repr(align(128))]
+struct Shelf(Lock<Option<&'static Call>>);
+
+const SHELVES: usize = 16;
+
+/// That of the calling goroutine's processor. In a section.
+fn shelf() -> &'static Lock<Option<&'static Call>> {
+    let at = crate::sched::current_p().map_or(0, |pp| pp.id as usize);
+    &FREE[at % SHELVES].0
+}
 
 impl std::fmt::Debug for Call {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -50,7 +63,7 @@ impl Call {
     /// One for the caller to own. May allocate: outside a section.
     pub(crate) fn take() -> &'static Self {
         let section = crate::g::current::enter();
-        let mut free = FREE.lock();
+        let mut free = shelf().lock_static();
         if let Some(call) = *free {
             *free = call.next.take();
             return call;
@@ -63,21 +76,21 @@ impl Call {
     }
 
     fn free(&'static self) {
-        let mut free = FREE.lock();
+        let mut free = shelf().lock_static();
         self.next.set(free.replace(self));
     }
 
     /// Sets what is called, and when; what was to be called before. By the owner, in a section.
     #[must_use]
-    pub(crate) fn exchange(&self, when: u64, task: *const Task) -> *const Task {
-        let mut state = self.state.lock();
+    pub(crate) fn exchange(&'static self, when: u64, task: *const Task) -> *const Task {
+        let mut state = self.state.lock_static();
         state.when = when;
         std::mem::replace(&mut state.task, task)
     }
 
     /// When it is to be called, if it is. In a section.
-    pub(crate) fn armed(&self) -> Option<u64> {
-        let state = self.state.lock();
+    pub(crate) fn armed(&'static self) -> Option<u64> {
+        let state = self.state.lock_static();
         (!state.task.is_null()).then_some(state.when)
     }
 
@@ -88,7 +101,7 @@ impl Call {
 
     /// The owner has no more use for it; what is armed will still be called. In a section.
     pub(crate) fn abandon(&'static self) {
-        let mut state = self.state.lock();
+        let mut state = self.state.lock_static();
         if state.task.is_null() {
             drop(state);
             self.free();
@@ -99,7 +112,7 @@ impl Call {
 
     /// The alarm went off: what is to be called, if its time has come. On the heap's side.
     pub(super) fn due(&'static self, now: u64) -> Option<*const Task> {
-        let mut state = self.state.lock();
+        let mut state = self.state.lock_static();
         if state.task.is_null() || state.when > now {
             return None; // the owner has been here
         }

@@ -10,7 +10,7 @@ pub(crate) mod call;
 mod heap;
 
 use crate::base::fatal::throw;
-use crate::base::lock::{Guard, Lock};
+use crate::base::lock::{Lock, StaticGuard};
 use crate::base::sys;
 use crate::g::G;
 use crate::g::task::{RunList, Runnable};
@@ -96,24 +96,24 @@ impl Timers {
     }
 
     /// Sets the alarm of `gp` for `when`. True if that is the earliest here now. In a section.
-    pub(crate) fn set(&self, gp: &'static G, when: u64, ticket: Ticket) -> bool {
+    pub(crate) fn set(&'static self, gp: &'static G, when: u64, ticket: Ticket) -> bool {
         self.set_alarm(Whose::of_g(gp), when, ticket)
     }
 
     /// Sets that of a call. True if that is the earliest here now. By its owner, in a section.
-    pub(crate) fn set_call(&self, call: &'static Call, when: u64) -> bool {
+    pub(crate) fn set_call(&'static self, call: &'static Call, when: u64) -> bool {
         self.set_alarm(Whose::of_call(call), when, Ticket(0))
     }
 
     #[inline]
-    fn set_alarm(&self, whose: Whose, when: u64, ticket: Ticket) -> bool {
+    fn set_alarm(&'static self, whose: Whose, when: u64, ticket: Ticket) -> bool {
         // 0 and NEVER mean something else.
         let when = when.clamp(1, NEVER - 1);
         let set = whose.alarm().set(when, ticket);
         if set == Set::Standing {
             return false;
         }
-        let mut state = self.heap.lock();
+        let mut state = self.heap.lock_static();
         if set == Set::PushAnother {
             state.stale += 1;
         }
@@ -133,11 +133,11 @@ impl Timers {
 
     /// Ends the waits whose time has come by `now`, as many as make `out`, where those go that are to be
     /// readied, `most` long. In a section, or on g0.
-    pub(crate) fn expire(&self, now: u64, most: usize, out: &mut RunList) {
+    pub(crate) fn expire(&'static self, now: u64, most: usize, out: &mut RunList) {
         if self.next() > now {
             return;
         }
-        let mut state = self.heap.lock();
+        let mut state = self.heap.lock_static();
         state.expire(now, most, out);
         if state.stale > STALE_LEAST && state.stale > state.heap.len() / 4 {
             state.clean(now, out);
@@ -146,12 +146,12 @@ impl Timers {
     }
 
     /// Moves all to `other`: this P is no more.
-    pub(crate) fn move_to(&self, other: &Self) {
+    pub(crate) fn move_to(&'static self, other: &'static Self) {
         if self.next() == NEVER {
             return;
         }
-        let mut from = self.heap.lock();
-        let mut to = other.heap.lock();
+        let mut from = self.heap.lock_static();
+        let mut to = other.heap.lock_static();
         while let Some(entry) = from.heap.pop() {
             to.push(entry.when, entry.what);
         }
@@ -161,9 +161,9 @@ impl Timers {
     }
 
     /// Whether anybody is still to be woken here.
-    pub(crate) fn any(&self) -> bool {
+    pub(crate) fn any(&'static self) -> bool {
         self.next() != NEVER && {
-            let state: Guard<'_, State> = self.heap.lock();
+            let state: StaticGuard<State> = self.heap.lock_static();
             state.heap.entries().iter().any(|entry| entry.what.alarm().is_set())
         }
     }
