@@ -29,7 +29,7 @@ impl Count {
             let count = ((word / ONE) as i32).checked_add(delta).filter(|count| *count >= 0)?;
             let (next, released) = match count {
                 0 => (0, word as u32),
-                _ => (count as u64 * ONE | u64::from(word as u32), 0),
+                _ => ((count as u64 * ONE) | u64::from(word as u32), 0),
             };
             // Release: what was done, for who finds zero. Acquire: what others did, for who is released by us.
             match self.0.compare_exchange(word, next, Ordering::AcqRel, Ordering::Relaxed) {
