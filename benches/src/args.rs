@@ -1,7 +1,7 @@
 //! The command line.
 
 /// The cases: name, what is measured.
-pub(crate) const CASES: [(&str, &str); 14] = [
+pub(crate) const CASES: [(&str, &str); 27] = [
     ("spawn_join", "start one task and wait for it, again and again; ns a task"),
     ("spawn_many", "start a million tasks, then wait for all; ns a task, cold (threads: 20,000)"),
     ("yield_two", "two tasks yield; time / all yields"),
@@ -36,6 +36,51 @@ pub(crate) const CASES: [(&str, &str); 14] = [
     ),
     ("parked_bytes", "resident bytes a parked task that called one function and holds 64 bytes"),
     ("parked_ns", "making and parking each of those 100,000 (may: 10,000; threads: 2,000)"),
+    (
+        "parked_million_bytes",
+        "a million such tasks, which wait at one gate: resident bytes each (may, threads: none, it \
+         is too many)",
+    ),
+    ("parked_million_create", "starting them until all wait; ms in all, cold"),
+    ("parked_million_wake", "opening the gate until all have ended; ms in all"),
+    (
+        "skynet",
+        "a tree of tasks with 10 children each, which send their sums up through channels of \
+         capacity 10, one a family; ns a leaf of a million (may: 10,000 leaves, no bound; threads: \
+         1,000)",
+    ),
+    (
+        "fib",
+        "the 30th Fibonacci number: each call from 2 on starts a task for the one term, computes \
+         the other and joins; ns a start of 1.3 million (may: the 20th; threads: the 16th; Go \
+         joins by a channel)",
+    ),
+    (
+        "mutex_eight",
+        "8 tasks lock one mutex and add 1; ns a lock (goroutines, threads: std's; Go: sync's; \
+         tokio, smol: the async one; may: its own)",
+    ),
+    (
+        "sha1",
+        "the mission's second program: two tasks hash 50,000 numbers each and print them into \
+         /dev/null, a write a line; ms in all (Rust: the crate sha1, `println!`; Go: crypto/sha1, \
+         `fmt.Printf`)",
+    ),
+    ("sha1_many", "the same by 50,000 tasks, a number each; ms in all, cold"),
+    (
+        "blocking",
+        "64 tasks each make a foreign call that blocks its thread for 100 ms; ms in all, cold \
+         (goroutines: `runtime::blocking`; tokio: `spawn_blocking`; smol: `unblock`; may: a \
+         thread each, waited for; Go knows of the call)",
+    ),
+    ("floor_switch", "a bare switch of stack and thread pointer; ns"),
+    (
+        "floor_futex",
+        "one thread wakes another, which sleeps in a futex; ns one way (1 processor: both on one \
+         CPU; else on two)",
+    ),
+    ("floor_page", "the first touch of a page of 4 KiB; ns"),
+    ("floor_syscall", "an empty system call; ns"),
 ];
 
 /// What to measure.
@@ -96,7 +141,7 @@ killed. Exit status: 0, 1 if a run failed, 2 for a wrong command line.
 Cases:"
         .to_owned();
     for (name, what) in CASES {
-        text += &format!("\n  {name:17}  {what}");
+        text += &format!("\n  {name:21}  {what}");
     }
     text
 }

@@ -40,14 +40,24 @@ pub(crate) fn arguments() -> (String, usize) {
 
 /// Prints what one operation costs. `work(n)` does n of them; n is doubled until they take long enough,
 /// so all but the last round warm up.
-pub(crate) fn ns_each(mut work: impl FnMut(u64)) {
-    let mut n = 2 * YIELDERS;
+pub(crate) fn ns_each(work: impl FnMut(u64)) {
+    doubled(2 * YIELDERS, 1, work);
+}
+
+/// Prints what one of the `n` operations costs that `work` does together: once to warm up, then 1, 2,
+/// 4 … times, until they take long enough.
+pub(crate) fn ns_of(n: u64, mut work: impl FnMut()) {
+    work();
+    doubled(1, n, |times| (0..times).for_each(|_| work()));
+}
+
+fn doubled(mut n: u64, operations: u64, mut work: impl FnMut(u64)) {
     loop {
         let start = Instant::now();
         work(n);
         let elapsed = start.elapsed();
         if elapsed >= LONG_ENOUGH {
-            return print("ns", elapsed.as_nanos() as f64 / n as f64);
+            return print("ns", elapsed.as_nanos() as f64 / (n * operations) as f64);
         }
         n *= 2;
     }
@@ -58,6 +68,13 @@ pub(crate) fn ns_once(n: u64, work: impl FnOnce()) {
     let start = Instant::now();
     work();
     print("ns", start.elapsed().as_nanos() as f64 / n as f64);
+}
+
+/// Prints how long `work` took, which is done once, cold.
+pub(crate) fn ms_once(work: impl FnOnce()) {
+    let start = Instant::now();
+    work();
+    print("ms", start.elapsed().as_secs_f64() * 1e3);
 }
 
 /// Prints what each of `n` tasks takes up, or took to make. `start_all` returns when all are parked.
@@ -85,11 +102,11 @@ pub(crate) fn rounds(n: u64) -> impl Iterator<Item = u64> {
     std::iter::repeat_n(round, (n / round) as usize)
 }
 
-fn print(unit: &str, value: f64) {
+pub(crate) fn print(unit: &str, value: f64) {
     println!("{unit} {value:.1}");
 }
 
-fn resident_bytes() -> i64 {
+pub(crate) fn resident_bytes() -> i64 {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let pages = statm.split(' ').nth(1).and_then(|pages| pages.parse::<i64>().ok());
     pages.expect("/proc/self/statm has the resident pages second") * 4096

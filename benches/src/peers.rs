@@ -34,5 +34,9 @@ pub(crate) fn build() -> Vec<Peer> {
             peers.push(Peer { name, program, version: locked_version(name) });
         }
     }
+    if build::ours(&["--bin", "floor"]) {
+        let program = build::target_dir().join("release/floor");
+        peers.push(Peer { name: "floor", program, version: String::new() });
+    }
     peers
 }

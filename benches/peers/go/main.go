@@ -56,6 +56,20 @@ func main() {
 		report("bytes", float64(residentBytes()-before)/parked)
 	case "parked_ns":
 		nsOnce(parked, parkAll)
+	case "skynet":
+		nsOf(leaves, skynet)
+	case "mutex_eight":
+		nsEach(mutexEight)
+	case "fib":
+		nsOf(spawns, fib)
+	case "sha1":
+		msToNull(sha1Two)
+	case "sha1_many":
+		msToNull(sha1Many)
+	case "blocking":
+		msOnce(blocked)
+	case "parked_million_bytes", "parked_million_create", "parked_million_wake":
+		parkedMillion(os.Args[1])
 	default:
 		fmt.Println("none")
 	}
@@ -67,15 +81,39 @@ func report(unit string, value float64) {
 
 // As measure.rs: n is doubled until it takes long enough.
 func nsEach(work func(n int)) {
-	for n := 2 * yielders; ; n *= 2 {
+	doubled(2*yielders, 1, work)
+}
+
+// As measure.rs: the n operations that work does together; once to warm up.
+func nsOf(n int, work func()) {
+	work()
+	doubled(1, n, func(times int) {
+		for range times {
+			work()
+		}
+	})
+}
+
+func doubled(n, operations int, work func(n int)) {
+	for ; ; n *= 2 {
 		start := time.Now()
 		work(n)
 		elapsed := time.Since(start)
 		if elapsed >= 300*time.Millisecond {
-			report("ns", float64(elapsed.Nanoseconds())/float64(n))
+			report("ns", float64(elapsed.Nanoseconds())/float64(n*operations))
 			return
 		}
 	}
+}
+
+func msOnce(work func()) {
+	start := time.Now()
+	work()
+	report("ms", milliseconds(time.Since(start)))
+}
+
+func milliseconds(d time.Duration) float64 {
+	return float64(d.Nanoseconds()) / 1e6
 }
 
 func nsOnce(n int, work func()) {

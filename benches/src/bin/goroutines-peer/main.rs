@@ -1,13 +1,22 @@
 //! The cases on goroutines.
 
 mod chan;
+#[path = "../../load.rs"]
+mod load;
 #[path = "../../measure.rs"]
 mod measure;
+#[path = "../../million.rs"]
+mod million;
+mod programs;
 
 use goroutines::runtime::{Builder, gosched};
 use goroutines::time::{Timer, after_func};
 use goroutines::{WaitGroup, go};
-use measure::{CAPACITY, LATER, MANY, PARKED, YIELDERS, hold, ns_each, ns_once, parked};
+use load::{FIB, LEAVES, fib_spawns, ms_to_null};
+use measure::{
+    CAPACITY, LATER, MANY, PARKED, YIELDERS, hold, ms_once, ns_each, ns_of, ns_once, parked,
+};
+use million::parked_million;
 
 fn main() {
     let (case, procs) = measure::arguments();
@@ -25,6 +34,15 @@ fn main() {
         "after_func" => ns_each(|n| on_all(procs, n, || assert!(after_func(LATER, || {}).stop()))),
         "timer_new" => ns_each(|n| on_all(procs, n, || assert!(Timer::new(LATER).stop()))),
         "parked_bytes" | "parked_ns" => parked(&case, PARKED, park_all),
+        "skynet" => ns_of(LEAVES, || programs::skynet(LEAVES)),
+        "mutex_eight" => ns_each(programs::mutex),
+        "fib" => ns_of(fib_spawns(FIB), || programs::fib(FIB)),
+        "sha1" => ms_to_null(programs::sha1),
+        "sha1_many" => ms_to_null(programs::sha1_many),
+        "blocking" => ms_once(programs::blocked),
+        "parked_million_bytes" | "parked_million_create" | "parked_million_wake" => {
+            parked_million(&case, MANY, programs::park_million);
+        }
         _ => println!("none"),
     });
 }

@@ -1,14 +1,23 @@
 //! The cases on may's coroutines.
 
 mod chan;
+#[path = "../../../../src/load.rs"]
+mod load;
 #[path = "../../../../src/measure.rs"]
 mod measure;
+mod programs;
 
+use load::{FIB, LEAVES, fib_spawns, ms_to_null};
 use may::coroutine::{self, JoinHandle, yield_now};
 use may::sync::{Blocker, SyncFlag};
-use measure::{LATER, MANY, PARKED, YIELDERS, hold, ns_each, ns_once, parked};
+use measure::{LATER, MANY, PARKED, YIELDERS, hold, ms_once, ns_each, ns_of, ns_once, parked};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+/// may's stacks are two mappings each, and a process has 65,530: trees of 11,111 coroutines, and of 10,945
+/// for the 20th number.
+const FEWER_LEAVES: u64 = LEAVES / 100;
+const LESSER_FIB: u64 = FIB - 10;
 
 fn main() {
     let (case, procs) = measure::arguments();
@@ -25,18 +34,24 @@ fn main() {
         "select_buffered" => ns_each(|n| join(spawn(move || chan::selecting(n)))),
         "after_func" => ns_each(|n| on_all(procs, n, call_later)),
         "parked_bytes" | "parked_ns" => parked(&case, PARKED / 10, || join(spawn(park_all))),
+        "skynet" => ns_of(FEWER_LEAVES, || join(spawn(|| programs::skynet(FEWER_LEAVES)))),
+        "mutex_eight" => ns_each(|n| join(spawn(move || programs::mutex(n)))),
+        "fib" => ns_of(fib_spawns(LESSER_FIB), || join(spawn(|| programs::fib(LESSER_FIB)))),
+        "sha1" => ms_to_null(|| join(spawn(programs::sha1))),
+        "sha1_many" => ms_to_null(programs::sha1_many),
+        "blocking" => ms_once(|| join(spawn(programs::blocked))),
         _ => println!("none"),
     }
     std::process::exit(0); // don't wait for the coroutines that are parked
 }
 
-fn spawn<F: FnOnce() + Send + 'static>(f: F) -> JoinHandle<()> {
+fn spawn<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
     // SAFETY: what runs here uses no thread-locals across a yield, and some hundred bytes of stack.
     unsafe { coroutine::spawn(f) }
 }
 
-fn join(handle: JoinHandle<()>) {
-    handle.join().expect("no coroutine panics");
+fn join<T>(handle: JoinHandle<T>) -> T {
+    handle.join().expect("no coroutine panics")
 }
 
 /// As a WaitGroup: may has none.
@@ -111,7 +126,7 @@ fn call_later() {
     assert!(later.join().is_err());
 }
 
-/// A tenth of the others' number: may's stacks are two mappings each, and a process has 65,530.
+/// A tenth of the others' number, for the same reason.
 fn park_all() {
     let (started, gate) = (Latch::new(PARKED / 10), Arc::new(SyncFlag::new()));
     for _ in 0..PARKED / 10 {

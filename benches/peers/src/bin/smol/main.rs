@@ -1,11 +1,20 @@
 //! The cases on smol's executor, run by as many threads as there are processors.
 
 mod chan;
+#[path = "../../../../src/load.rs"]
+mod load;
 #[path = "../../../../src/measure.rs"]
 mod measure;
+#[path = "../../../../src/million.rs"]
+mod million;
+mod programs;
 
 use chan::LEAST;
-use measure::{CAPACITY, LATER, MANY, PARKED, YIELDERS, hold, ns_each, ns_once, parked};
+use load::{FIB, LEAVES, fib_spawns, ms_to_null};
+use measure::{
+    CAPACITY, LATER, MANY, PARKED, YIELDERS, hold, ms_once, ns_each, ns_of, ns_once, parked,
+};
+use million::parked_million;
 use smol::channel::{Receiver, Sender, bounded};
 use smol::future::{pending, poll_once, yield_now};
 use smol::{Executor, Task, Timer, block_on};
@@ -35,6 +44,15 @@ fn main() {
         "after_func" => ns_each(|n| in_task(on_all(procs as u64, n, call_later))),
         "timer_new" => ns_each(|n| in_task(on_all(procs as u64, n, arm))),
         "parked_bytes" | "parked_ns" => parked(&case, PARKED, || in_task(park_all())),
+        "skynet" => ns_of(LEAVES, || in_task(programs::skynet(LEAVES))),
+        "mutex_eight" => ns_each(|n| in_task(programs::mutex(n))),
+        "fib" => ns_of(fib_spawns(FIB), || in_task(programs::fib(FIB))),
+        "sha1" => ms_to_null(|| in_task(programs::sha1())),
+        "sha1_many" => ms_to_null(|| in_task(programs::sha1_many())),
+        "blocking" => ms_once(|| in_task(programs::blocked())),
+        "parked_million_bytes" | "parked_million_create" | "parked_million_wake" => {
+            parked_million(&case, MANY, programs::park_million);
+        }
         _ => println!("none"),
     }
     std::process::exit(0);

@@ -1,17 +1,27 @@
 //! The cases on OS threads, which know nothing of PROCS: they run on all CPUs.
 
 mod chan;
+#[path = "../../../../src/load.rs"]
+mod load;
 #[path = "../../../../src/measure.rs"]
 mod measure;
+mod programs;
 
 use crossbeam_channel::after;
-use measure::{CAPACITY, LATER, MANY, PARKED, YIELDERS, hold, ns_each, ns_once, parked};
+use load::{FIB, LEAVES, fib_spawns, ms_to_null};
+use measure::{
+    CAPACITY, LATER, MANY, PARKED, YIELDERS, hold, ms_once, ns_each, ns_of, ns_once, parked,
+};
 use std::hint::black_box;
 use std::sync::{Arc, Barrier};
 use std::thread;
 
 /// A thread costs a hundred times what the others' tasks do: so many times fewer.
 const FEWER: u64 = 50;
+
+/// Trees of threads, which are there all at once: 1,000 leaves, and 1,596 threads for the 16th number.
+const FEWER_LEAVES: u64 = LEAVES / 1_000;
+const LESSER_FIB: u64 = FIB - 14;
 
 fn main() {
     let (case, procs) = measure::arguments();
@@ -28,6 +38,12 @@ fn main() {
         "select_buffered" => ns_each(|n| chan::selecting(CAPACITY, n)),
         "timer_new" => ns_each(|n| on_all(procs, n, || drop(black_box(after(LATER))))),
         "parked_bytes" | "parked_ns" => parked(&case, PARKED / FEWER, park_all),
+        "skynet" => ns_of(FEWER_LEAVES, || programs::skynet(FEWER_LEAVES)),
+        "mutex_eight" => ns_each(programs::mutex),
+        "fib" => ns_of(fib_spawns(LESSER_FIB), || programs::fib(LESSER_FIB)),
+        "sha1" => ms_to_null(programs::sha1),
+        "sha1_many" => ms_to_null(programs::sha1_many),
+        "blocking" => ms_once(programs::blocked),
         _ => println!("none"),
     }
     std::process::exit(0);

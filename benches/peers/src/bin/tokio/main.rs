@@ -1,12 +1,21 @@
-//! The cases on tokio's multi-threaded runtime; those of channels and timers on its current-thread
-//! runtime where there is one processor.
+//! The cases on tokio's multi-threaded runtime; where there is one processor, those that are quicker so
+//! on its current-thread runtime.
 
 mod chan;
+#[path = "../../../../src/load.rs"]
+mod load;
 #[path = "../../../../src/measure.rs"]
 mod measure;
+#[path = "../../../../src/million.rs"]
+mod million;
+mod programs;
 
 use chan::LEAST;
-use measure::{CAPACITY, LATER, MANY, PARKED, YIELDERS, hold, ns_each, ns_once, parked};
+use load::{FIB, LEAVES, fib_spawns, ms_to_null};
+use measure::{
+    CAPACITY, LATER, MANY, PARKED, YIELDERS, hold, ms_once, ns_each, ns_of, ns_once, parked,
+};
+use million::parked_million;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
@@ -17,10 +26,13 @@ use tokio::sync::Notify;
 use tokio::task::{coop, yield_now};
 use tokio::time::sleep;
 
+/// How the cases' names begin that are quicker on one thread.
+const ALONE: [&str; 8] =
+    ["chan", "select", "after", "timer", "skynet", "mutex", "sha1", "parked_million"];
+
 fn main() {
     let (case, procs) = measure::arguments();
-    let kind = case.split('_').next();
-    let alone = procs == 1 && matches!(kind, Some("chan" | "select" | "after" | "timer"));
+    let alone = procs == 1 && ALONE.iter().any(|prefix| case.starts_with(prefix));
     let mut rt = if alone { Builder::new_current_thread() } else { Builder::new_multi_thread() };
     let rt = rt.worker_threads(procs).enable_time().build().expect("a runtime");
     match case.as_str() {
@@ -37,9 +49,18 @@ fn main() {
         "after_func" => ns_each(|n| in_task(&rt, on_all(procs, n, call_later))),
         "timer_new" => ns_each(|n| in_task(&rt, on_all(procs, n, arm))),
         "parked_bytes" | "parked_ns" => parked(&case, PARKED, || in_task(&rt, park_all())),
+        "skynet" => ns_of(LEAVES, || in_task(&rt, programs::skynet(LEAVES))),
+        "mutex_eight" => ns_each(|n| in_task(&rt, programs::mutex(n))),
+        "fib" => ns_of(fib_spawns(FIB), || in_task(&rt, programs::fib(FIB))),
+        "sha1" => ms_to_null(|| in_task(&rt, programs::sha1())),
+        "sha1_many" => ms_to_null(|| in_task(&rt, programs::sha1_many())),
+        "blocking" => ms_once(|| in_task(&rt, programs::blocked())),
+        "parked_million_bytes" | "parked_million_create" | "parked_million_wake" => {
+            parked_million(&case, MANY, || programs::park_million(&rt));
+        }
         _ => println!("none"),
     }
-    std::process::exit(0); // don't take down 100,000 tasks
+    std::process::exit(0); // don't take down the tasks that are parked
 }
 
 /// Runs it on a worker: `block_on` alone would run it on this thread, which is none.
