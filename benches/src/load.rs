@@ -4,7 +4,6 @@
 
 use crate::measure::ms_once;
 use sha1::{Digest, Sha1};
-use std::fmt::Write;
 use std::fs::File;
 use std::ops::RangeInclusive;
 use std::os::fd::AsRawFd;
@@ -54,15 +53,8 @@ fn fibonacci(n: u64) -> u64 {
 pub(crate) fn print_hashes(prefix: &str, numbers: RangeInclusive<u64>) {
     for i in numbers {
         let sum = Sha1::digest(i.to_string());
-        println!("{prefix}: {i:05}: {}", hex(&sum));
+        println!("{prefix}: {i:05}: {sum:x}");
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}"); // a String takes it all
-        text
-    })
 }
 
 /// Prints how long `work` took, which prints into /dev/null: as any program prints, a write a line.

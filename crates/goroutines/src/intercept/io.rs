@@ -45,6 +45,11 @@ fn find_kind(fd: i32, desc: &Desc) -> Kind {
         libc::S_IFSOCK => Kind::Socket,
         libc::S_IFIFO => Kind::Nowait,
         libc::S_IFREG | libc::S_IFDIR | libc::S_IFBLK => Kind::File,
+        // /dev/null, zero, full.
+        libc::S_IFCHR if libc::major(stat.st_rdev) == 1 => match libc::minor(stat.st_rdev) {
+            3 | 5 | 7 => Kind::Memory,
+            _ => Kind::PollFirst,
+        },
         libc::S_IFCHR => Kind::PollFirst,
         // eventfd, timerfd, inotify and the like.
         _ => Kind::Nowait,
@@ -80,14 +85,16 @@ fn read_list(gp: &'static G, fd: i32, list: &[iovec], plain: impl Fn() -> isize)
                 }
                 word
             }
-            Kind::Nowait => match waits.done(|| try_vector(libc::SYS_preadv2, fd, list)) {
-                Ok(NOT_SUPPORTED) => {
-                    desc.set_kind(Kind::PollFirst);
-                    continue;
+            Kind::Nowait | Kind::Memory => {
+                match waits.done(|| try_vector(libc::SYS_preadv2, fd, list)) {
+                    Ok(NOT_SUPPORTED) => {
+                        desc.set_kind(Kind::PollFirst);
+                        continue;
+                    }
+                    Ok(INVALID) => Ok(plain()),
+                    other => other,
                 }
-                Ok(INVALID) => Ok(plain()),
-                other => other,
-            },
+            }
             Kind::PollFirst => match waits.done(|| readable(fd)) {
                 Ok(_) => Ok(plain()),
                 stopped => stopped,
@@ -124,7 +131,7 @@ fn write_list(gp: &'static G, fd: i32, list: &[iovec], plain: impl Fn() -> isize
                 }
                 word
             }
-            Kind::Nowait => {
+            Kind::Nowait | Kind::Memory => {
                 let step = |rest: &[iovec]| try_vector(libc::SYS_pwritev2, fd, rest);
                 match write_whole(&mut waits, list, step) {
                     // An eventfd's reads know RWF_NOWAIT, its writes don't.
@@ -218,10 +225,19 @@ fn read_one(gp: &'static G, fd: c_int, buf: *mut c_void, n: size_t) -> isize {
     read_list(gp, fd, &[iovec { iov_base: buf, iov_len: n }], plain)
 }
 
+/// Whether calls on it never wait, as those on `/dev/null`.
+fn is_memory(fd: c_int) -> bool {
+    netpoll::desc(fd).is_some_and(|desc| kind_of(fd, desc) == Kind::Memory)
+}
+
 fn write_one(gp: &'static G, fd: c_int, buf: *const c_void, n: size_t) -> isize {
     let plain = || block(gp, libc::SYS_write, [word(fd), buf as usize, n, 0, 0, 0]);
     if n == 0 {
         return plain();
+    }
+    if is_memory(fd) {
+        // SAFETY: the user's own call.
+        return unsafe { raw(libc::SYS_write, [word(fd), buf as usize, n, 0, 0, 0]) };
     }
     write_list(gp, fd, &[iovec { iov_base: buf.cast_mut(), iov_len: n }], plain)
 }

@@ -55,6 +55,8 @@ pub(crate) enum Kind {
     PollFirst = 3,
     /// A file, a device: it can't be waited for.
     File = 4,
+    /// `/dev/null` and its kin: nothing waits there.
+    Memory = 5,
 }
 
 /// One descriptor number.
@@ -127,6 +129,7 @@ impl Desc {
             2 => Kind::Nowait,
             3 => Kind::PollFirst,
             4 => Kind::File,
+            5 => Kind::Memory,
             _ => Kind::Unknown,
         }
     }

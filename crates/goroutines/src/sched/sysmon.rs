@@ -24,6 +24,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 const FAST_NS: u64 = 20_000;
+/// Looks until a new thread has come to its goroutine's call.
+const EXPECTING: u32 = 16;
 const LOOK_NS: u64 = 500_000;
 const SLOW_NS: u64 = 10_000_000;
 /// A goroutine that is queued while a P is idle is looked at again so soon.
@@ -123,6 +125,7 @@ extern "C" fn main(_: *mut c_void) -> *mut c_void {
     let mut monitor = Monitor {
         delay_ns: LOOK_NS,
         fast_rounds: 0,
+        expecting: 0,
         alert_until_ns: 0,
         spare: null_mut(),
         room: 0,
@@ -146,6 +149,8 @@ extern "C" fn main(_: *mut c_void) -> *mut c_void {
 struct Monitor {
     delay_ns: u64,
     fast_rounds: u32,
+    /// For so many looks another announced call is expected.
+    expecting: u32,
     alert_until_ns: u64,
     /// Memory for Ms to come.
     spare: *mut M,
@@ -177,6 +182,8 @@ struct Look {
     acted: bool,
     /// An announced call was seen for the first time or is to be taken soon.
     syscall: bool,
+    /// A P was taken from an announced call, or given a new thread: who comes next may well block too.
+    taken: bool,
     /// Goroutines wait for a P.
     waiting: bool,
     /// A slice goes on that was seen before.
@@ -204,10 +211,11 @@ impl Look {
 impl Monitor {
     fn round(&mut self) {
         self.sleep();
-        self.make_threads();
+        let made = self.make_threads();
         let now = sys::nanotime();
         self.feed_starved(now);
-        let mut look = Look { urgent: now < self.urgent_until_ns, ..Look::default() };
+        let urgent = now < self.urgent_until_ns;
+        let mut look = Look { urgent, taken: made, ..Look::default() };
         for pp in SCHED.procs() {
             self.look_at(pp, now, &mut look);
         }
@@ -259,7 +267,10 @@ impl Monitor {
             self.alert_until_ns = now + ALERT_NS;
         }
         self.fast_rounds = if look.syscall { self.fast_rounds + 1 } else { 0 };
-        self.delay_ns = if look.syscall {
+        self.expecting = if look.taken { EXPECTING } else { self.expecting.saturating_sub(1) };
+        self.delay_ns = if self.expecting > 0 && look.waiting {
+            FAST_NS
+        } else if look.syscall {
             // As Go: 20 µs for a millisecond, then longer and longer.
             FAST_NS << self.fast_rounds.saturating_sub(50).min(9)
         } else if look.in_libc || look.off_cpu {
@@ -354,16 +365,17 @@ impl Monitor {
         }
     }
 
-    /// Makes threads for the Ps that wait for one.
-    fn make_threads(&mut self) {
+    /// Makes threads for the Ps that wait for one. Whether there was one.
+    fn make_threads(&mut self) -> bool {
         self.retry = false;
+        let mut made = false;
         loop {
             let mut shared = SCHED.lock();
             if self.waits_for_settling(&shared) {
-                return;
+                return made;
             }
             // SAFETY: null, or a static P.
-            let Some(pp) = (unsafe { shared.pwaiting.as_ref() }) else { return };
+            let Some(pp) = (unsafe { shared.pwaiting.as_ref() }) else { return made };
             shared.pwaiting = pp.link.load(Ordering::Relaxed);
             let limit = SCHED.max_threads.load(Ordering::Relaxed) as i32;
             if shared.mcount > limit {
@@ -381,8 +393,9 @@ impl Monitor {
             mp.nextp.store(pp.as_ptr(), Ordering::Release);
             if crate::m::thread::start(m_main, mp.as_ptr().cast()).is_err() {
                 self.give_back(mp, pp);
-                return;
+                return made;
             }
+            made = true;
         }
     }
 
@@ -550,7 +563,7 @@ fn look_at_syscall(pp: &'static P, mp: &'static M, seen: &mut Seen, now: u64, lo
         return;
     }
     if mp.lease.take_syscall(pp.id) {
-        look.acted = true;
+        (look.acted, look.taken) = (true, true);
         taken(pp);
     }
 }
