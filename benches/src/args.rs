@@ -1,7 +1,10 @@
 //! The command line.
 
-/// The cases: name, what is measured.
-pub(crate) const CASES: [(&str, &str); 27] = [
+use goroutines_bench::build::target_dir;
+use std::path::PathBuf;
+
+/// The cases: name, what is measured. What begins with `floor_` is run on the program `floor` alone.
+pub(crate) const CASES: &[(&str, &str)] = &[
     ("spawn_join", "start one task and wait for it, again and again; ns a task"),
     ("spawn_many", "start a million tasks, then wait for all; ns a task, cold (threads: 20,000)"),
     ("yield_two", "two tasks yield; time / all yields"),
@@ -81,6 +84,24 @@ pub(crate) const CASES: [(&str, &str); 27] = [
     ),
     ("floor_page", "the first touch of a page of 4 KiB; ns"),
     ("floor_syscall", "an empty system call; ns"),
+    (
+        "http_64",
+        "an HTTP server on 64 connections, loaded with wrk for 2 s; `_p99`: latency, `_cpu`: a request",
+    ),
+    ("http_1000", "`http_64` on 1,000 connections"),
+    (
+        "http_hogs_64",
+        "`http_64`, and in the server 4 tasks that compute and never yield (floor, threads: \
+         OS threads)",
+    ),
+    (
+        "echo_100",
+        "64 bytes to a server and back, over and over on each of 100 connections, for 2 s",
+    ),
+    ("echo_1000", "`echo_100` on 1,000 connections"),
+    ("sleepers_1k", "1,000 tasks sleep five times each for 1 to 100 ms; `_late` in the mean"),
+    ("sleepers_10k", "`sleepers_1k` with 10,000 tasks"),
+    ("sleepers_100k", "`sleepers_1k` with 100,000 tasks"),
 ];
 
 /// What to measure.
@@ -89,14 +110,22 @@ pub(crate) struct Args {
     pub(crate) cases: Vec<&'static str>,
     pub(crate) procs: Vec<u32>,
     pub(crate) runs: usize,
-    pub(crate) json: Option<String>,
+    pub(crate) json: PathBuf,
+    pub(crate) charts: PathBuf,
+    /// Whether `docs/benchmarks.md` is rewritten.
+    pub(crate) docs: bool,
+    /// Whether instructions are counted, and nothing else done.
+    pub(crate) instructions: bool,
 }
 
 impl Args {
     /// None if help was asked for.
     pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> Result<Option<Self>, String> {
-        let all = CASES.iter().map(|(name, _)| *name).collect();
-        let mut args = Self { cases: all, procs: vec![1, 2], runs: 5, json: None };
+        let cases = CASES.iter().map(|(name, _)| *name).collect();
+        let charts = target_dir().join("bench");
+        let json = charts.join("bench.json");
+        let (docs, instructions) = (false, false);
+        let mut args = Self { cases, procs: vec![1, 2], runs: 5, json, charts, docs, instructions };
         while let Some(word) = words.next() {
             if word == "--help" || word == "-h" {
                 return Ok(None);
@@ -106,7 +135,10 @@ impl Args {
                 "--only" => args.cases = list(&value()?, case)?,
                 "--procs" => args.procs = list(&value()?, |n| positive(n).map(|n| n as u32))?,
                 "--runs" => args.runs = positive(&value()?)?,
-                "--json" => args.json = Some(value()?),
+                "--json" => args.json = value()?.into(),
+                "--charts" => args.charts = value()?.into(),
+                "--docs" => args.docs = true,
+                "--instructions" => args.instructions = true,
                 _ => return Err(format!("{word}: unknown option")),
             }
         }
@@ -131,12 +163,18 @@ fn positive(text: &str) -> Result<usize, String> {
 /// What `--help` prints.
 pub(crate) fn help() -> String {
     let mut text = "\
-usage: goroutines-bench [--only CASE,...] [--procs 1,2] [--runs K] [--json FILE]
+usage: cargo xtask bench [--only CASE,...] [--procs 1,2] [--runs K] [--json FILE] [--charts DIR]
+                         [--docs]
+       cargo xtask bench --instructions [--docs]
 
 Builds the programs of benches/peers (Go's if `go` is on PATH or in $GO), runs them in turn K times
 (5 unless said) for each case and number of processors, and prints a Markdown table: medians, least
-and greatest, and goroutines' ratio to Go and to the best of the others. A run of more than 60 s is
-killed. Exit status: 0, 1 if a run failed, 2 for a wrong command line.
+and greatest, and goroutines' figure divided by Go's and by the best of the others. All values go to
+FILE, and a chart of each row to DIR (target/bench/bench.json and target/bench unless said). A run of
+more than 60 s is killed.
+  --docs  rewrites the generated part of docs/benchmarks.md, and the charts in docs/bench
+  --instructions  prints how many instructions some operations take, counted by valgrind
+Exit status: 0, 1 if a run failed, 2 for a wrong command line.
 
 Cases:"
         .to_owned();
@@ -156,10 +194,12 @@ mod tests {
 
     #[test]
     fn all_options() {
-        let args = parse("--only yield_two,spawn_join --procs 4 --runs 3 --json x").unwrap();
+        let line = "--only yield_two,spawn_join --procs 4 --runs 3 --json x --charts y --docs --instructions";
         let cases = vec!["yield_two", "spawn_join"];
-        let json = Some("x".to_owned());
-        assert_eq!(args, Some(Args { cases, procs: vec![4], runs: 3, json }));
+        let (json, charts) = ("x".into(), "y".into());
+        let (docs, instructions, procs) = (true, true, vec![4]);
+        let wanted = Args { cases, procs, runs: 3, json, charts, docs, instructions };
+        assert_eq!(parse(line), Ok(Some(wanted)));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Building the programs that are compared.
 
 use std::env;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -57,11 +57,10 @@ pub struct Go {
 }
 
 impl Go {
-    /// The one at `path`, else in `$GO`, else on PATH; says on stderr if there is none.
+    /// The one in `$GO`, else on PATH; says on stderr if there is none.
     #[must_use]
-    pub fn find(path: Option<&OsStr>) -> Option<Self> {
-        let named = path.map(OsStr::to_owned).or_else(|| env::var_os("GO"));
-        let program = named.unwrap_or_else(|| OsString::from("go"));
+    pub fn find() -> Option<Self> {
+        let program = env::var_os("GO").unwrap_or_else(|| OsString::from("go"));
         let Ok(version) = Command::new(&program).arg("version").output() else {
             eprintln!("goroutines-bench: no Go: {} can't be run", program.display());
             return None;

@@ -39,18 +39,15 @@ pub fn number(value: f64) -> String {
     text
 }
 
-/// What the figures are of.
+/// Whether more of that unit is better.
 #[must_use]
-pub fn machine(runs: usize) -> String {
-    let cpus = std::thread::available_parallelism().map_or(0, usize::from);
-    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let kernel = kernel.trim();
-    format!("{runs} runs of each, interleaved; {cpus} CPUs, Linux {kernel}; nothing is pinned.")
+pub fn more_is_better(unit: &str) -> bool {
+    unit.ends_with("/s")
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{median, number, spread};
+    use super::{median, more_is_better, number, spread};
 
     #[test]
     fn numbers() {
@@ -60,5 +57,11 @@ mod tests {
             [None, Some(2.0), Some(1.5)]
         );
         assert_eq!(spread(&[2000.0, 1.0]), "**1,000** (1.0–2,000)");
+    }
+
+    #[test]
+    fn directions() {
+        assert!(more_is_better("req/s") && more_is_better("round trips/s"));
+        assert!(["ns", "bytes", "µs", "ms"].iter().all(|unit| !more_is_better(unit)));
     }
 }

@@ -1,26 +1,39 @@
-//! The same work on goroutines, Go, tokio, smol, may and OS threads, in one interleaved run.
+//! The same work on goroutines, Go, tokio, smol, may and OS threads, in one interleaved run:
+//! `cargo xtask bench`.
 //!
-//! Each peer is a program of its own, with the command line `PROGRAM CASE PROCS`; it prints one line,
-//! `ns 12.3` or `bytes 4567.8` (or `none`, where it has no such case). For each case and number of
-//! processors they run one after the other, A B C A B C …, so that what else the machine does meets
-//! all of them. The table has medians; figures of different runs of this program don't compare.
+//! Each peer has programs of its own. Most have the command line `PROGRAM CASE PROCS` and print a line a
+//! figure, `ns 12.3` or `late µs 4.5` (or `none`, where they have no such case); some are servers. For each case and
+//! number of processors they run one after the other, A B C A B C …, so that what else the machine does
+//! meets all of them. The table has medians; figures of different runs of this program don't compare.
 //!
 //! `args.rs`: the command line and the cases. `peers.rs`: building the programs. `run.rs`: one run of
-//! one of them. `report.rs`: the table and the JSON. What other runners use too is in `lib.rs`.
+//! one of them; `served.rs`: of a server. `rows.rs`: what was measured; `report.rs`, `chart.rs`, `json.rs`: as Markdown, pictures
+//! and JSON. `docs.rs`: in docs/benchmarks.md. `instructions.rs`: counting
+//! instead of measuring. `lib.rs`: what knows nothing of cases.
 
 mod args;
+mod chart;
+mod docs;
+mod instructions;
+mod json;
 mod peers;
 mod report;
+mod rows;
 mod run;
+mod served;
 
 use args::Args;
+use goroutines_bench::machine::Machine;
 use goroutines_bench::noise::Ticks;
-use peers::Peer;
-use report::Row;
+use peers::{Built, Peer};
+use rows::Measured;
+use std::path::Path;
 use std::process::ExitCode;
+use std::{fs, io};
 
 fn main() -> ExitCode {
-    let args = match Args::parse(std::env::args().skip(1)) {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let args = match Args::parse(words.iter().cloned()) {
         Ok(Some(args)) => args,
         Ok(None) => {
             println!("{}", args::help());
@@ -31,31 +44,62 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let peers = peers::build();
-    if peers.is_empty() {
-        eprintln!("goroutines-bench: nothing to run");
-        return ExitCode::FAILURE;
-    }
-    let mut rows = Vec::new();
-    for &case in &args.cases {
-        for &procs in &args.procs {
-            rows.push(interleaved(&peers, case, procs, args.runs));
+    let command = format!("cargo xtask bench {}", words.join(" "));
+    let outcome = if args.instructions {
+        instructions::measure(args.docs)
+    } else {
+        measure(&args, command.trim())
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(e) => {
+            eprintln!("goroutines-bench: {e}");
+            ExitCode::FAILURE
         }
     }
-    print!("{}", report::markdown(&peers, &rows, args.runs));
-    if let Some(path) = &args.json
-        && let Err(e) = std::fs::write(path, report::json(&peers, &rows))
-    {
-        eprintln!("goroutines-bench: {path}: {e}");
-        return ExitCode::FAILURE;
+}
+
+/// Measures and reports; whether nothing failed.
+fn measure(args: &Args, command: &str) -> io::Result<bool> {
+    let Built { peers, missing } = peers::build(&args.cases);
+    if peers.is_empty() {
+        return Err(io::Error::other("nothing to run"));
     }
-    let failed = rows.iter().any(|row| row.cells.iter().any(|cell| !cell.failures.is_empty()));
-    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    let machine = Machine::look();
+    let mut all = Vec::new();
+    for &case in &args.cases {
+        for &procs in &args.procs {
+            all.push(interleaved(&peers, case, procs, args.runs));
+            // A long series that is ended early has left something.
+            write(&args.json, &json::json(&machine, command, &peers, &all))?;
+        }
+    }
+    let Machine { date, commit, .. } = &machine;
+    let head = format!(
+        "`{command}` on {date}, at {commit}; runs of each: {}, interleaved; {}\n\n{}",
+        args.runs,
+        machine.sentence(),
+        report::missing(&missing),
+    );
+    print!("{head}{}", report::markdown(&peers, &all, str::to_owned));
+    docs::write_charts(&args.charts, &peers, &all)?;
+    if args.docs {
+        docs::write(&head, &peers, &all)?;
+    }
+    Ok(!all.iter().any(Measured::has_failures))
+}
+
+fn write(path: &Path, text: &str) -> io::Result<()> {
+    if let Some(directory) = path.parent() {
+        fs::create_dir_all(directory)?;
+    }
+    fs::write(path, text).map_err(|e| io::Error::other(format!("{}: {e}", path.display())))
 }
 
 /// All peers in turn, `runs` times. One that has no such case, or hung, is not started again.
-fn interleaved(peers: &[Peer], case: &'static str, procs: u32, runs: usize) -> Row {
-    let mut row = Row::new(case, procs, peers.len());
+fn interleaved(peers: &[Peer], case: &'static str, procs: u32, runs: usize) -> Measured {
+    let mut measured = Measured::new(case, procs, peers.len());
     let mut out = vec![false; peers.len()];
     let before = Ticks::now();
     for round in 1..=runs {
@@ -64,11 +108,11 @@ fn interleaved(peers: &[Peer], case: &'static str, procs: u32, runs: usize) -> R
             if out[i] {
                 continue;
             }
-            let outcome = run::once(&peer.program, case, procs);
+            let outcome = run::once(peer, case, procs);
             out[i] = outcome.is_final();
-            row.add(i, outcome);
+            measured.add(i, outcome);
         }
     }
-    row.others = before.map_or(0.0, Ticks::others_since);
-    row
+    measured.others = before.map_or(0.0, Ticks::others_since);
+    measured
 }

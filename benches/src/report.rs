@@ -1,126 +1,102 @@
-//! The table and the JSON.
+//! The tables.
 
 use crate::args::CASES;
-use crate::peers::{GO, OURS, Peer};
-use crate::run::Outcome;
-use goroutines_bench::figures::{machine, median, spread};
+use crate::peers::{FLOOR, GO, Kind, Peer, WRK};
+use crate::rows::{Measured, Row};
+use goroutines_bench::figures::{more_is_better, spread};
 use std::fmt::Write;
 
 /// More than this for others is worth a word.
 const DISTURBED: f64 = 0.03;
 
-/// A case on a number of processors.
-#[derive(Debug)]
-pub(crate) struct Row {
-    case: &'static str,
-    procs: u32,
-    unit: String,
-    /// One a peer.
-    pub(crate) cells: Vec<Cell>,
-    /// The part of the CPUs that other programs had meanwhile.
-    pub(crate) others: f64,
-}
-
-/// What the runs of one peer came to.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Cell {
-    /// In ascending order.
-    values: Vec<f64>,
-    pub(crate) failures: Vec<String>,
-}
-
-impl Row {
-    pub(crate) fn new(case: &'static str, procs: u32, peers: usize) -> Self {
-        Self { case, procs, unit: String::new(), cells: vec![Cell::default(); peers], others: 0.0 }
+/// The tables, what failed, and what was measured. `link` makes a row's name one.
+pub(crate) fn markdown(
+    peers: &[Peer],
+    all: &[Measured],
+    link: impl Fn(&str) -> String + Copy,
+) -> String {
+    let (floors, works): (Vec<_>, Vec<_>) =
+        all.iter().partition(|measured| Kind::of(measured.case) == Kind::Floor);
+    let mut text = table(peers, &works, true, link);
+    if !works.is_empty() {
+        text += "\nMedian (least–greatest). ↓: less is better; a ratio below 1 is in goroutines' favour. \
+                 ↑: more is better; a ratio above 1 is.\n";
     }
-
-    pub(crate) fn add(&mut self, peer: usize, outcome: Outcome) {
-        let cell = &mut self.cells[peer];
-        match outcome {
-            Outcome::Value(value, unit) => {
-                let at = cell.values.partition_point(|other| *other < value);
-                cell.values.insert(at, value);
-                self.unit = unit;
-            }
-            Outcome::NoSuchCase => {}
-            Outcome::Failed(why) => cell.failures.push(why.to_string()),
-        }
+    if !floors.is_empty() {
+        text += "\nWhat the machine does without any of them:\n\n";
+        text += &table(peers, &floors, false, link);
     }
-
-    /// The median of the peer of that name.
-    fn median_of(&self, peers: &[Peer], name: &str) -> Option<f64> {
-        let at = peers.iter().position(|peer| peer.name == name)?;
-        self.cells[at].median()
-    }
-
-    /// The least median of the others, and whose it is.
-    fn best_other<'a>(&self, peers: &'a [Peer]) -> Option<(f64, &'a str)> {
-        let others = peers.iter().zip(&self.cells).filter(|(peer, _)| peer.name != OURS);
-        let medians = others.filter_map(|(peer, cell)| Some((cell.median()?, peer.name)));
-        medians.min_by(|a, b| a.0.total_cmp(&b.0))
-    }
-}
-
-impl Cell {
-    fn median(&self) -> Option<f64> {
-        median(&self.values)
-    }
-
-    fn text(&self) -> String {
-        let mut text = spread(&self.values);
-        if !self.failures.is_empty() {
-            let _ = write!(text, " ({} failed)", self.failures.len());
-        }
-        text
-    }
-}
-
-/// The table, what failed, and what was measured.
-pub(crate) fn markdown(peers: &[Peer], rows: &[Row], runs: usize) -> String {
-    let mut text = machine(runs);
-    text += "\n\n| case | procs | unit |";
-    for peer in peers {
-        let _ = write!(text, " {} |", format!("{} {}", peer.name, peer.version).trim());
-    }
-    text += " ÷ Go | ÷ best peer |\n|---|---|---|";
-    text += &"---|".repeat(peers.len() + 2);
-    for row in rows {
-        let _ = write!(text, "\n| {} | {} | {} |", row.case, row.procs, row.unit);
-        for cell in &row.cells {
-            let _ = write!(text, " {} |", cell.text());
-        }
-        let _ = write!(text, " {} |", ratio(row, peers, row.median_of(peers, GO)));
-        let best = row.best_other(peers);
-        let _ = write!(text, " {}", ratio(row, peers, best.map(|(median, _)| median)));
-        let _ = write!(text, "{} |", best.map_or(String::new(), |(_, name)| format!(" ({name})")));
-    }
-    text += "\n\nMedian (least–greatest). Less is better; a ratio below 1 means goroutines need less.\n";
-    for (case, what) in CASES.iter().filter(|(case, _)| rows.iter().any(|row| row.case == *case)) {
+    text.push('\n');
+    for (case, what) in CASES.iter().filter(|(case, _)| all.iter().any(|of| of.case == *case)) {
         let _ = writeln!(text, "* `{case}`: {what}.");
     }
-    text + &warnings(peers, rows)
+    text + &warnings(peers, all)
 }
 
-fn ratio(row: &Row, peers: &[Peer], other: Option<f64>) -> String {
-    match (row.median_of(peers, OURS), other) {
-        (Some(ours), Some(other)) => format!("{:.2}", ours / other),
-        _ => "—".to_owned(),
+/// A table of all peers that have been there; nothing if there are no rows.
+fn table(
+    peers: &[Peer],
+    all: &[&Measured],
+    with_ratios: bool,
+    link: impl Fn(&str) -> String,
+) -> String {
+    let columns: Vec<usize> =
+        (0..peers.len()).filter(|at| all.iter().any(|measured| measured.knows(*at))).collect();
+    let mut head = "| case | procs | unit |".to_owned();
+    for &at in &columns {
+        let Peer { name, version, .. } = &peers[at];
+        let _ = write!(head, " {} |", format!("{name} {version}").trim());
     }
+    let mut rule = "|---|---|---|".to_owned() + &"---|".repeat(columns.len());
+    if with_ratios {
+        head += " ÷ Go | ÷ best peer |";
+        rule += "---|---|";
+    }
+    let mut lines = Vec::new();
+    for measured in all {
+        for row in &measured.rows {
+            let arrow = if more_is_better(&row.unit) { '↑' } else { '↓' };
+            let name = link(&row.name);
+            let mut line = format!("| {name} | {} | {} {arrow} |", measured.procs, row.unit);
+            for &at in &columns {
+                let _ = write!(line, " {} |", cell(&row.values[at], measured.failures[at].len()));
+            }
+            if with_ratios {
+                let _ = write!(line, " {} |", ratio(row, peers, GO).unwrap_or("—".to_owned()));
+                let _ = write!(line, " {} |", to_best(row, peers).unwrap_or("—".to_owned()));
+            }
+            lines.push(line);
+        }
+    }
+    if lines.is_empty() { String::new() } else { format!("{head}\n{rule}\n{}\n", lines.join("\n")) }
+}
+
+fn cell(values: &[f64], failures: usize) -> String {
+    let failed = if failures > 0 { format!(" ({failures} failed)") } else { String::new() };
+    spread(values) + &failed
+}
+
+fn ratio(row: &Row, peers: &[Peer], name: &str) -> Option<String> {
+    row.ratio(peers, name).map(|ratio| format!("{ratio:.2}"))
+}
+
+fn to_best(row: &Row, peers: &[Peer]) -> Option<String> {
+    let best = row.best_other(peers)?;
+    Some(format!("{} ({best})", ratio(row, peers, best)?))
 }
 
 /// What is to be known before the figures are believed.
-fn warnings(peers: &[Peer], rows: &[Row]) -> String {
+fn warnings(peers: &[Peer], all: &[Measured]) -> String {
     let mut text = String::new();
-    for row in rows {
-        if row.others > DISTURBED {
-            let (case, procs, part) = (row.case, row.procs, row.others * 100.0);
+    for Measured { case, procs, failures, others, .. } in all {
+        if *others > DISTURBED {
+            let part = others * 100.0;
             let _ = write!(text, "\n* DISTURBED: {case}, {procs} procs: ");
             let _ = write!(text, "other programs had {part:.0} % of the CPUs.");
         }
-        for (peer, cell) in peers.iter().zip(&row.cells) {
-            for why in &cell.failures {
-                let (name, case, procs) = (peer.name, row.case, row.procs);
-                let _ = write!(text, "\n* FAILED: {name}, {case}, {procs} procs: {why}");
+        for (peer, failures) in peers.iter().zip(failures) {
+            for why in failures {
+                let _ = write!(text, "\n* FAILED: {}, {case}, {procs} procs: {why}", peer.name);
             }
         }
     }
@@ -130,74 +106,55 @@ fn warnings(peers: &[Peer], rows: &[Row]) -> String {
     text
 }
 
-/// All values, for other programs.
-pub(crate) fn json(peers: &[Peer], rows: &[Row]) -> String {
-    let mut objects = Vec::new();
-    for row in rows {
-        for (peer, cell) in peers.iter().zip(&row.cells) {
-            let values: Vec<String> = cell.values.iter().map(f64::to_string).collect();
-            let failures: Vec<String> = cell.failures.iter().map(|why| quoted(why)).collect();
-            objects.push(format!(
-                "{{\"case\": {}, \"procs\": {}, \"peer\": {}, \"version\": {}, \"unit\": {}, \
-                 \"values\": [{}], \"failures\": [{}]}}",
-                quoted(row.case),
-                row.procs,
-                quoted(peer.name),
-                quoted(&peer.version),
-                quoted(&row.unit),
-                values.join(", "),
-                failures.join(", ")
-            ));
-        }
-    }
-    format!("[\n  {}\n]\n", objects.join(",\n  "))
-}
-
-fn quoted(text: &str) -> String {
-    let mut out = String::from("\"");
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => out.extend(['\\', c]),
-            c if c < ' ' => {
-                let _ = write!(out, "\\u{:04x}", c as u32);
-            }
-            c => out.push(c),
-        }
-    }
-    out.push('"');
-    out
+/// What is missing from the tables, in a sentence.
+pub(crate) fn missing(names: &[&str]) -> String {
+    let hint = |name: &str| match name {
+        GO => "Go (no `go` on PATH or in $GO)".to_owned(),
+        FLOOR => "the floor".to_owned(),
+        WRK => "wrk (Debian: apt-get install wrk), without which HTTP is left out".to_owned(),
+        name => name.to_owned(),
+    };
+    let names: Vec<_> = names.iter().map(|name| hint(name)).collect();
+    if names.is_empty() { String::new() } else { format!("Missing: {}.\n\n", names.join(", ")) }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Row, json, markdown, quoted};
+    use super::{markdown, missing};
     use crate::peers::Peer;
-    use crate::run::Outcome;
-    use goroutines_bench::child::Failure;
-    use std::time::Duration;
-
-    #[test]
-    fn quotes() {
-        assert_eq!(quoted("a\"\\\n"), "\"a\\\"\\\\\\u000a\"");
-    }
+    use crate::rows::Measured;
+    use crate::rows::tests::{measured, peers};
+    use crate::run::{Figure, Outcome};
 
     #[test]
     fn medians_and_ratios() {
-        let peer = |name| Peer { name, program: "x".into(), version: "1".to_owned() };
-        let peers = [peer("goroutines"), peer("Go"), peer("may")];
-        let mut row = Row::new("spawn_join", 2, 3);
-        for (i, values) in [[30.0, 10.0, 20.0, 40.0], [50.0; 4], [5.0; 4]].iter().enumerate() {
-            for value in values {
-                row.add(i, Outcome::Value(*value, "ns".to_owned()));
-            }
+        let table = markdown(&peers(), &[measured()], |name| format!("[{name}]({name}.svg)"));
+        let cells = "**25.0** (10.0–40.0) | **50.0** (50.0–50.0) | **5.0** (5.0–5.0) (1 failed) | \
+                     **90.0** (90.0–90.0) | 0.50 |";
+        for line in [
+            "| case | procs | unit | goroutines 1 | Go 1 | may 1 | floor 1 | ÷ Go | ÷ best peer |\n",
+            &format!("| [http_64](http_64.svg) | 2 | req/s ↑ | {cells} 0.50 (Go) |\n"),
+            &format!("| [http_64_p99](http_64_p99.svg) | 2 | ms ↓ | {cells} 5.00 (may) |\n"),
+            "FAILED: may, http_64, 2 procs: hung",
+        ] {
+            assert!(table.contains(line), "{line}\nin\n{table}");
         }
-        row.add(2, Outcome::Failed(Failure::Hung(Duration::from_secs(60))));
-        let rows = [row];
-        let table = markdown(&peers, &rows, 4);
-        let line = "| spawn_join | 2 | ns | **25.0** (10.0–40.0) | **50.0** (50.0–50.0) | \
-                    **5.0** (5.0–5.0) (1 failed) | 0.50 | 5.00 (may) |";
-        assert!(table.contains(line), "{table}");
-        assert!(table.contains("FAILED: may, spawn_join, 2 procs: hung"), "{table}");
-        assert!(json(&peers, &rows).contains("\"values\": [10, 20, 30, 40]"));
+    }
+
+    #[test]
+    fn floors_have_a_table_of_their_own() {
+        let peers = [Peer::new("goroutines", "1"), Peer::new("floor", "")];
+        let mut floor = Measured::new("floor_switch", 1, 2);
+        floor.add(1, Outcome::Figures(vec![Figure::new("", "ns", 3.0)]));
+        let table = markdown(&peers, &[floor], str::to_owned);
+        let wanted = "\n\n| case | procs | unit | floor |\n|---|---|---|---|\n\
+                      | floor_switch | 1 | ns ↓ | **3.0** (3.0–3.0) |\n";
+        assert!(table.contains(wanted) && !table.contains("÷"), "{table}");
+    }
+
+    #[test]
+    fn what_is_missing_is_said() {
+        assert_eq!(missing(&[]), "");
+        assert!(missing(&["Go", "may"]).starts_with("Missing: Go (no `go` on PATH"));
     }
 }

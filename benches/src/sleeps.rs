@@ -1,4 +1,4 @@
-//! What the sleepers in Rust share: how long each sleeps, and the line they print.
+//! What the sleepers in Rust share: how long each sleeps, and the lines they print.
 //!
 //! Each includes this file as a module, so that it needs no crate of its own.
 
@@ -58,5 +58,5 @@ pub(crate) fn report(tasks: u64, start: Instant) {
     };
     let ms = |t: libc::timeval| t.tv_sec as f64 * 1e3 + t.tv_usec as f64 / 1e3;
     let (wall, cpu) = (wall.as_secs_f64() * 1e3, ms(used.ru_utime) + ms(used.ru_stime));
-    println!("late_us {late:.1} wall_ms {wall:.1} cpu_ms {cpu:.1}");
+    println!("late µs {late:.1}\ncpu ms {cpu:.1}\nwall ms {wall:.1}");
 }

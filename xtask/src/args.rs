@@ -34,6 +34,11 @@ impl Args {
         Some(self.0.remove(at))
     }
 
+    /// All that nobody took, for another program.
+    pub(crate) fn all(self) -> Vec<String> {
+        self.0
+    }
+
     /// Complains about what nobody took.
     pub(crate) fn finish(self) -> Result<(), String> {
         match self.0.first() {

@@ -1,6 +1,7 @@
 //! The project's tools: `cargo xtask COMMAND`.
 
 mod args;
+mod bench;
 mod cargo;
 mod glibc;
 mod loom;
@@ -19,6 +20,7 @@ usage: cargo xtask COMMAND [--help]
   loom          check the models of the lock-free parts
   glibc-matrix  run the tests under other versions of glibc
   stress        run the stress test on several numbers of processors
+  bench         measure goroutines beside Go, tokio, smol, may and OS threads
   ci            run all that must pass before a change lands
 ";
 
@@ -30,6 +32,7 @@ fn main() -> ExitCode {
         "loom" => (loom::USAGE, loom::main),
         "glibc-matrix" => (glibc::USAGE, glibc::main),
         "stress" => (stress::USAGE, stress::main),
+        "bench" => ("", bench::main),
         "ci" => ("usage: cargo xtask ci\n\nRuns .ci/run.\n", ci),
         "--help" | "-h" | "help" => {
             print!("{USAGE}");
@@ -40,7 +43,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    if args.asks_for_help() {
+    if args.asks_for_help() && !usage.is_empty() {
         print!("{usage}");
         return ExitCode::SUCCESS;
     }

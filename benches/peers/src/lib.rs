@@ -1,59 +1,14 @@
-//! What the HTTP servers share: the command line, the answer, and the protocol, which is that of the
-//! example `http_hello`.
+//! What the servers share: the command line, the answer, and the protocol, which is that of the example
+//! `http_hello`.
 
 #[path = "../../../examples/net/http.rs"]
 pub mod http;
+#[path = "../../src/server.rs"]
+mod server;
 
-use std::net::SocketAddr;
-use std::os::fd::AsRawFd;
-
-/// The command line.
-#[derive(Debug)]
-pub struct Options {
-    /// Where to listen.
-    pub addr: String,
-    /// Worker threads.
-    pub procs: usize,
-    /// Tasks that burn CPU and never yield.
-    pub hogs: usize,
-}
-
-/// Reads it; ends the program if it is wrong.
-#[must_use]
-pub fn options() -> Options {
-    let mut options = Options { addr: "127.0.0.1:0".to_owned(), procs: 2, hogs: 0 };
-    let mut words = std::env::args().skip(1);
-    while let Some(word) = words.next() {
-        let value = words.next().unwrap_or_default();
-        let number = value.parse().ok();
-        match (word.as_str(), number) {
-            ("--addr", _) => options.addr = value,
-            ("--procs", Some(procs)) if procs > 0 => options.procs = procs,
-            ("--hogs", Some(hogs)) => options.hogs = hogs,
-            _ => {
-                eprintln!("usage: PROGRAM [--addr 127.0.0.1:0] [--procs N] [--hogs N]");
-                std::process::exit(2)
-            }
-        }
-    }
-    options
-}
-
-/// Says where the server listens, and lets as many connections wait to be accepted as all others do.
-pub fn listening(listener: &impl AsRawFd, addr: std::io::Result<SocketAddr>) {
-    // SAFETY: no memory is involved, and the descriptor is a listener's.
-    let _ = unsafe { libc::listen(listener.as_raw_fd(), 4096) };
-    println!("listening on {}", addr.expect("a listener has an address"));
-}
+pub use server::{ECHO_BUFFER, Options, burn, listening, options};
 
 /// Answers a request.
 pub fn hello(request: &http::Request, out: &mut Vec<u8>) {
     http::respond(request, "200 OK", "text/plain", b"Hello, World!", out);
-}
-
-/// Never yields.
-pub fn burn() {
-    loop {
-        std::hint::spin_loop();
-    }
 }

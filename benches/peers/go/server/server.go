@@ -1,4 +1,4 @@
-// Package server is what the two HTTP servers share.
+// Package server is what the servers share.
 package server
 
 import (

@@ -47,8 +47,9 @@ func main() {
 		panic(err)
 	}
 	ms := func(t syscall.Timeval) float64 { return float64(t.Sec)*1e3 + float64(t.Usec)/1e3 }
-	fmt.Printf("late_us %.1f wall_ms %.1f cpu_ms %.1f\n", float64(late.Load())/1e3/float64(tasks*sleeps),
-		wall.Seconds()*1e3, ms(used.Utime)+ms(used.Stime))
+	fmt.Printf("late µs %.1f\n", float64(late.Load())/1e3/float64(tasks*sleeps))
+	fmt.Printf("cpu ms %.1f\n", ms(used.Utime)+ms(used.Stime))
+	fmt.Printf("wall ms %.1f\n", wall.Seconds()*1e3)
 }
 
 func duration(task, sleep uint64) time.Duration {

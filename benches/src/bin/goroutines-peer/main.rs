@@ -11,7 +11,7 @@ mod programs;
 
 use goroutines::runtime::{Builder, gosched};
 use goroutines::time::{Timer, after_func};
-use goroutines::{WaitGroup, go};
+use goroutines::{WaitGroup, go, thread};
 use load::{FIB, LEAVES, fib_spawns, ms_to_null};
 use measure::{
     CAPACITY, LATER, MANY, PARKED, YIELDERS, hold, ms_once, ns_each, ns_of, ns_once, parked,
@@ -25,6 +25,7 @@ fn main() {
         "spawn_many" => ns_once(MANY, spawn_many),
         "yield_two" => ns_each(|n| yielding(2, n)),
         "yield_many" => ns_each(|n| yielding(YIELDERS, n)),
+        "park_ready" => ns_each(park_ready), // only its instructions are counted
         "chan_rendezvous" => ns_each(chan::rendezvous),
         "chan_one_one" => ns_each(chan::buffered),
         "chan_four_four" => ns_each(chan::four_to_four),
@@ -71,6 +72,22 @@ fn yielding(tasks: u64, n: u64) {
         });
     }
     wg.wait();
+}
+
+/// Two goroutines wake each other and park, `n` times in all.
+fn park_ready(n: u64) {
+    let first = thread::current();
+    let second = thread::spawn(move || {
+        for _ in 0..n / 2 {
+            thread::park();
+            first.unpark();
+        }
+    });
+    for _ in 0..n / 2 {
+        second.thread().unpark();
+        thread::park();
+    }
+    second.join().expect("it does not panic");
 }
 
 /// Shares `n` calls among as many goroutines as there are processors.
