@@ -377,6 +377,9 @@ impl Monitor {
             // SAFETY: null, or a static P.
             let Some(pp) = (unsafe { shared.pwaiting.as_ref() }) else { return made };
             shared.pwaiting = pp.link.load(Ordering::Relaxed);
+            if wake::start_idle(&mut shared, pp) {
+                continue;
+            }
             let limit = SCHED.max_threads.load(Ordering::Relaxed) as i32;
             if shared.mcount > limit {
                 drop(shared);

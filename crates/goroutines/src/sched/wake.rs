@@ -82,6 +82,17 @@ fn start_with(mut shared: super::StaticGuard<Shared>, pp: &'static P, spinning: 
     SCHED.sysmon.make_thread();
 }
 
+/// An M is idle after all (or still is, where `pp` waited for one that was on its way to sleep): it runs `pp`, which
+/// was taken off the list of those that wait. Whether there was one.
+pub(crate) fn start_idle(shared: &mut Shared, pp: &'static P) -> bool {
+    let Some(mp) = get_idle_m(shared) else { return false };
+    shared.mcount -= 1;
+    mp.spinning.set(pp.wants_spinning.get());
+    mp.nextp.store(pp.as_ptr(), Ordering::Release);
+    mp.note.wake();
+    true
+}
+
 /// `pp` waits for a thread that is to be made, or for an M that is about to go to sleep. Until then that M
 /// counts as one that is not idle.
 fn wait_for_m(shared: &mut Shared, pp: &'static P, spinning: bool) {
