@@ -45,12 +45,11 @@ static FREE: [Shelf; SHELVES] = [const { Shelf(Lock::new(None)) }; SHELVES];
 #[repr(align(128))]
 struct Shelf(Lock<Option<&'static Call>>);
 
-const SHELVES: usize = 16;
+const SHELVES: usize = if cfg!(loom) { 1 } else { 16 };
 
 /// That of the calling goroutine's processor. In a section.
-fn shelf() -> &'static Lock<Option<&'static Call>> {
-    let at = crate::sched::current_p().map_or(0, |pp| pp.id as usize);
-    &FREE[at % SHELVES].0
+fn shelf() -> usize {
+    crate::sched::current_p().map_or(0, |pp| pp.id as usize) % SHELVES
 }
 
 impl std::fmt::Debug for Call {
@@ -63,12 +62,15 @@ impl Call {
     /// One for the caller to own. May allocate: outside a section.
     pub(crate) fn take() -> &'static Self {
         let section = crate::g::current::enter();
-        let mut free = shelf().lock_static();
-        if let Some(call) = *free {
-            *free = call.next.take();
-            return call;
+        let own = shelf();
+        // Those that others have put back too: or where one takes and another gives, there would be ever more.
+        for at in own..own + SHELVES {
+            let mut free = FREE[at % SHELVES].0.lock_static();
+            if let Some(call) = *free {
+                *free = call.next.take();
+                return call;
+            }
         }
-        drop(free);
         drop(section);
         let state = State { when: NEVER, task: null(), is_orphan: false };
         let call = Self { alarm: Alarm::new(), state: Lock::new(state), next: Cell::new(None) };
@@ -76,7 +78,7 @@ impl Call {
     }
 
     fn free(&'static self) {
-        let mut free = shelf().lock_static();
+        let mut free = FREE[shelf()].0.lock_static();
         self.next.set(free.replace(self));
     }
 
