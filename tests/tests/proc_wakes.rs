@@ -3,7 +3,7 @@
 
 use goroutines::chan::{Receiver, Sender, bounded};
 use goroutines::{WaitGroup, go};
-use goroutines_tests::proc::{Times, at_procs, best_times, burn_for};
+use goroutines_tests::proc::{Times, at_procs, burn_for};
 use std::time::{Duration, Instant};
 
 /// How long the waker computes, before it would come to park.
@@ -26,13 +26,18 @@ fn delays(n: usize, between: impl Fn()) -> Times {
     (0..n).map(each).collect()
 }
 
+/// A quarter is received long before the sender parks, each time: a machine that is busy holds up some.
+fn expect_early(between: impl Fn()) {
+    for _ in 0..3 {
+        let times = delays(40, &between);
+        assert!(times.percentile(25) < BUSY / 2, "{times}");
+    }
+}
+
 /// The first one woken so is held up for a moment, if the machine lets the monitor run; those that follow are not.
 #[test]
 fn who_is_woken_by_one_that_computes_runs_elsewhere() {
-    at_procs(2, || {
-        let times = best_times(50, Duration::from_millis(1), || delays(50, || {}));
-        assert!(times.percentile(50) < BUSY / 2, "{times:?}");
-    });
+    at_procs(2, || expect_early(|| {}));
 }
 
 /// The same by one that has exchanged a thousand messages just before, each of which was rightly kept.
@@ -43,14 +48,12 @@ fn a_guess_that_was_right_a_thousand_times_is_corrected() {
         let (pong, pongs) = bounded(0);
         let wg = WaitGroup::new();
         wg.go(move || pings.iter().for_each(|i: u32| pong.send(i).expect("it is received")));
-        let exchange = || {
+        expect_early(|| {
             for i in 0..1_000 {
                 ping.send(i).expect("it is received");
                 assert_eq!(pongs.recv(), Ok(i));
             }
-        };
-        let times = best_times(50, Duration::from_millis(2), || delays(50, exchange));
-        assert!(times.percentile(50) < BUSY / 2, "{times:?}");
+        });
         drop(ping);
         wg.wait();
     });
