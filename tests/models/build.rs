@@ -234,6 +234,16 @@ use std::sync::PoisonError;",
         self.chan.publish(&self.state);",
             ),
             (
+                "        locked.chan.publish(&state);",
+                "        if crate::base::steps::lacks(\"the hint under the lock\") {
+            let mut state = state;
+            let hint = state.hint(locked.chan.capacity);
+            state.give_up();
+            return locked.chan.hint.store(hint, Ordering::Release);
+        }
+        locked.chan.publish(&state);",
+            ),
+            (
                 "            self.publish(&locked.state);
             wakes.wake();
             let cause",

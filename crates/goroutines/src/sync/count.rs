@@ -58,7 +58,7 @@ impl Count {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::Count;
 
