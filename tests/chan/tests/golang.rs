@@ -763,7 +763,7 @@ mod select2 {
 
 // https://github.com/golang/go/blob/master/test/chan/select3.go
 mod select3 {
-    // TODO
+    // Empty in crossbeam too. Here: tests/tests/chan_go_programs.rs.
 }
 
 // https://github.com/golang/go/blob/master/test/chan/select4.go
@@ -1531,17 +1531,17 @@ mod chan_test {
 
 // https://github.com/golang/go/blob/master/test/closedchan.go
 mod closedchan {
-    // TODO
+    // Empty in crossbeam too. Here: tests/tests/chan_go_ken.rs.
 }
 
 // https://github.com/golang/go/blob/master/src/runtime/chanbarrier_test.go
 mod chanbarrier_test {
-    // TODO
+    // Empty in crossbeam too. Here: tests/tests/chan_go.rs.
 }
 
 // https://github.com/golang/go/blob/master/src/runtime/race/testdata/chan_test.go
 mod race_chan_test {
-    // TODO
+    // Empty in crossbeam too: it is for Go's race detector. Here: the models under loom (tests/models).
 }
 
 // https://github.com/golang/go/blob/master/test/ken/chan.go

@@ -4,10 +4,14 @@
 //! goroutines that burn CPU without a P; makes threads for Ps that have none; wakes the scavenger.
 //!
 //! **How often it looks.** A look costs about a microsecond a busy P, and a wake-up five. Where an
-//! announced call has just begun: 20 µs. Where goroutines are queued beside an idle P: 50 µs, every other time.
-//! While goroutines wait for a P: 0.5 ms (so a slice of 10 ms ends
-//! within 11; Go, which backs off to 10 ms and must look twice, takes up to 40). Else 10 ms; who makes a
-//! goroutine wait ends that sleep. While all Ps are idle: not at all.
+//! announced call has just begun, or is expected: 20 µs. Where goroutines are queued beside an idle P: 50 µs, every
+//! other time. While goroutines wait for a P: 0.5 ms (so a slice of 10 ms ends within 11; Go, which backs off to
+//! 10 ms and must look twice, takes up to 40). Else 10 ms; who makes a goroutine wait ends that sleep. While all Ps
+//! are idle: not at all.
+//!
+//! Making threads is in `sysmon/threads.rs`.
+
+mod threads;
 
 use super::{SCHED, deadlock, preempt, scavenge, wake, watch};
 use crate::base::lock::Lock;
@@ -365,122 +369,6 @@ impl Monitor {
         }
     }
 
-    /// Makes threads for the Ps that wait for one. Whether there was one.
-    fn make_threads(&mut self) -> bool {
-        self.retry = false;
-        let mut made = false;
-        loop {
-            let mut shared = SCHED.lock();
-            if self.waits_for_settling(&shared) {
-                return made;
-            }
-            // SAFETY: null, or a static P.
-            let Some(pp) = (unsafe { shared.pwaiting.as_ref() }) else { return made };
-            shared.pwaiting = pp.link.load(Ordering::Relaxed);
-            if wake::start_idle(&mut shared, pp) {
-                continue;
-            }
-            let limit = SCHED.max_threads.load(Ordering::Relaxed) as i32;
-            if shared.mcount > limit {
-                drop(shared);
-                let mut out = sys::Text::<80>::new();
-                out.push("runtime: program exceeds ")
-                    .push_number(limit as u64)
-                    .push("-thread limit\n");
-                sys::write_all(2, out.bytes());
-                crate::base::fatal::fatal("thread exhaustion");
-            }
-            let mp = self.new_m(&mut shared);
-            drop(shared);
-            mp.spinning.set(pp.wants_spinning.get());
-            mp.nextp.store(pp.as_ptr(), Ordering::Release);
-            if crate::m::thread::start(m_main, mp.as_ptr().cast()).is_err() {
-                self.give_back(mp, pp);
-                return made;
-            }
-            made = true;
-        }
-    }
-
-    /// Whether all Ps that wait for a thread wait for Ms that are on their way to sleep, and have not for long.
-    fn waits_for_settling(&mut self, shared: &super::Shared) -> bool {
-        if shared.expected == 0 || shared.pwaiting.is_null() {
-            self.settling_since_ns = None;
-            return false;
-        }
-        let mut waiting = 0;
-        let mut at = shared.pwaiting;
-        // SAFETY: the list is of static Ps.
-        while let Some(pp) = unsafe { at.as_ref() } {
-            waiting += 1;
-            at = pp.link.load(Ordering::Relaxed);
-        }
-        let now = sys::nanotime();
-        let (since, starts) = *self.settling_since_ns.get_or_insert((now, shared.starts));
-        if starts != shared.starts {
-            // Others than those of the look before.
-            self.settling_since_ns = Some((now, shared.starts));
-            return waiting <= shared.expected;
-        }
-        waiting <= shared.expected && now - since < SETTLE_NS
-    }
-
-    /// The system makes no further thread: the P waits among the idle ones, for an M that comes back.
-    fn give_back(&mut self, mp: &'static M, pp: &'static P) {
-        self.retry = true;
-        if mp.spinning.replace(false) {
-            SCHED.idle.stop_spinning();
-        }
-        mp.nextp.store(null_mut(), Ordering::Relaxed);
-        let mut shared = SCHED.lock();
-        bury(&mut shared, mp);
-        if SCHED.is_stopping() {
-            super::stw::stopped(&mut shared, pp);
-        } else if pp.is_empty() {
-            wake::put_idle(&mut shared, pp);
-            drop(shared);
-            // Somebody may have counted on the M that was to spin.
-            if SCHED.procs().iter().any(|pp| !pp.is_empty()) {
-                wake::wakep();
-            }
-        } else {
-            // Its goroutines wait with it: it goes on waiting for a thread.
-            pp.link.store(shared.pwaiting, Ordering::Relaxed);
-            shared.pwaiting = pp.as_ptr();
-            shared.mcount += 1;
-        }
-    }
-
-    /// A dead M, or a new one.
-    fn new_m(&mut self, shared: &mut super::Shared) -> &'static M {
-        // SAFETY: null, or an M, which is never freed.
-        if let Some(mp) = unsafe { shared.mdead.as_ref() } {
-            shared.mdead = mp.link.load(Ordering::Relaxed);
-            // SAFETY: only this thread looks at it. It will have another thread, with another clock.
-            unsafe { *mp.seen.get() = Seen::default() };
-            return mp;
-        }
-        if self.room == 0 {
-            let bytes = 64 * size_of::<M>();
-            match goroutines_switch::sys::map(bytes) {
-                Ok(at) => (self.spare, self.room) = (at.cast(), 64),
-                Err(_) => crate::base::fatal::throw!("no memory for an M"),
-            }
-        }
-        let at = self.spare;
-        self.spare = at.wrapping_add(1);
-        self.room -= 1;
-        // SAFETY: our mapping, unused so far, never unmapped.
-        let mp: &'static M = unsafe {
-            at.write(M::new(shared.next_mid));
-            &*at
-        };
-        shared.next_mid += 1;
-        mp.alllink.store(SCHED.allm.load(Ordering::Relaxed), Ordering::Relaxed);
-        SCHED.allm.store(mp.as_ptr(), Ordering::Release);
-        mp
-    }
-
     fn look_at(&mut self, pp: &'static P, now: u64, look: &mut Look) {
         if !pp.is_empty() {
             look.waiting = true;
@@ -685,36 +573,4 @@ fn look_at_detached(now: u64, waiting: bool) {
             preempt::signal(mp);
         }
     }
-}
-
-/// The dead M is to be used again. Under the scheduler lock.
-fn bury(shared: &mut super::Shared, mp: &'static M) {
-    mp.tid.store(0, Ordering::Relaxed);
-    mp.link.store(shared.mdead, Ordering::Relaxed);
-    shared.mdead = mp.as_ptr();
-    shared.mcount -= 1;
-}
-
-/// The life of an M's thread.
-extern "C" fn m_main(arg: *mut c_void) -> *mut c_void {
-    // SAFETY: make_threads gives an M, which is never freed.
-    let mp: &'static M = unsafe { &*arg.cast::<M>() };
-    crate::m::thread::settle(c"goroutines-m");
-    // SAFETY: no memory is involved. Timers are this thread's sleeps, and would be 50 µs late.
-    unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1) };
-    mp.tid.store(sys::gettid(), Ordering::Relaxed);
-    crate::g::current::set_m(mp);
-    // SAFETY: nothing has switched on this M yet.
-    unsafe { *mp.g0.get() = goroutines_switch::Context::of_this_thread() };
-    let altstack = crate::m::thread::AltStack::install(mp);
-    wake::take_nextp(mp);
-    super::run::main_loop(mp);
-    mp.dying.set(false);
-    crate::g::current::set_m(std::ptr::null());
-    if let Some(altstack) = altstack {
-        altstack.remove();
-    }
-    let mut shared = SCHED.lock();
-    bury(&mut shared, mp);
-    null_mut()
 }
