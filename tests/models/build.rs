@@ -306,10 +306,9 @@ use std::sync::PoisonError;",
             && let",
             ),
             (
-                "        self.senders.end_all(Outcome::Closed, wakes);",
-                "        if !crate::base::steps::lacks(\"ending those who send\") {
-            self.senders.end_all(Outcome::Closed, wakes);
-        }",
+                "            && self.senders.end_some(Outcome::Closed, &mut most, wakes)",
+                "            && (crate::base::steps::lacks(\"ending those who send\")
+                || self.senders.end_some(Outcome::Closed, &mut most, wakes))",
             ),
             (
                 "                    self.locked().state.receivers.remove(&sudog);",

@@ -77,6 +77,56 @@ fn goroutine_parallelism() {
     });
 }
 
+/// A closure and a result of `N` words.
+fn spawned_on_all<const N: usize>(procs: u64) {
+    let started: Vec<_> = (0..8 * procs)
+        .map(|i| {
+            go(move || {
+                let words = [i; N];
+                // Made on one processor, and over on another.
+                let inner = go(move || words.map(|word| word + 1));
+                runtime::gosched();
+                inner.join().unwrap()
+            })
+        })
+        .collect();
+    for (i, one) in (0..8 * procs).zip(started) {
+        assert_eq!(one.join().unwrap(), [i + 1; N], "{N} words");
+    }
+}
+
+/// Alignment that no cache of tasks has.
+#[repr(align(128))]
+#[derive(Clone, Copy, PartialEq, Debug)]
+struct Wide([u64; 4]);
+
+/// Closures and results of all sizes and alignments come through, made by one processor and freed by others.
+#[test]
+fn closures_of_all_sizes() {
+    for procs in [1, 2, 4] {
+        at_procs(procs, || {
+            let procs = procs as u64;
+            for _ in 0..60 {
+                spawned_on_all::<0>(procs);
+                spawned_on_all::<1>(procs);
+                spawned_on_all::<5>(procs);
+                spawned_on_all::<12>(procs);
+                spawned_on_all::<23>(procs);
+                spawned_on_all::<24>(procs);
+                spawned_on_all::<25>(procs);
+                spawned_on_all::<40>(procs);
+                spawned_on_all::<200>(procs);
+            }
+            let wide = Wide([1, 2, 3, 4]);
+            let many: Vec<_> = (0..200).map(|_| go(move || black_box(wide))).collect();
+            for one in many {
+                let got = one.join().unwrap();
+                assert_eq!((got, &raw const got as usize % 128), (wide, 0));
+            }
+        });
+    }
+}
+
 /// Goroutines are started that all have to run before one ends: afterwards threads are about to park.
 fn load() {
     let (x, done) = (Arc::new(AtomicU32::new(0)), WaitGroup::new());

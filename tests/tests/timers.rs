@@ -468,6 +468,57 @@ fn ten_thousand_sleep() {
     });
 }
 
+/// Sleeps of many milliseconds wait half of one for company, and each wake-up is for all that are due.
+#[test]
+fn many_sleepers_share_wake_ups() {
+    const SLEEPERS: u32 = 2_000;
+    if !PARKS {
+        return; // a thread each
+    }
+    at_procs(1, || {
+        let times = best_times(90, ms(2), || {
+            let before = switches();
+            // One each 50 µs.
+            let until = |i: u32| ms(20) + us(50) * i;
+            let all = (0..SLEEPERS).map(|i| go(move || late(until(i), || sleep(until(i)))));
+            let times = join_all(all.collect::<Vec<_>>()).into_iter().collect::<Times>();
+            let slept = switches() - before;
+            println!("{SLEEPERS} sleepers: the threads slept {slept} times; late: {times}");
+            assert!(slept < SLEEPERS / 2, "the threads slept {slept} times");
+            times
+        });
+        assert!(times.percentile(90) <= ms(2), "{times}");
+    });
+}
+
+/// Who sleeps for a moment does not wait for those who sleep long.
+#[test]
+fn short_sleeps_wait_for_nobody() {
+    let beside_long_ones = || {
+        let long: Vec<_> = (0..600).map(|i| go(move || sleep(ms(30) + us(170) * i))).collect();
+        sleep(ms(25));
+        let times = (0..300).map(|_| late(us(200), || sleep(us(200)))).collect::<Times>();
+        join_all(long);
+        println!("short sleeps beside long ones, late: {times}");
+        times.percentile(50)
+    };
+    at_procs(1, || {
+        let best = (0..5).map(|_| beside_long_ones()).min().unwrap();
+        assert!(best <= us(200), "late: {best:?} in the median");
+    });
+}
+
+/// How often threads of this process have slept.
+fn switches() -> u32 {
+    // SAFETY: plain old data, which the call fills in.
+    let used = unsafe {
+        let mut used: libc::rusage = std::mem::zeroed();
+        libc::getrusage(libc::RUSAGE_SELF, &raw mut used);
+        used
+    };
+    u32::try_from(used.ru_nvcsw).unwrap()
+}
+
 /// A thread blocked in a foreign call does not keep its processor's sleepers.
 #[test]
 fn a_blocked_processor_wakes_its_sleepers() {

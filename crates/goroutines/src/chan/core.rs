@@ -93,6 +93,9 @@ pub(super) enum Found {
     Partner(NonNull<Sudog>),
 }
 
+/// Waits that are ended at a time.
+const AT_A_TIME: usize = if cfg!(loom) { 1 } else { 128 };
+
 /// What is known of a promise.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Promise {
@@ -205,13 +208,20 @@ impl<T> State<T> {
         Found::Done
     }
 
-    /// Nobody is to send any more.
-    fn close(&mut self, wakes: &mut Wakes) {
+    /// Nobody is to send any more. False if there are more that wait, to be ended by [`end_some`](Self::end_some).
+    fn close(&mut self, wakes: &mut Wakes) -> bool {
         self.closed = true;
-        self.receivers.end_all(Outcome::Closed, wakes);
-        self.senders.end_all(Outcome::Closed, wakes);
-        self.recv_lookers.end_all(Outcome::Done, wakes);
-        self.send_lookers.end_all(Outcome::Done, wakes);
+        self.end_some(wakes)
+    }
+
+    /// Ends waits for a closed channel, some at a time: where a million wait, the lock is not held for all of them, and
+    /// each is queued while it is near. Whether that were all.
+    fn end_some(&mut self, wakes: &mut Wakes) -> bool {
+        let mut most = AT_A_TIME;
+        self.receivers.end_some(Outcome::Closed, &mut most, wakes)
+            && self.senders.end_some(Outcome::Closed, &mut most, wakes)
+            && self.recv_lookers.end_some(Outcome::Done, &mut most, wakes)
+            && self.send_lookers.end_some(Outcome::Done, &mut most, wakes)
     }
 
     fn hint(&self, capacity: usize) -> usize {
@@ -623,15 +633,31 @@ impl<T> Chan<T> {
     /// Closes the channel: what was sent can still be received. False if it was closed.
     pub(super) fn close(&self) -> bool {
         let mut wakes = Wakes::new();
-        let _section = current::enter();
+        let section = current::enter();
         let mut locked = self.locked();
         if locked.state.closed {
             return false;
         }
-        locked.state.close(&mut wakes);
+        let were_all = locked.state.close(&mut wakes);
         drop(locked);
         wakes.wake();
+        drop(section);
+        if !were_all {
+            self.end_waits();
+        }
         true
+    }
+
+    /// Ends all waits; it is closed.
+    #[cold]
+    fn end_waits(&self) {
+        let mut were_all = false;
+        while !were_all {
+            let mut wakes = Wakes::new();
+            let _section = current::enter();
+            were_all = self.locked().state.end_some(&mut wakes);
+            wakes.wake();
+        }
     }
 
     /// Nobody is to receive any more: closes the channel, and drops what was sent.
@@ -640,11 +666,14 @@ impl<T> Chan<T> {
         let none = if self.capacity == UNBOUNDED { Buffer::list() } else { Buffer::ring(0) };
         let section = current::enter();
         let mut locked = self.locked();
-        locked.state.close(&mut wakes);
+        let were_all = locked.state.close(&mut wakes);
         let all = std::mem::replace(&mut locked.state.buffer, none);
         drop(locked);
         wakes.wake();
         drop(section);
+        if !were_all {
+            self.end_waits();
+        }
         drop(all);
     }
 }

@@ -347,6 +347,22 @@ impl Queue {
         }
     }
 
+    /// Ends up to `most` waits with `outcome`, and counts them off. Whether that were all.
+    pub(crate) fn end_some(
+        &mut self,
+        outcome: Outcome,
+        most: &mut usize,
+        wakes: &mut Wakes,
+    ) -> bool {
+        while *most > 0 {
+            let Some(sudog) = self.claim() else { return true };
+            // SAFETY: claimed, and not woken yet.
+            unsafe { sudog.as_ref() }.end(outcome, wakes);
+            *most -= 1;
+        }
+        self.is_empty()
+    }
+
     /// Ends all waits with `outcome`.
     pub(crate) fn end_all(&mut self, outcome: Outcome, wakes: &mut Wakes) {
         while let Some(sudog) = self.claim() {

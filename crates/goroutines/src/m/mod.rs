@@ -45,8 +45,6 @@ pub(crate) struct M {
     pub(crate) lockedg: AtomicPtr<G>,
     /// It waits for its locked goroutine; guarded by the scheduler lock.
     pub(crate) waits_for_lockedg: Cell<bool>,
-    /// When it woke for a timer last. Its own.
-    pub(crate) timer_ns: Cell<u64>,
     /// It is to end with the goroutine that was locked to it. Its own.
     pub(crate) dying: Cell<bool>,
     /// It waits here for a P.
@@ -115,7 +113,6 @@ impl M {
             stash_inherits: Cell::new(false),
             lockedg: AtomicPtr::new(null_mut()),
             waits_for_lockedg: Cell::new(false),
-            timer_ns: Cell::new(0),
             dying: Cell::new(false),
             note: Note::new(),
             link: AtomicPtr::new(null_mut()),

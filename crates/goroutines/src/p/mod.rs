@@ -3,6 +3,7 @@
 //! There are `GOMAXPROCS` of them. An M holds one while it runs goroutines; who holds a P owns its
 //! run queue, its list of free goroutines and its counters, without locks.
 
+pub(crate) mod memory;
 pub(crate) mod pace;
 pub(crate) mod runq;
 
@@ -48,6 +49,8 @@ pub(crate) struct P {
     pub(crate) wants_spinning: Cell<bool>,
     /// Goroutines that ended here, to be used again. Owner only.
     pub(crate) gfree: UnsafeCell<GList>,
+    /// Memory of tasks. Owner only.
+    pub(crate) tasks: memory::Store,
     /// Unused goroutine ids `[next, end)`. Owner only.
     pub(crate) goids: Cell<(u64, u64)>,
     /// Goroutines begun and ended on this P. Written by the owner only.
@@ -86,6 +89,7 @@ impl P {
             link: AtomicPtr::new(null_mut()),
             wants_spinning: Cell::new(false),
             gfree: UnsafeCell::new(GList::new()),
+            tasks: memory::Store::new(),
             goids: Cell::new((0, 0)),
             created: AtomicU64::new(0),
             ended: AtomicU64::new(0),

@@ -9,7 +9,7 @@
 //!               └──────────────────────────── ready.rs <──────────────────────────────────────┘
 //! ```
 //!
-//! Beside it: `wake.rs` (who runs a P), `syscall.rs` (coming back without one), `sysmon.rs` (the
+//! Beside it: `global.rs` (the global queue), `wake.rs` (who runs a P), `syscall.rs` (coming back without one), `sysmon.rs` (the
 //! monitor thread), `watch.rs` (timers and the poller), `wait.rs` (waits that end in several ways), `stw.rs` (stopping the world, changing `GOMAXPROCS`), `locked.rs`, `deadlock.rs`,
 //! `scavenge.rs`, `boot.rs`.
 //!
@@ -26,6 +26,7 @@ pub(crate) mod deadlock;
 pub(crate) mod exit;
 pub(crate) mod fault;
 pub(crate) mod find;
+mod global;
 pub(crate) mod go;
 pub(crate) mod idle;
 pub(crate) mod later;
@@ -49,6 +50,7 @@ use crate::g::task::{RunList, Runnable};
 use crate::g::{GList, current};
 use crate::m::M;
 use crate::p::{MAX_PROCS, P};
+use global::GlobalQueue;
 use idle::Idle;
 use std::ptr::null_mut;
 use std::sync::atomic::{
@@ -61,7 +63,7 @@ pub(crate) const CLASSES: usize = 19;
 /// What the scheduler lock guards.
 pub(crate) struct Shared {
     /// The global run queue. Its length is mirrored in [`Sched::runq_size`].
-    pub(crate) runq: RunList,
+    pub(crate) runq: GlobalQueue,
     /// Idle Ms, the last parked first.
     pub(crate) midle: *mut M,
     pub(crate) nmidle: i32,
@@ -133,7 +135,7 @@ pub(crate) struct Sched {
 /// The scheduler.
 pub(crate) static SCHED: Sched = Sched {
     shared: Lock::new(Shared {
-        runq: RunList::new(),
+        runq: GlobalQueue::new(),
         midle: null_mut(),
         nmidle: 0,
         nmidle_locked: 0,
@@ -221,14 +223,14 @@ impl Shared {
     /// Appends to the global run queue.
     #[inline]
     pub(crate) fn runq_push(&mut self, one: Runnable) {
-        self.runq.push_back(one);
+        self.runq.push(one);
         SCHED.runq_size.store(self.runq.len(), Ordering::Relaxed);
     }
 
     /// Takes the first of the global run queue.
     #[inline]
     pub(crate) fn runq_pop(&mut self) -> Option<Runnable> {
-        let first = self.runq.pop_front();
+        let first = self.runq.pop();
         SCHED.runq_size.store(self.runq.len(), Ordering::Relaxed);
         first
     }

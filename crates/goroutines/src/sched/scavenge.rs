@@ -1,4 +1,4 @@
-//! The scavenger: gives the pages of idle stacks back to the kernel.
+//! The scavenger: gives the pages of idle stacks back to the kernel, and other memory that lies idle.
 //!
 //! This is what garbage collection is to Go's scheduler: a background goroutine of the runtime's own,
 //! run when there is something to collect and scheduled like any other. A burst of deep goroutines
@@ -9,6 +9,7 @@ use super::{SCHED, go, park, ready};
 use crate::g::reason::WaitReason;
 use crate::g::task::Task;
 use crate::g::{G, GList, current};
+use crate::p::memory;
 use std::panic::Location;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 use std::time::Duration;
@@ -82,6 +83,12 @@ fn run() {
                 park::yield_now(gp);
             }
         }
+        memory::trim();
+        let surplus = {
+            let _section = current::enter();
+            SCHED.lock().runq.take_surplus()
+        };
+        drop(surplus);
         let section = current::enter();
         if let Some(gp) = section.g() {
             park::park(gp, WaitReason::Scavenger, || {

@@ -7,7 +7,8 @@
 //! announced call has just begun, or is expected: 20 µs. Where goroutines are queued beside an idle P: 50 µs, every
 //! other time. While goroutines wait for a P: 0.5 ms (so a slice of 10 ms ends within 11; Go, which backs off to
 //! 10 ms and must look twice, takes up to 40). Else 10 ms; who makes a goroutine wait ends that sleep. While all Ps
-//! are idle: not at all.
+//! are idle: not at all, and the first that is busy wakes it; but every 1 to 4 ms where Ps have become busy between
+//! two looks, as that wake-up costs as much as what most of them do.
 //!
 //! Making threads is in `sysmon/threads.rs`.
 
@@ -47,6 +48,9 @@ const IDLE_RETAKE_NS: u64 = 10_000_000;
 /// How often to try again where there was no memory for a stack, and for how long.
 const FEED_NS: u64 = 100_000_000;
 const STARVE_NS: u64 = 10_000_000_000;
+/// How long it sleeps where all Ps are idle at each look, and busy in between: at first, and at most.
+const DOZE_NS: u64 = 1_000_000;
+const LONGEST_DOZE_NS: u64 = 4_000_000;
 /// How long to look often after something happened.
 const ALERT_NS: u64 = 10_000_000;
 /// An M that is on its way to sleep is there within a few microseconds, unless its thread is not run.
@@ -138,6 +142,8 @@ extern "C" fn main(_: *mut c_void) -> *mut c_void {
         starving_since_ns: None,
         next_feed_ns: 0,
         settling_since_ns: None,
+        starts: 0,
+        doze_ns: DOZE_NS,
         next_sweep_ns: 0,
         next_sweep_all_ns: 0,
         urgent_until_ns: 0,
@@ -168,6 +174,10 @@ struct Monitor {
     next_feed_ns: u64,
     /// Since when all Ps that wait for a thread wait for Ms that settle, and how often a P had become busy then.
     settling_since_ns: Option<(u64, u64)>,
+    /// How often a P had become busy at the look before.
+    starts: u64,
+    /// How long the next doze is.
+    doze_ns: u64,
     /// When registrations are to be verified, and when all of them.
     next_sweep_ns: u64,
     next_sweep_all_ns: u64,
@@ -179,9 +189,21 @@ struct Monitor {
     again: bool,
 }
 
+/// How the monitor may rest.
+enum Rest {
+    /// Not for longer than it wanted to.
+    Busy,
+    /// All Ps are idle now and then.
+    Doze,
+    /// It has slept, as all Ps were idle.
+    Deep,
+}
+
 /// What a look found.
 #[derive(Default)]
 struct Look {
+    /// A P is.
+    busy: bool,
     /// Something was taken, preempted or made.
     acted: bool,
     /// An announced call was seen for the first time or is to be taken soon.
@@ -291,7 +313,7 @@ impl Monitor {
         if self.again {
             self.delay_ns = self.delay_ns.min(AGAIN_NS);
         }
-        let timer = watch::earliest();
+        let timer = if look.busy { watch::earliest() } else { NEVER };
         if timer != NEVER {
             // A P whose goroutine goes on and on can't look itself.
             self.delay_ns = self.delay_ns.min(timer.saturating_sub(now) + watch::OVERDUE_NS);
@@ -307,10 +329,18 @@ impl Monitor {
     }
 
     fn sleep(&mut self) {
-        if self.try_deep_sleep() {
-            self.delay_ns = LOOK_NS;
-            self.alert_until_ns = sys::nanotime() + ALERT_NS;
-            return;
+        match self.try_deep_sleep() {
+            Rest::Deep => {
+                self.doze_ns = DOZE_NS;
+                self.delay_ns = LOOK_NS;
+                self.alert_until_ns = sys::nanotime() + ALERT_NS;
+                return;
+            }
+            Rest::Doze => {
+                self.delay_ns = self.doze_ns;
+                self.doze_ns = (2 * self.doze_ns).min(LONGEST_DOZE_NS);
+            }
+            Rest::Busy => self.doze_ns = DOZE_NS,
         }
         let wake = &SCHED.sysmon;
         let slow = self.delay_ns == SLOW_NS;
@@ -323,14 +353,18 @@ impl Monitor {
         wake.slow.store(false, Ordering::Relaxed);
     }
 
-    /// Sleeps until a P is busy, if none is now.
-    fn try_deep_sleep(&mut self) -> bool {
+    /// Sleeps until a P is busy, if none is now and none was since the look before.
+    fn try_deep_sleep(&mut self) -> Rest {
         let shared = SCHED.lock();
+        let were_busy = std::mem::replace(&mut self.starts, shared.starts) != shared.starts;
         let idle =
             SCHED.idle.procs.load(Ordering::Relaxed) == SCHED.gomaxprocs.load(Ordering::Relaxed);
         // Where no thread can be made, nobody may watch the timers.
         if !idle || !shared.pwaiting.is_null() || SCHED.is_stopping() || self.retry {
-            return false;
+            return Rest::Busy;
+        }
+        if were_busy {
+            return Rest::Doze;
         }
         SCHED.sysmon.deep.store(true, Ordering::Relaxed);
         // Some M is still on its way to sleep, or blocks with a goroutine, or a thread outside the runtime
@@ -344,8 +378,10 @@ impl Monitor {
         SCHED.sysmon.note.sleep(timeout);
         if !SCHED.sysmon.deep.swap(false, Ordering::Relaxed) {
             self.drowse = FIRST_DROWSE;
+            // Of those that follow, the one that has woken it is not one.
+            self.starts += 1;
         }
-        true
+        Rest::Deep
     }
 
     /// Goroutines wait for memory for their stack: there may be some again.
@@ -379,6 +415,7 @@ impl Monitor {
         if pp.status() != PStatus::Running {
             return;
         }
+        look.busy = true;
         // SAFETY: null, or an M, which is never freed.
         let Some(mp) = (unsafe { pp.m.load(Ordering::Acquire).as_ref() }) else { return };
         // SAFETY: only this thread looks at it.

@@ -9,7 +9,7 @@
 //! * WA1: if goroutines wait for descriptors or timers, then a P is busy, or an M is the watcher, or is
 //!   about to become it: who gives up the watch has a P then, or sees all Ps busy, and who makes the last P
 //!   idle without looking himself ([`needs_watcher`]) starts an M that does.
-//! * WA2: the earliest timer is no earlier than the watcher's time, or an M that sleeps on its note wakes
+//! * WA2: all timers have patience until the watcher's time, or an M that sleeps on its note wakes
 //!   in time, or a P is busy; then the monitor looks at overdue timers, and at the poller, within a
 //!   half to ten milliseconds.
 //! * WA3: one M (or the monitor) at a time is in the poller.
@@ -44,9 +44,12 @@ const PASSING_CYCLES: u64 = 50_000;
 /// Timers that are run at a time: no more than half of what the ring takes.
 const BATCH: usize = 64;
 
-/// An M that sleeps until a timer is due sleeps this long at least since it woke for the one before: where
+/// Who sleeps until a timer is due sleeps this long at least since one was woken for a timer: where
 /// there are many, several are due together. (The kernel gives a thread's sleep as much slack.)
 const GAP_NS: u64 = 50_000;
+/// The same, if the timers are as patient. (Go's and tokio's sleeps are rounded up to twice that. A sleep costs a
+/// virtual processor some 30 µs.)
+const PATIENT_GAP_NS: u64 = 500_000;
 
 /// How long a timer may be overdue before the monitor runs it.
 pub(super) const OVERDUE_NS: u64 = 100_000;
@@ -57,6 +60,8 @@ pub(crate) struct Watch {
     /// When the watcher wakes by itself.
     until: AtomicU64,
     last_look_ns: AtomicU64,
+    /// When an M was last woken for a timer.
+    woken_ns: AtomicU64,
 }
 
 impl Watch {
@@ -65,6 +70,7 @@ impl Watch {
             state: AtomicU32::new(VACANT),
             until: AtomicU64::new(NEVER),
             last_look_ns: AtomicU64::new(0),
+            woken_ns: AtomicU64::new(0),
         }
     }
 
@@ -96,6 +102,21 @@ impl Watch {
 /// When the earliest timer of all is due.
 pub(crate) fn earliest() -> u64 {
     SCHED.procs().iter().map(|pp| pp.timers.next()).min().unwrap_or(NEVER)
+}
+
+/// Until when to sleep for timers.
+fn sleep_until() -> u64 {
+    let earliest = earliest();
+    if earliest == NEVER {
+        return NEVER;
+    }
+    let woken = SCHED.watch.woken_ns.load(Ordering::Relaxed);
+    let at_least = earliest.max(woken + GAP_NS);
+    let all = woken + PATIENT_GAP_NS;
+    if at_least >= all {
+        return at_least;
+    }
+    SCHED.procs().iter().fold(all, |until, pp| pp.timers.have_patience(until)).max(at_least)
 }
 
 /// Runs the timers of `pp` that are due. In a section, or on g0, owning `pp`.
@@ -184,10 +205,7 @@ pub(crate) fn try_poller() -> Option<Candidate> {
 /// Sleeps until there is work, as the watcher or on the note. On g0, without a P, after a last look at the
 /// queues.
 pub(crate) fn sleep(mp: &'static M) -> Found {
-    let next = match earliest() {
-        NEVER => NEVER,
-        earliest => earliest.max(mp.timer_ns.get() + GAP_NS),
-    };
+    let next = sleep_until();
     if next != NEVER && next <= sys::nanotime() {
         if take_idle_p(mp) {
             return Found::Again;
@@ -201,7 +219,7 @@ pub(crate) fn sleep(mp: &'static M) -> Found {
         wake::Stop::Given => Found::Again,
         wake::Stop::End => Found::End,
         wake::Stop::Time => {
-            mp.timer_ns.set(sys::nanotime());
+            SCHED.watch.woken_ns.store(sys::nanotime(), Ordering::Relaxed);
             // If all Ps are busy, the timer's own is.
             take_idle_p(mp);
             Found::Again
@@ -268,7 +286,7 @@ fn keep_watch(mp: &'static M, next: u64) -> Found {
     if next != NEVER {
         let now = sys::nanotime();
         for pp in SCHED.procs().iter().filter(|pp| pp.timers.next() <= now) {
-            mp.timer_ns.set(now);
+            watch.woken_ns.store(now, Ordering::Relaxed);
             let most = if std::ptr::eq(pp, own) { BATCH } else { usize::MAX };
             pp.timers.expire(now, most, &mut list);
         }

@@ -16,6 +16,7 @@ use crate::base::sys;
 use crate::g::current;
 use crate::g::reason::WaitReason;
 use crate::g::task::Task;
+use crate::p::memory;
 use crate::sched::park::{Waiter, block};
 use crate::sched::{SCHED, boot, go};
 use goroutines_switch::Class;
@@ -23,7 +24,7 @@ use std::any::Any;
 use std::cell::UnsafeCell;
 use std::io;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
-use std::ptr::null_mut;
+use std::ptr::{NonNull, null_mut};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -109,16 +110,35 @@ impl<F: FnOnce() -> T, T> Full<F, T> {
         }
         let (shares, result) = (AtomicU32::new(2), UnsafeCell::new(None));
         let packet = Packet { task, shares, result, scope };
-        Box::into_raw(Box::new(Self { packet, f: UnsafeCell::new(Some(f)) }))
+        let full = Self { packet, f: UnsafeCell::new(Some(f)) };
+        let size = const { memory::size_for::<Self>() };
+        let Some(size) = size else {
+            return Box::into_raw(Box::new(full));
+        };
+        let at = memory::take(size).cast::<Self>();
+        // SAFETY: memory for it.
+        unsafe { at.write(full) };
+        at.as_ptr()
     }
 
     unsafe fn free(task: *const Task) {
         // SAFETY: called with the task of a Full, its first field, for the last reference.
-        let full = unsafe { Box::from_raw(task.cast_mut().cast::<Self>()) };
-        let thread: *mut Inner = full.packet.task.thread.load(Ordering::Acquire).cast();
+        let full = unsafe { NonNull::new_unchecked(task.cast_mut().cast::<Self>()) };
+        // SAFETY: as above.
+        let thread = unsafe { full.as_ref() }.packet.task.thread.load(Ordering::Acquire);
         if !thread.is_null() {
             // SAFETY: the task's own reference.
-            drop(unsafe { Arc::from_raw(thread) });
+            drop(unsafe { Arc::from_raw(thread.cast::<Inner>()) });
+        }
+        // SAFETY: boxed() has made it so.
+        unsafe {
+            match const { memory::size_for::<Self>() } {
+                Some(size) => {
+                    full.drop_in_place();
+                    memory::give(full.cast(), size);
+                }
+                None => drop(Box::from_raw(full.as_ptr())),
+            }
         }
     }
 

@@ -53,6 +53,35 @@ impl<T: Copy> Heap<T> {
         self.entries().first().map(|entry| entry.when)
     }
 
+    /// Looks at those that are due before `until`, 256 at most; where `look` returns an earlier time, at those before that.
+    pub(crate) fn look_before(&self, mut until: u64, mut look: impl FnMut(&Entry<T>) -> u64) {
+        const MOST: usize = 256;
+        let entries = self.entries();
+        // Those whose children are to be looked at.
+        let mut due = [0_u32; MOST];
+        let mut count = 0;
+        let mut see = |at: usize, until: &mut u64, due: &mut [u32; MOST]| {
+            if let Some(entry) = entries.get(at)
+                && entry.when < *until
+                && count < MOST
+            {
+                due[count] = at as u32;
+                count += 1;
+                *until = (*until).min(look(entry));
+            }
+            count
+        };
+        let mut seen = see(0, &mut until, &mut due);
+        let mut next = 0;
+        while next < seen {
+            let child = due[next] as usize * WAYS + 1;
+            for at in child..child + WAYS {
+                seen = see(at, &mut until, &mut due);
+            }
+            next += 1;
+        }
+    }
+
     /// Puts one in. False if there is no memory.
     #[must_use]
     pub(crate) fn push(&mut self, when: u64, what: T) -> bool {
@@ -173,6 +202,37 @@ mod tests {
             let out: Vec<u64> = std::iter::from_fn(|| heap.pop().map(|e| e.when)).collect();
             assert_eq!(out, all, "of {n}");
         }
+    }
+
+    #[test]
+    fn those_before_a_time_are_looked_at() {
+        let mut seed = 3;
+        let mut heap = Heap::new();
+        let mut all: Vec<u64> = (0..400).map(|_| next(&mut seed) % 10_000).collect();
+        all.iter().for_each(|when| assert!(heap.push(*when, ()), "no memory"));
+        all.sort_unstable();
+        for until in [0, all[0], all[0] + 1, all[1], all[7], all[63]] {
+            let mut seen = Vec::new();
+            heap.look_before(until, |entry| {
+                seen.push(entry.when);
+                u64::MAX
+            });
+            seen.sort_unstable();
+            let before: Vec<u64> = all.iter().copied().filter(|when| *when < until).collect();
+            assert_eq!(seen, before, "before {until}");
+        }
+        let mut seen = 0;
+        heap.look_before(u64::MAX, |_| {
+            seen += 1;
+            u64::MAX
+        });
+        assert_eq!(seen, 256, "no more");
+        let mut least = u64::MAX;
+        heap.look_before(all[40], |entry| {
+            least = least.min(entry.when + 1);
+            least
+        });
+        assert_eq!(least, all[0] + 1, "the first one's");
     }
 
     #[test]

@@ -1,0 +1,219 @@
+//! The memory of tasks: magazines.
+//!
+//! **The problem.** A task is freed where its goroutine ran, not where it was made, and by a goroutine, whose libc cache
+//! (a thread's) is cold and soon full: where one processor makes goroutines and others run them, both are in libc's
+//! arena all the time, and fight for its lock.
+//!
+//! **Chosen** (Bonwick and Adams, "Magazines and Vmem", 2001). Blocks of a few sizes, from the program's allocator. A P
+//! keeps up to two magazines of each size, and exchanges full ones with all others at a depot; so it is there once for
+//! [`MAGAZINE`] goroutines. Blocks go back to the allocator when the depot has too many, by one processor at a time, and when
+//! the scavenger finds that they are not used.
+//!
+//! * ME1: a block is the caller's, in one magazine, or the allocator's.
+
+use crate::base::lock::Lock;
+use crate::g::current;
+use crate::sched::current_p;
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::cell::UnsafeCell;
+use std::ptr::{NonNull, null_mut};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Blocks are a multiple of this, from the least on.
+const STEP: usize = 32;
+const LEAST: usize = 128;
+const SIZES: usize = 12;
+const ALIGN: usize = 16;
+const MAGAZINE: usize = 32;
+/// Magazines that the depot has of a size before it gives some back.
+const MANY: usize = 1024;
+
+/// The number of the size for a type; none: it is to be allocated by itself.
+pub(crate) const fn size_for<T>() -> Option<usize> {
+    let size = size_of::<T>();
+    if align_of::<T>() > ALIGN || size > LEAST + (SIZES - 1) * STEP {
+        return None;
+    }
+    if size <= LEAST { Some(0) } else { Some((size - LEAST).div_ceil(STEP)) }
+}
+
+fn layout(size: usize) -> Layout {
+    // SAFETY: a power of two, and far from overflow.
+    unsafe { Layout::from_size_align_unchecked(LEAST + size * STEP, ALIGN) }
+}
+
+/// A free block.
+struct Block {
+    next: *mut Block,
+    /// Of the first block of a magazine in the depot: the next magazine.
+    next_full: *mut Block,
+}
+
+#[derive(Clone, Copy)]
+struct Magazine {
+    top: *mut Block,
+    count: usize,
+}
+
+impl Magazine {
+    const EMPTY: Self = Self { top: null_mut(), count: 0 };
+
+    #[inline]
+    fn pop(&mut self) -> Option<NonNull<Block>> {
+        let top = NonNull::new(self.top)?;
+        // SAFETY: ME1: it is in this magazine, which is ours.
+        self.top = unsafe { top.as_ref().next };
+        self.count -= 1;
+        Some(top)
+    }
+
+    #[inline]
+    fn push(&mut self, block: NonNull<Block>) {
+        // SAFETY: the caller's block, larger than this.
+        unsafe { (*block.as_ptr()).next = self.top };
+        self.top = block.as_ptr();
+        self.count += 1;
+    }
+
+    /// Gives its blocks back to the allocator. Outside a section.
+    fn free(mut self, size: usize) {
+        while let Some(block) = self.pop() {
+            // SAFETY: ME1: from alloc() with this layout, and nobody's.
+            unsafe { dealloc(block.as_ptr().cast(), layout(size)) };
+        }
+    }
+}
+
+/// A P's blocks of one size.
+#[derive(Clone, Copy)]
+struct Shelf {
+    /// Taken from, and put back to.
+    open: Magazine,
+    /// Full, or empty.
+    other: Magazine,
+}
+
+/// A P's blocks. Its owner's.
+pub(crate) struct Store(UnsafeCell<[Shelf; SIZES]>);
+
+impl Store {
+    pub(crate) const fn new() -> Self {
+        let empty = Shelf { open: Magazine::EMPTY, other: Magazine::EMPTY };
+        Self(UnsafeCell::new([empty; SIZES]))
+    }
+}
+
+/// The full magazines of one size: linked, and how many.
+struct Full(*mut Block, usize);
+
+// SAFETY: blocks are nobody's while they are here.
+unsafe impl Send for Full {}
+
+#[repr(align(128))]
+struct Depot(Lock<Full>);
+
+static DEPOT: [Depot; SIZES] = [const { Depot(Lock::new(Full(null_mut(), 0))) }; SIZES];
+
+/// Somebody gives blocks back.
+static FREEING: AtomicBool = AtomicBool::new(false);
+
+impl Depot {
+    fn take(&'static self) -> Option<Magazine> {
+        let mut full = self.0.lock_static();
+        let top = NonNull::new(full.0)?;
+        // SAFETY: in the depot, whose lock we have.
+        full.0 = unsafe { top.as_ref().next_full };
+        full.1 -= 1;
+        Some(Magazine { top: top.as_ptr(), count: MAGAZINE })
+    }
+
+    /// How many there are with `magazine`, which is full.
+    fn put(&'static self, magazine: Magazine) -> usize {
+        let mut full = self.0.lock_static();
+        // SAFETY: the caller's, and not empty.
+        unsafe { (*magazine.top).next_full = full.0 };
+        full.0 = magazine.top;
+        full.1 += 1;
+        full.1
+    }
+}
+
+/// Memory for what [`size_for`] gave that size. Outside a section.
+pub(crate) fn take(size: usize) -> NonNull<u8> {
+    if let Some(block) = take_from_store(size) {
+        return block.cast();
+    }
+    let layout = layout(size);
+    // SAFETY: a layout of some size.
+    let new = unsafe { alloc(layout) };
+    NonNull::new(new).unwrap_or_else(|| handle_alloc_error(layout))
+}
+
+#[inline]
+fn take_from_store(size: usize) -> Option<NonNull<Block>> {
+    let _section = current::enter();
+    let pp = current_p()?;
+    // SAFETY: we own pp, and stay its owner in the section.
+    let shelf = unsafe { &mut (*pp.tasks.0.get())[size] };
+    if let Some(block) = shelf.open.pop() {
+        return Some(block);
+    }
+    if shelf.other.count > 0 {
+        std::mem::swap(&mut shelf.open, &mut shelf.other);
+    } else {
+        shelf.open = DEPOT[size].take()?;
+    }
+    shelf.open.pop()
+}
+
+/// Gives memory back. Outside a section.
+///
+/// # Safety
+/// * It came from [`take`] with the same size, and nobody uses it any more.
+pub(crate) unsafe fn give(block: NonNull<u8>, size: usize) {
+    let block = block.cast::<Block>();
+    let section = current::enter();
+    let Some(pp) = current_p() else {
+        // SAFETY: caller.
+        return unsafe { dealloc(block.as_ptr().cast(), layout(size)) };
+    };
+    // SAFETY: we own pp, and stay its owner in the section.
+    let shelf = unsafe { &mut (*pp.tasks.0.get())[size] };
+    let mut are_many = false;
+    if shelf.open.count == MAGAZINE {
+        if shelf.other.count > 0 {
+            are_many = DEPOT[size].put(shelf.other) > MANY;
+        }
+        shelf.other = std::mem::replace(&mut shelf.open, Magazine::EMPTY);
+    }
+    shelf.open.push(block);
+    drop(section);
+    if are_many && !FREEING.swap(true, Ordering::Acquire) {
+        for _ in 0..2 {
+            free_one(size);
+        }
+        FREEING.store(false, Ordering::Release);
+    }
+}
+
+/// Gives a full magazine of the depot back to the allocator. Whether there was one.
+fn free_one(size: usize) -> bool {
+    let section = current::enter();
+    let taken = DEPOT[size].take();
+    drop(section);
+    taken.map(|magazine| magazine.free(size)).is_some()
+}
+
+/// Gives half of what the depot has back to the allocator. By the scavenger, from time to time.
+pub(crate) fn trim() {
+    for (size, depot) in DEPOT.iter().enumerate() {
+        let section = current::enter();
+        let half = depot.0.lock_static().1.div_ceil(2);
+        drop(section);
+        for _ in 0..half {
+            if !free_one(size) {
+                break;
+            }
+        }
+    }
+}
