@@ -248,6 +248,26 @@ fn a_write_in_pieces() {
     });
 }
 
+/// libc's `sleep`, the one sleep that can say so, says what is left of it: whole seconds, and one for the rest.
+#[test]
+fn what_is_left_of_a_sleep() {
+    if !PARKS {
+        return;
+    }
+    // SAFETY: no memory is involved.
+    let sleep_for = |seconds| unsafe { libc::sleep(seconds) };
+    at_each(|_| {
+        let (context, cancel) = Context::background().with_cancel();
+        let sleeper = context.go(move || sleep_for(60));
+        sleep(ms(20));
+        cancel.cancel();
+        expect_finished(&sleeper, "a sleep");
+        let left = sleeper.join().unwrap();
+        assert!((50..=60).contains(&left), "{left} s are left");
+    });
+    at_each(|_| assert_eq!(sleep_for(0), 0));
+}
+
 /// Some accept at one listener, and some of them are ended, all the time: every connection is accepted.
 #[test]
 fn accepts_that_are_ended_lose_no_connection() {

@@ -444,7 +444,7 @@ impl Cancel {
     }
 }
 
-/// Cancels a context when dropped. Made by [`Cancel::drop_guard`].
+/// Cancels a context when dropped. Made by [`Cancel::drop_guard`] and [`CancelCause::drop_guard`].
 #[derive(Debug)]
 #[must_use]
 pub struct CancelGuard(Cancel);
@@ -466,6 +466,22 @@ impl CancelCause {
     /// `cause` then.
     pub fn cancel(&self, cause: impl Into<Box<dyn Error + Send + Sync>>) {
         self.node.cancel(ContextError::Canceled, Some(Arc::from(cause.into())));
+    }
+
+    /// Cancels it when dropped, without a cause of its own. (Go: `defer cancel(nil)`.)
+    ///
+    /// # Examples
+    /// ```
+    /// use goroutines::context::{Context, ContextError};
+    ///
+    /// let (context, cancel) = Context::background().with_cause();
+    /// drop(cancel.clone().drop_guard());
+    /// assert_eq!(context.err(), Some(ContextError::Canceled));
+    /// cancel.cancel("too late");
+    /// assert_eq!(context.cause().unwrap().to_string(), "context canceled");
+    /// ```
+    pub fn drop_guard(self) -> CancelGuard {
+        CancelGuard(Cancel { node: self.node })
     }
 }
 

@@ -96,8 +96,12 @@ take_over! {
     };
 
     fn sleep(seconds: c_uint) -> c_uint = |gp, real| {
-        sleep_for(gp, Duration::from_secs(seconds.into()));
-        0
+        let (start, time) = (sys::nanotime(), Duration::from_secs(seconds.into()));
+        sleep_for(gp, time);
+        // What is left, where a context has ended it.
+        let slept = Duration::from_nanos(sys::nanotime().saturating_sub(start));
+        let left = time.saturating_sub(slept);
+        left.as_secs() as c_uint + c_uint::from(left.subsec_nanos() > 0)
     };
 
     fn sched_yield() -> c_int = |gp, real| {
