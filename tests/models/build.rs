@@ -141,6 +141,10 @@ const FILES: &[File] = &[
                     && look.map_or(!state.accepting, |look| look.edges != edges)",
             ),
             (
+                "        if events & ODD != 0 {",
+                "        if events & ODD != 0 && !crate::base::steps::lacks(\"the end's oddness\") {",
+            ),
+            (
                 "        if took {",
                 "        if took && !crate::base::steps::lacks(\"the hand-over\") {",
             ),

@@ -140,6 +140,56 @@ fn calls_on(
     }
 }
 
+/// Reads two pieces from a stream, or to its end: `Waits::received`, again and again, of more than there ever is.
+fn read_stream(gp: &'static G, desc: &'static Desc, to_the_end: bool) {
+    let mut waits = Waits::new(gp, desc);
+    let mut taken = 0;
+    while to_the_end || taken < 2 {
+        let look = desc.look(READ);
+        if !desc.is_drained(look) {
+            match EPOLL.take_all() {
+                Some(0) => return,
+                Some(more) => {
+                    taken += more;
+                    let late = lacks("looking before a short read");
+                    desc.was_drained(if late { desc.look(READ) } else { look });
+                    continue;
+                }
+                None => {}
+            }
+        }
+        assert!(waits.wait_for(Some(look)), "gone");
+    }
+}
+
+/// Two pieces of data come, and the end, if it `ends`.
+fn stream(desc: fn() -> Desc, ends: bool) -> impl Fn() + Send + Sync + 'static {
+    move || {
+        let world = Arc::new(World { desc: desc(), gs: std::array::from_fn(|_| G::new()) });
+        let reader = {
+            let world = world.clone();
+            thread::spawn(move || {
+                let World { desc, gs } = forever(&world);
+                current::set_g(&gs[0]);
+                read_stream(&gs[0], desc, ends);
+                EPOLL.done();
+            })
+        };
+        let peer = thread::spawn(move || {
+            EPOLL.arrive(1);
+            EPOLL.arrive(1);
+            if ends {
+                EPOLL.end();
+            }
+        });
+        while let Some(event) = EPOLL.wait(1) {
+            waking(|list| world.desc.happens(event, list));
+        }
+        reader.join().unwrap();
+        peer.join().unwrap();
+    }
+}
+
 /// Somebody has looked, and is about to wait, when the number is closed: nothing ever comes there again.
 fn closed() {
     let world = Arc::new(World { desc: Desc::new(), gs: std::array::from_fn(|_| G::new()) });
@@ -189,6 +239,31 @@ fn desc_two_acceptors_again() {
 #[test]
 fn desc_closed() {
     holds(closed);
+}
+
+#[test]
+fn desc_stream() {
+    holds(stream(Desc::new, false));
+}
+
+#[test]
+fn desc_stream_again() {
+    holds(stream(|| Desc::new().registered(), false));
+}
+
+#[test]
+fn desc_stream_to_the_end() {
+    holds(stream(|| Desc::new().registered(), true));
+}
+
+#[test]
+fn desc_stream_without_looking_before_a_short_read_is_refuted() {
+    starves(Weak::No, "looking before a short read", stream(|| Desc::new().registered(), false));
+}
+
+#[test]
+fn desc_stream_without_the_end_s_oddness_is_refuted() {
+    starves(Weak::No, "the end's oddness", stream(|| Desc::new().registered(), true));
 }
 
 #[test]

@@ -18,6 +18,9 @@ pub(crate) mod desc {
                 incarnation: AtomicU32::new(0),
                 kind: AtomicU8::new(0),
                 touched: AtomicU8::new(1),
+                odd: AtomicU8::new(0),
+                drained: AtomicU32::new(0),
+                plain: AtomicU32::new(0),
             }
         }
 
@@ -54,6 +57,11 @@ pub(crate) struct Event {
     bits: u32,
 }
 
+/// No `O_NONBLOCK`.
+pub(crate) fn flags(_fd: i32) -> i32 {
+    0
+}
+
 /// The kernel.
 pub(crate) struct Epoll {
     state: Mutex<State>,
@@ -64,6 +72,8 @@ struct State {
     /// What can be read, or accepted.
     ready: u32,
     registered: Option<u64>,
+    /// Nothing more comes.
+    ended: bool,
     /// There was an edge since, and nobody has asked.
     edge: bool,
     /// Readers that are done.
@@ -72,7 +82,7 @@ struct State {
 
 loom::lazy_static! {
     pub(crate) static ref EPOLL: Epoll = Epoll {
-        state: Mutex::new(State { ready: 0, registered: None, edge: false, done: 0 }),
+        state: Mutex::new(State { ready: 0, registered: None, ended: false, edge: false, done: 0 }),
         changed: Condvar::new(),
     };
     static ref WAITERS: AtomicU32 = AtomicU32::new(0);
@@ -82,7 +92,7 @@ impl Epoll {
     fn add(&self, _fd: i32, data: u64) -> isize {
         let mut state = self.state.lock().unwrap();
         state.registered = Some(data);
-        state.edge = state.ready > 0;
+        state.edge = state.ready > 0 || state.ended;
         self.changed.notify_one();
         0
     }
@@ -100,6 +110,7 @@ impl Epoll {
         let mut state = self.state.lock().unwrap();
         state.ready += count;
         state.edge |= state.registered.is_some();
+        self.changed.notify_one();
     }
 
     /// Takes one; false if there is none.
@@ -108,6 +119,23 @@ impl Epoll {
         let taken = state.ready > 0;
         state.ready -= u32::from(taken);
         taken
+    }
+
+    /// The other side has closed.
+    pub(crate) fn end(&self) {
+        let mut state = self.state.lock().unwrap();
+        state.ended = true;
+        state.edge |= state.registered.is_some();
+        self.changed.notify_one();
+    }
+
+    /// Takes all there is; 0: that was the end. None if there is nothing.
+    pub(crate) fn take_all(&self) -> Option<u32> {
+        let mut state = self.state.lock().unwrap();
+        match std::mem::take(&mut state.ready) {
+            0 => state.ended.then_some(0),
+            taken => Some(taken),
+        }
     }
 
     pub(crate) fn is_ready(&self) -> bool {
@@ -127,7 +155,8 @@ impl Epoll {
             if let Some(data) = state.registered
                 && std::mem::take(&mut state.edge)
             {
-                return Some(Event { data, bits: libc::EPOLLIN as u32 });
+                let end = if state.ended { libc::EPOLLRDHUP } else { 0 };
+                return Some(Event { data, bits: (libc::EPOLLIN | end) as u32 });
             }
             if state.done == readers {
                 return None;

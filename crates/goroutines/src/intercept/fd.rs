@@ -5,11 +5,12 @@
 //! waited for costs a load.
 
 use super::real::{Real, caller, errno, real, set_errno, take_over};
+use super::wait::settings_changed;
 use crate::netpoll;
 use crate::sched::SCHED;
 use crate::sched::syscall::announced;
 use crate::sched::wait::waking;
-use libc::{c_char, c_int, c_uint, mode_t};
+use libc::{c_char, c_int, c_uint, c_ulong, mode_t};
 use std::sync::atomic::Ordering;
 
 /// `fd`, if it is one, was just given out.
@@ -223,8 +224,26 @@ fn control(command: c_int, real: impl FnOnce() -> c_int) -> c_int {
     match (command, caller()) {
         (libc::F_DUPFD | libc::F_DUPFD_CLOEXEC, _) => given_out(real()),
         (libc::F_SETLKW | libc::F_OFD_SETLKW, Some(gp)) => announced(gp, real),
+        (libc::F_SETFL, _) => {
+            let result = real();
+            settings_changed();
+            result
+        }
         _ => real(),
     }
+}
+
+/// For the sake of `FIONBIO`, which sets `O_NONBLOCK`.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn ioctl(fd: c_int, request: c_ulong, argument: usize) -> c_int {
+    static REAL: Real = Real::new(c"ioctl");
+    // SAFETY: forwarded; the argument is a variable one, passed as any other here.
+    let result =
+        unsafe { real!(REAL as fn(c_int, c_ulong, usize) -> c_int)(fd, request, argument) };
+    if request == libc::FIONBIO {
+        settings_changed();
+    }
+    result
 }
 
 #[unsafe(no_mangle)]

@@ -2,8 +2,10 @@
 
 use super::fd;
 use super::io::{block, length, write_whole};
-use super::real::{result, take_over};
-use super::wait::{AGAIN, Stopped, Waits, is_nonblocking, ready_now, socket_option};
+use super::real::{Real, real, result, take_over};
+use super::wait::{
+    AGAIN, Stopped, Waits, is_nonblocking, ready_now, settings_changed, socket_option,
+};
 use crate::g::reason::WaitReason;
 use crate::g::{G, current};
 use crate::netpoll::{self, Accept, Desc, Direction, Kind};
@@ -36,7 +38,7 @@ pub(super) fn receive_list(waits: &mut Waits, fd: i32, list: &[iovec]) -> Result
     if let [one] = list {
         let args = [word(fd), one.iov_base as usize, one.iov_len, DONTWAIT, 0, 0];
         // SAFETY: the user's buffer.
-        return waits.done(|| unsafe { raw(libc::SYS_recvfrom, args) });
+        return waits.received(one.iov_len, || unsafe { raw(libc::SYS_recvfrom, args) });
     }
     let mut header = header(list);
     let args = [word(fd), &raw mut header as usize, DONTWAIT, 0, 0, 0];
@@ -105,6 +107,10 @@ fn receive_from(
     }
     let flags = flags | libc::MSG_DONTWAIT;
     let call = |waits: &mut Waits| {
+        if flags == libc::MSG_DONTWAIT && from.0.is_null() {
+            // SAFETY: the user's buffer.
+            return waits.received(n, || unsafe { raw(libc::SYS_recvfrom, args(0, flags)) });
+        }
         // SAFETY: the user's buffers.
         let mut step = |done| waits.done(|| unsafe { raw(libc::SYS_recvfrom, args(done, flags)) });
         let first = step(0)?;
@@ -215,6 +221,35 @@ fn send_message(gp: &'static G, fd: c_int, message: *const msghdr, flags: c_int)
         return with_socket(gp, fd, Direction::Write, one, plain);
     }
     with_socket(gp, fd, Direction::Write, call, plain)
+}
+
+/// Time-outs are asked for and remembered (`wait.rs`).
+#[unsafe(no_mangle)]
+unsafe extern "C" fn setsockopt(
+    fd: c_int,
+    level: c_int,
+    option: c_int,
+    value: *const c_void,
+    len: socklen_t,
+) -> c_int {
+    /// `SO_RCVTIMEO_NEW`, `SO_SNDTIMEO_NEW`: those of programs with times of 64 bits on 32-bit machines.
+    const NEW: [c_int; 2] = [66, 67];
+    static REAL: Real = Real::new(c"setsockopt");
+    let real = real!(REAL as fn(c_int, c_int, c_int, *const c_void, socklen_t) -> c_int);
+    // SAFETY: forwarded.
+    let result = unsafe { real(fd, level, option, value, len) };
+    match (level, option) {
+        (libc::SOL_SOCKET, libc::SO_RCVTIMEO | libc::SO_SNDTIMEO) => settings_changed(),
+        (libc::SOL_SOCKET, option) if NEW.contains(&option) => settings_changed(),
+        // TLS in the kernel: a read is a record.
+        (libc::IPPROTO_TCP, libc::TCP_ULP) => {
+            if let Some(desc) = netpoll::desc(fd) {
+                desc.is_odd();
+            }
+        }
+        _ => {}
+    }
+    result
 }
 
 /// Who is about to take a connection from a listener: one at a time, by whatever number of it, as each number has

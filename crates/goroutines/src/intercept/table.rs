@@ -23,6 +23,7 @@
 //! | `open*`, `creat*`, `close`, `pread*`, `pwrite*`, `fsync`, `fdatasync`, `flock`, `lockf`, `fcntl` locks, `ftruncate`, `fallocate`, `msync`, `sync_file_range`, `copy_file_range` | fd, file | announced |
 //! | `sendfile`, `splice`, `tee`, `vmsplice` | file | parked until both ends are ready, then announced, 64 KiB at a time to what is no file |
 //! | `socket`, `accept*`, `socketpair`, `pipe*`, `dup*`, `fcntl(F_DUPFD)`, `eventfd`, `epoll_create*`, `timerfd_create`, `inotify_init*`, `memfd_create`, `signalfd`, `close`, `close_range`, `closefrom` | fd | of everybody: what is known of the number ends |
+//! | `fcntl(F_SETFL)`, `ioctl(FIONBIO)`, `setsockopt(SO_*TIMEO)`, of everybody | fd, socket | what is remembered of settings ends |
 //! | `getaddrinfo`, `getnameinfo`, `gethostby*` | dns | announced |
 //! | `waitpid`, `wait4`, `waitid`, of one process | process | parked, by a pidfd; of several, or for stops: announced |
 //! | `pthread_join` | process | parked, by the thread's pidfd (Linux 6.9); before: announced |
@@ -43,7 +44,7 @@
 //! * stdio (`fread`, `fgets`, `getline` …): libc reads with calls of its own that have no symbol. `readdir`,
 //!   `stat` and the like: they don't wait, but for a network's disk.
 //! * `io_uring_enter`, through `syscall`: who uses it has an executor of its own.
-//! * `ioctl`: some block; which ones only their drivers know.
+//! * `ioctl`, but for `FIONBIO`: some block; which ones only their drivers know.
 //! * `setuid` and its kin: glibc has each of its threads make the call, by a signal whose handler notes
 //!   its end in the thread block it finds, which is a goroutine's. Change credentials before the runtime
 //!   is started.

@@ -3,17 +3,33 @@
 //! A call is tried in a way that does not block; if it would, the goroutine waits for an edge and tries
 //! again. What the user has set is asked for then: `O_NONBLOCK` (the answer is `EAGAIN`), `SO_RCVTIMEO` and
 //! `SO_SNDTIMEO` (the time is that of the whole call).
+//!
+//! **A TCP stream that is read again and again** would be asked the same each time, and tried in vain first: three
+//! system calls a wait. That it is blocking and has no time-out is remembered until anybody in the process changes
+//! such a setting of any descriptor ([`settings_changed`]: `fcntl`, `ioctl`, `setsockopt`), and with it goes what the
+//! kernel would say where the last read was short (`netpoll/desc.rs`, D4). A change by a raw system call, or by
+//! another process, is seen when the registration is verified: a read that waits may go on to do so for 0.2 s.
 
 use crate::g::reason::WaitReason;
 use crate::g::wait::Cause;
 use crate::g::wait_list::Waiting;
 use crate::g::{G, current};
-use crate::netpoll::{Desc, Direction, Enlisted, Kind, Look, TAKES};
+use crate::netpoll::{Desc, Direction, Enlisted, Kind, Look, TAKES, flags};
 use crate::sched::ambient;
 use crate::sched::wait::{after, wait_unless_cancelled, waking};
 use crate::timer::alarm::NEVER;
 use goroutines_switch::sys::raw;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
+
+/// Counts changes of what is asked for. From 1.
+static CHANGES: AtomicU32 = AtomicU32::new(1);
+
+/// `O_NONBLOCK` or a time-out of some descriptor has been changed.
+pub(super) fn settings_changed() {
+    // Release: pairs with Waits::ask(): who asked before has noted an earlier count.
+    CHANGES.fetch_add(1, Ordering::Release);
+}
 
 /// `-errno`, in the kernel's way.
 pub(super) const AGAIN: isize = -(libc::EAGAIN as isize);
@@ -33,7 +49,7 @@ pub(super) struct Waits {
     fd: i32,
     desc: &'static Desc,
     direction: Direction,
-    /// The user's settings were asked for.
+    /// The user's settings were asked for, and are not known to be the plain ones.
     asked: bool,
     until: u64,
     /// News was taken that others may be waiting for.
@@ -59,6 +75,33 @@ impl Waits {
         }
     }
 
+    /// The same for a read from a stream to `room` bytes, if it is one: it need not be tried where the one before has
+    /// taken all.
+    pub(super) fn received(
+        &mut self,
+        room: usize,
+        mut attempt: impl FnMut() -> isize,
+    ) -> Result<isize, Stopped> {
+        loop {
+            let look = self.desc.look(Direction::Read);
+            if !(self.is_plain() && self.desc.is_drained(look)) {
+                let word = at_once(&mut attempt);
+                if word != AGAIN {
+                    if word > 0 && (word as usize) < room {
+                        self.desc.was_drained(look);
+                    }
+                    self.pass_on();
+                    return Ok(word);
+                }
+            }
+            self.wait(look)?;
+        }
+    }
+
+    fn is_plain(&self) -> bool {
+        self.direction == Direction::Read && self.desc.is_plain(CHANGES.load(Ordering::Relaxed))
+    }
+
     /// Who waits too may have a look now.
     pub(super) fn pass_on(&mut self) {
         if std::mem::take(&mut self.woken) {
@@ -68,18 +111,25 @@ impl Waits {
 
     /// What the user has set: an error if the call is not to wait.
     pub(super) fn ask(&mut self) -> Result<(), Stopped> {
-        if self.asked {
+        if self.asked || self.is_plain() {
             return Ok(());
         }
         self.asked = true;
+        // Acquire: what is asked for is as of then, or later.
+        let changes = CHANGES.load(Ordering::Acquire);
+        let look = self.desc.look(self.direction);
         if is_nonblocking(self.fd) {
             return Err(Stopped::Error(libc::EAGAIN));
         }
         if self.desc.kind() == Kind::Socket {
-            self.until = match timeout(self.fd, self.direction) {
-                Some(timeout) => after(timeout),
-                None => NEVER,
-            };
+            match timeout(self.fd, self.direction) {
+                Some(timeout) => self.until = after(timeout),
+                None if self.direction == Direction::Read && is_tcp(self.fd) => {
+                    self.desc.set_plain(changes, look);
+                    self.asked = false;
+                }
+                None => {}
+            }
         }
         Ok(())
     }
@@ -151,10 +201,12 @@ impl Drop for Waits {
 
 /// Whether the user has set `O_NONBLOCK`.
 pub(super) fn is_nonblocking(fd: i32) -> bool {
-    // SAFETY: no memory is involved.
-    let flags =
-        unsafe { raw(libc::SYS_fcntl, [fd as isize as usize, libc::F_GETFL as usize, 0, 0, 0, 0]) };
-    flags >= 0 && flags as i32 & libc::O_NONBLOCK != 0
+    flags(fd) & libc::O_NONBLOCK != 0
+}
+
+fn is_tcp(fd: i32) -> bool {
+    let mut protocol = 0;
+    socket_option(fd, libc::SO_PROTOCOL, &mut protocol) == 0 && protocol == libc::IPPROTO_TCP
 }
 
 /// The user's time-out on a socket.

@@ -17,9 +17,16 @@
 //! calls, leaves us with a registration that the kernel has dropped: so the registrations of those who wait
 //! long are renewed now and then ([`Desc::verify`], by the monitor), which finds that out.
 //!
+//! **What is drained.** A read of a TCP stream that gets less than it has room for has emptied it: what comes later
+//! comes with an edge. Until then another read need not be tried, if the descriptor is *plain*: a TCP stream, not
+//! `O_NONBLOCK`, without a time-out, as was asked when somebody last waited, and nobody has changed any such setting since
+//! (`intercept/wait.rs`). Not so where its end, an error or an urgent byte was reported.
+//!
 //! * D1: a waiter in a list has noted the current count of that direction and the current incarnation.
 //! * D2: while somebody is in a list, the descriptor is registered, as far as we know.
 //! * D3: an edge that the kernel reports after a registration, for its incarnation, raises the count.
+//! * D4: `drained` is one more than a count noted before a short read, and all that came with that count's edges was
+//!   taken by it. What it says of an earlier incarnation does no harm: a registration brings an edge.
 
 use super::{EPOLL, NEW_WAITERS, WAITERS};
 use crate::base::lock::Lock;
@@ -69,6 +76,12 @@ pub(crate) struct Desc {
     kind: AtomicU8,
     /// Somebody is or was registered here since the last incarnation: its end matters to us.
     touched: AtomicU8,
+    /// More than data was reported, or will be: short reads say nothing.
+    odd: AtomicU8,
+    /// D4; 0: never.
+    drained: AtomicU32,
+    /// When it was found to be plain, by the caller's count of changes; 0: never.
+    plain: AtomicU32,
 }
 
 struct State {
@@ -119,6 +132,42 @@ impl Desc {
             // Acquire: pairs with event(): what made the edge is visible to the call.
             edges: self.edges[direction as usize].load(Ordering::Acquire),
             incarnation: self.incarnation.load(Ordering::Acquire),
+        }
+    }
+
+    /// Whether there is nothing to read since `look`, for all we know. For plain ones.
+    #[inline]
+    pub(crate) fn is_drained(&self, look: Look) -> bool {
+        self.drained.load(Ordering::Relaxed) == look.edges.wrapping_add(1)
+            && self.odd.load(Ordering::Relaxed) == 0
+    }
+
+    /// After `look` there was a read that got less than it had room for.
+    #[inline]
+    pub(crate) fn was_drained(&self, look: Look) {
+        let drained = look.edges.wrapping_add(1);
+        if self.drained.load(Ordering::Relaxed) != drained {
+            self.drained.store(drained, Ordering::Relaxed);
+        }
+    }
+
+    /// Short reads say nothing about it.
+    pub(crate) fn is_odd(&self) {
+        self.odd.store(1, Ordering::Relaxed);
+    }
+
+    /// Whether it was found to be plain at that count of changes.
+    #[inline]
+    pub(crate) fn is_plain(&self, changes: u32) -> bool {
+        self.plain.load(Ordering::Relaxed) == changes
+    }
+
+    /// It was found to be plain at that count, in the incarnation of `look`.
+    pub(crate) fn set_plain(&self, changes: u32, look: Look) {
+        let _section = current::enter();
+        let _state = self.state.lock();
+        if self.incarnation.load(Ordering::Relaxed) == look.incarnation {
+            self.plain.store(changes, Ordering::Relaxed);
         }
     }
 
@@ -226,9 +275,15 @@ impl Desc {
             (libc::EPOLLIN | libc::EPOLLPRI | libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR)
                 as u32;
         const WRITE: u32 = (libc::EPOLLOUT | libc::EPOLLHUP | libc::EPOLLERR) as u32;
+        const ODD: u32 =
+            (libc::EPOLLPRI | libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR) as u32;
         let mut state = self.state.lock();
         if self.incarnation.load(Ordering::Relaxed) != incarnation {
             return;
+        }
+        if events & ODD != 0 {
+            // Before the count: who sees that sees this.
+            self.is_odd();
         }
         for (direction, mask) in [(Direction::Read, READ), (Direction::Write, WRITE)] {
             if events & mask != 0 {
@@ -262,14 +317,22 @@ impl Desc {
     fn renew_touched(&self, fd: i32, is_open: bool, out: &mut RunList) {
         let mut state = self.state.lock();
         self.touched.store(0, Ordering::Relaxed);
-        self.kind.store(Kind::Unknown as u8, Ordering::Relaxed);
-        self.incarnation.fetch_add(1, Ordering::Release);
-        state.accepting = false;
+        self.next_incarnation(&mut state);
         if std::mem::take(&mut state.registered) && is_open {
             // The file may live on under another number, and would go on to report.
             EPOLL.remove(fd);
         }
         state.end_all(Cause::Gone, out);
+    }
+
+    fn next_incarnation(&self, state: &mut State) {
+        self.kind.store(Kind::Unknown as u8, Ordering::Relaxed);
+        for word in [&self.drained, &self.plain] {
+            word.store(0, Ordering::Relaxed);
+        }
+        self.odd.store(0, Ordering::Relaxed);
+        self.incarnation.fetch_add(1, Ordering::Release);
+        state.accepting = false;
     }
 
     /// Renews the registration of one who waits long, in case the kernel has lost it without our knowing.
@@ -285,20 +348,21 @@ impl Desc {
             return state.verified < 2;
         }
         match -EPOLL.again(fd, self.data(fd)) as i32 {
+            0 if self.plain.load(Ordering::Relaxed) != 0 && is_nonblocking(fd) => {
+                // Set behind our back: who waits is to be told.
+                self.plain.store(0, Ordering::Relaxed);
+                state.end_all(Cause::Ready, out);
+            }
             0 => {}
             libc::EBADF => {
                 state.registered = false;
-                self.kind.store(Kind::Unknown as u8, Ordering::Relaxed);
-                self.incarnation.fetch_add(1, Ordering::Release);
-                state.accepting = false;
+                self.next_incarnation(&mut state);
                 state.end_all(Cause::Gone, out);
             }
             _ => {
                 // It stands for another file now, or for the same, opened again: they shall look anew.
                 state.registered = false;
-                self.kind.store(Kind::Unknown as u8, Ordering::Relaxed);
-                self.incarnation.fetch_add(1, Ordering::Release);
-                state.accepting = false;
+                self.next_incarnation(&mut state);
                 state.end_all(Cause::Ready, out);
             }
         }
@@ -309,6 +373,11 @@ impl Desc {
     pub(super) fn is_touched(&self) -> bool {
         self.touched.load(Ordering::Relaxed) != 0
     }
+}
+
+/// Whether `O_NONBLOCK` is set.
+fn is_nonblocking(fd: i32) -> bool {
+    super::flags(fd) & libc::O_NONBLOCK != 0
 }
 
 impl State {

@@ -51,6 +51,13 @@ pub(crate) fn open() -> io::Result<()> {
     sys::check(EPOLL.open()).map(|_| ())
 }
 
+/// The flags of an open file; none where there is none.
+pub(crate) fn flags(fd: i32) -> i32 {
+    let args = [fd as isize as usize, libc::F_GETFL as usize, 0, 0, 0, 0];
+    // SAFETY: no memory is involved.
+    unsafe { sys::raw(libc::SYS_fcntl, args) }.max(0) as i32
+}
+
 /// Whether `fd` is one of the poller's own.
 pub(crate) fn owns(fd: i32) -> bool {
     EPOLL.owns(fd)
