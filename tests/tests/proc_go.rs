@@ -86,12 +86,12 @@ fn spawned_on_all<const N: usize>(procs: u64) {
                 // Made on one processor, and over on another.
                 let inner = go(move || words.map(|word| word + 1));
                 runtime::gosched();
-                inner.join().unwrap()
+                inner.join().expect("it adds")
             })
         })
         .collect();
     for (i, one) in (0..8 * procs).zip(started) {
-        assert_eq!(one.join().unwrap(), [i + 1; N], "{N} words");
+        assert_eq!(one.join().expect("it joins"), [i + 1; N], "{N} words");
     }
 }
 
