@@ -30,6 +30,38 @@ fn all_take(n: usize, f: fn()) -> Duration {
     start.elapsed()
 }
 
+/// Where all processors are idle now and then, the monitor dozes: an announced call with others behind it wakes it.
+#[test]
+fn a_call_beside_sleepers_leaves_its_processor() {
+    at_procs(1, || {
+        let (stop, sleepers) = (Arc::new(AtomicBool::new(false)), WaitGroup::new());
+        for _ in 0..40 {
+            let stop = Arc::clone(&stop);
+            sleepers.go(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    thread::sleep(ms(1));
+                }
+            });
+        }
+        let behind_a_call = || {
+            thread::sleep(ms(4));
+            let start = Instant::now();
+            let behind = go(move || start.elapsed());
+            runtime::blocking(|| foreign_sleep(ms(12)));
+            behind.join().expect("it looks at the clock")
+        };
+        let medians = (0..5).map(|_| {
+            let times: Times = (0..30).map(|_| behind_a_call()).collect();
+            println!("behind an announced call, beside sleepers: {times}");
+            times.percentile(50)
+        });
+        let best = medians.min().expect("there are five");
+        stop.store(true, Ordering::Relaxed);
+        sleepers.wait();
+        assert!(best <= Duration::from_micros(600), "{best:?} in the median");
+    });
+}
+
 /// 64 goroutines that announce a blocking call of 100 ms do it at the same time.
 #[test]
 fn announced_blocking_is_parallel() {

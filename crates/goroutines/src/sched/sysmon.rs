@@ -67,11 +67,14 @@ pub(crate) struct Wake {
     deep: AtomicBool,
     /// It sleeps 10 ms, since nobody waits for a P.
     slow: AtomicBool,
+    /// It sleeps for some milliseconds, since all Ps were idle.
+    dozes: AtomicBool,
 }
 
 impl Wake {
     pub(crate) const fn new() -> Self {
-        Self { note: Note::new(), deep: AtomicBool::new(false), slow: AtomicBool::new(false) }
+        let [deep, slow, dozes] = [const { AtomicBool::new(false) }; 3];
+        Self { note: Note::new(), deep, slow, dozes }
     }
 
     /// A goroutine waits, and no M was woken for it: its P may be in need of the monitor.
@@ -84,7 +87,8 @@ impl Wake {
 
     #[cold]
     fn hurry(&self) {
-        if self.slow.swap(false, Ordering::Relaxed) {
+        let slow = self.slow.swap(false, Ordering::Relaxed);
+        if self.dozes.swap(false, Ordering::Relaxed) || slow {
             self.note.wake();
         }
     }
@@ -92,7 +96,7 @@ impl Wake {
     /// An announced call begins.
     #[inline]
     pub(crate) fn syscall_begins(&self) {
-        if self.slow.load(Ordering::Relaxed)
+        if (self.slow.load(Ordering::Relaxed) || self.dozes.load(Ordering::Relaxed))
             && (SCHED.runq_size.load(Ordering::Relaxed) > 0
                 || super::current_p().is_some_and(|pp| !pp.is_empty()))
         {
@@ -190,6 +194,7 @@ struct Monitor {
 }
 
 /// How the monitor may rest.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Rest {
     /// Not for longer than it wanted to.
     Busy,
@@ -329,7 +334,8 @@ impl Monitor {
     }
 
     fn sleep(&mut self) {
-        match self.try_deep_sleep() {
+        let rest = self.try_deep_sleep();
+        match rest {
             Rest::Deep => {
                 self.doze_ns = DOZE_NS;
                 self.delay_ns = LOOK_NS;
@@ -344,13 +350,13 @@ impl Monitor {
         }
         let wake = &SCHED.sysmon;
         let slow = self.delay_ns == SLOW_NS;
-        if slow {
-            wake.slow.store(true, Ordering::Relaxed);
-        }
+        wake.slow.store(slow, Ordering::Relaxed);
+        wake.dozes.store(rest == Rest::Doze, Ordering::Relaxed);
         if wake.note.sleep(Some(Duration::from_nanos(self.delay_ns))) && slow {
             self.alert_until_ns = sys::nanotime() + ALERT_NS;
         }
         wake.slow.store(false, Ordering::Relaxed);
+        wake.dozes.store(false, Ordering::Relaxed);
     }
 
     /// Sleeps until a P is busy, if none is now and none was since the look before.
