@@ -6,14 +6,15 @@
 //!
 //! **Chosen** (Bonwick and Adams, "Magazines and Vmem", 2001). Blocks of a few sizes, from the program's allocator. A P
 //! keeps up to two magazines of each size, and exchanges full ones with all others at a depot; so it is there once for
-//! [`MAGAZINE`] goroutines. Blocks go back to the allocator when the depot has too many, by one processor at a time, and when
-//! the scavenger finds that they are not used.
+//! [`MAGAZINE`] goroutines. Blocks go back to the allocator when the depot has too many, by one processor at a time, and
+//! a second or two after they were last used: the scavenger takes as many as the depot never was without since it
+//! last looked (the paper's working set).
 //!
 //! * ME1: a block is the caller's, in one magazine, or the allocator's.
 
 use crate::base::lock::Lock;
 use crate::g::current;
-use crate::sched::current_p;
+use crate::sched::{current_p, scavenge};
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::cell::UnsafeCell;
 use std::ptr::{NonNull, null_mut};
@@ -103,8 +104,13 @@ impl Store {
     }
 }
 
-/// The full magazines of one size: linked, and how many.
-struct Full(*mut Block, usize);
+/// The full magazines of one size.
+struct Full {
+    top: *mut Block,
+    count: usize,
+    /// The fewest there were since the scavenger looked.
+    least: usize,
+}
 
 // SAFETY: blocks are nobody's while they are here.
 unsafe impl Send for Full {}
@@ -112,7 +118,8 @@ unsafe impl Send for Full {}
 #[repr(align(128))]
 struct Depot(Lock<Full>);
 
-static DEPOT: [Depot; SIZES] = [const { Depot(Lock::new(Full(null_mut(), 0))) }; SIZES];
+static DEPOT: [Depot; SIZES] =
+    [const { Depot(Lock::new(Full { top: null_mut(), count: 0, least: 0 })) }; SIZES];
 
 /// Somebody gives blocks back.
 static FREEING: AtomicBool = AtomicBool::new(false);
@@ -120,21 +127,23 @@ static FREEING: AtomicBool = AtomicBool::new(false);
 impl Depot {
     fn take(&'static self) -> Option<Magazine> {
         let mut full = self.0.lock_static();
-        let top = NonNull::new(full.0)?;
+        let top = NonNull::new(full.top)?;
         // SAFETY: in the depot, whose lock we have.
-        full.0 = unsafe { top.as_ref().next_full };
-        full.1 -= 1;
+        full.top = unsafe { top.as_ref().next_full };
+        full.count -= 1;
+        full.least = full.least.min(full.count);
         Some(Magazine { top: top.as_ptr(), count: MAGAZINE })
     }
 
     /// How many there are with `magazine`, which is full.
     fn put(&'static self, magazine: Magazine) -> usize {
+        scavenge::soil();
         let mut full = self.0.lock_static();
         // SAFETY: the caller's, and not empty.
-        unsafe { (*magazine.top).next_full = full.0 };
-        full.0 = magazine.top;
-        full.1 += 1;
-        full.1
+        unsafe { (*magazine.top).next_full = full.top };
+        full.top = magazine.top;
+        full.count += 1;
+        full.count
     }
 }
 
@@ -196,24 +205,31 @@ pub(crate) unsafe fn give(block: NonNull<u8>, size: usize) {
     }
 }
 
-/// Gives a full magazine of the depot back to the allocator. Whether there was one.
-fn free_one(size: usize) -> bool {
+/// Gives a full magazine of the depot back to the allocator, if there is one.
+fn free_one(size: usize) {
     let section = current::enter();
     let taken = DEPOT[size].take();
     drop(section);
-    taken.map(|magazine| magazine.free(size)).is_some()
+    if let Some(magazine) = taken {
+        magazine.free(size);
+    }
 }
 
-/// Gives half of what the depot has back to the allocator. By the scavenger, from time to time.
-pub(crate) fn trim() {
+/// Gives what was not used since the last time back to the allocator; whether there is more. By the scavenger.
+pub(crate) fn trim() -> bool {
+    let mut are_left = false;
     for (size, depot) in DEPOT.iter().enumerate() {
-        let section = current::enter();
-        let half = depot.0.lock_static().1.div_ceil(2);
-        drop(section);
-        for _ in 0..half {
-            if !free_one(size) {
-                break;
-            }
+        let unused = {
+            let _section = current::enter();
+            depot.0.lock_static().least
+        };
+        for _ in 0..unused {
+            free_one(size);
         }
+        let _section = current::enter();
+        let mut full = depot.0.lock_static();
+        full.least = full.count;
+        are_left |= full.count > 0;
     }
+    are_left
 }

@@ -23,10 +23,10 @@ const BATCH: usize = 32;
 static WAITING: AtomicPtr<G> = AtomicPtr::new(std::ptr::null_mut());
 /// When to look next; 0: there is nothing.
 static DUE_NS: AtomicU64 = AtomicU64::new(0);
-/// A stack was put on the free list since the scavenger was last called.
+/// [`soil`] was called since the scavenger was last due.
 static DIRTY: AtomicBool = AtomicBool::new(false);
 
-/// A stack was put on the free list. Under the scheduler lock.
+/// A stack was put on the free list, or other memory is no longer used.
 pub(crate) fn soil() {
     if !DIRTY.load(Ordering::Relaxed) {
         DIRTY.store(true, Ordering::Relaxed);
@@ -83,7 +83,9 @@ fn run() {
                 park::yield_now(gp);
             }
         }
-        memory::trim();
+        if memory::trim() {
+            soil();
+        }
         let surplus = {
             let _section = current::enter();
             SCHED.lock().runq.take_surplus()

@@ -10,18 +10,21 @@
 //! are idle: not at all, and the first that is busy wakes it; but every 1 to 4 ms where Ps have become busy between
 //! two looks, as that wake-up costs as much as what most of them do.
 //!
-//! Making threads is in `sysmon/threads.rs`.
+//! What is done about an M that was looked at is in `sysmon/retake.rs`, making threads in `sysmon/threads.rs`.
 
+mod retake;
 mod threads;
 
-use super::{SCHED, deadlock, preempt, scavenge, wake, watch};
-use crate::base::lock::Lock;
+pub(super) use retake::take;
+
+use super::{SCHED, deadlock, scavenge, watch};
 use crate::base::sys::{self, Note};
 use crate::g::task::RunList;
 use crate::m::{M, Seen};
 use crate::netpoll;
 use crate::p::{P, PStatus};
 use crate::timer::alarm::NEVER;
+use retake::{look_at_detached, look_at_queued, look_at_running, look_at_syscall};
 use std::ffi::c_void;
 use std::io;
 use std::ptr::null_mut;
@@ -448,172 +451,6 @@ impl Monitor {
         }
         if mp.lease.in_syscall() {
             look_at_syscall(pp, mp, seen, now, look);
-        }
-    }
-}
-
-/// Goroutines that no M was woken for, as the one that runs seemed likely to leave at once (`g/haste.rs`,
-/// `p/pace.rs`), and that have waited since the look before, are to run elsewhere.
-fn look_at_queued(pp: &P, mp: &M, seen: &mut Seen, now: u64, look: &mut Look) {
-    let switches = mp.switches.load(Ordering::Acquire);
-    let waits = !pp.is_empty() && SCHED.idle.procs.load(Ordering::Relaxed) > 0;
-    if waits && seen.queued && seen.switches == switches {
-        if let Some(waker) = mp.curg() {
-            waker.haste.waited_in_vain();
-        }
-        pp.pace.was_wrong();
-        wake::wakep();
-    }
-    pp.pace.look(now, mp.id, switches);
-    look.queued |= waits;
-    (seen.switches, seen.queued) = (switches, waits);
-}
-
-/// Go: `retake`, the part about system calls.
-fn look_at_syscall(pp: &'static P, mp: &'static M, seen: &mut Seen, now: u64, look: &mut Look) {
-    let tick = mp.syscalltick.load(Ordering::Relaxed);
-    let waiting = !pp.is_empty() || SCHED.runq_size.load(Ordering::Relaxed) > 0;
-    let slice = SCHED.slice_ns.load(Ordering::Relaxed);
-    // One call after the other, none of them long: its slice ends all the same.
-    let is_over = waiting && now - seen.since_ns >= slice;
-    if !seen.in_syscall || seen.syscall_tick != tick {
-        (seen.in_syscall, seen.syscall_tick, seen.syscall_since_ns) = (true, tick, now);
-        seen.cpu_ns = sys::thread_cpu_ns(mp.tid.load(Ordering::Relaxed));
-        seen.cpu_at_ns = now;
-        look.syscall = true;
-        if !is_over {
-            return;
-        }
-    }
-    let idle = &SCHED.idle;
-    let others =
-        idle.spinning.load(Ordering::Relaxed) > 0 || idle.procs.load(Ordering::Relaxed) > 0;
-    if !waiting && others && now - seen.syscall_since_ns < IDLE_RETAKE_NS {
-        return;
-    }
-    if now - seen.syscall_since_ns < IDLE_RETAKE_NS && stands_still(mp, seen, now) == Some(false) {
-        // Nor would the kernel run whoever had its P instead.
-        look.off_cpu = true;
-        return;
-    }
-    if mp.lease.take_syscall(pp.id) {
-        (look.acted, look.taken) = (true, true);
-        taken(pp);
-    }
-}
-
-fn look_at_running(pp: &'static P, mp: &'static M, seen: &mut Seen, now: u64, look: &mut Look) {
-    seen.in_syscall = false;
-    let waiting = !pp.is_empty() || SCHED.runq_size.load(Ordering::Relaxed) > 0;
-    let for_ns = now - seen.since_ns;
-    let slice = SCHED.slice_ns.load(Ordering::Relaxed);
-    let slice = if look.urgent { slice.min(SHARE_NS) } else { slice };
-    let patience = if waiting { LOOK_NS.min(slice) } else { IDLE_RETAKE_NS };
-    if for_ns >= patience && is_blocked(mp, seen, now) {
-        if take(pp, mp) {
-            look.acted = true;
-        }
-        return;
-    }
-    if for_ns < slice || !waiting {
-        look.slice_ends(seen.since_ns);
-        return;
-    }
-    if is_starved(mp, seen, slice) {
-        return;
-    }
-    look.acted = true;
-    if mp.in_libc.swap(false, Ordering::Relaxed) {
-        seen.signals += 1;
-        look.in_libc = true;
-        if seen.signals > LIBC_TRIES && take(pp, mp) {
-            return;
-        }
-    }
-    if seen.asked_ns == 0 {
-        seen.asked_ns = now;
-    }
-    preempt::ask(mp, seen.tick);
-}
-
-/// Whether the kernel has given the thread less than half of the slice's time: then its slice is not
-/// over, and whoever came next would run on the same thread.
-fn is_starved(mp: &M, seen: &Seen, slice: u64) -> bool {
-    let now = sys::thread_cpu_ns(mp.tid.load(Ordering::Relaxed));
-    match (seen.slice_cpu_ns, now) {
-        (Some(before), Some(now)) => now.saturating_sub(before) < slice / 2,
-        _ => false,
-    }
-}
-
-/// Whether the thread has been blocked in the kernel since the look before.
-fn is_blocked(mp: &M, seen: &mut Seen, now: u64) -> bool {
-    stands_still(mp, seen, now) == Some(true)
-}
-
-/// Where the thread has not run since the look before: whether it is blocked, or could run and is not let.
-fn stands_still(mp: &M, seen: &mut Seen, now: u64) -> Option<bool> {
-    let tid = mp.tid.load(Ordering::Relaxed);
-    let cpu = sys::thread_cpu_ns(tid)?;
-    let before = seen.cpu_ns.replace(cpu);
-    let elapsed = now.saturating_sub(std::mem::replace(&mut seen.cpu_at_ns, now));
-    // (An M may have got another thread meanwhile, whose clock is young.)
-    let stood_still = cpu.saturating_sub(before?) < elapsed / 8;
-    stood_still.then(|| sys::thread_blocked(tid).unwrap_or(true))
-}
-
-/// Takes the P of a goroutine in user code, without a word to it (`m/lease.rs`).
-pub(super) fn take(pp: &'static P, mp: &'static M) -> bool {
-    // LE2: one at a time. (Others: who stops the world.)
-    static TAKER: Lock<()> = Lock::new(());
-    let one = TAKER.lock();
-    let switches = mp.switches.load(Ordering::Acquire);
-    let taken_now = mp.lease.take_from_user_code(crate::base::atomic::heavy_barrier, || {
-        let in_user_code = mp.curg().is_some_and(|gp| gp.nopreempt.load(Ordering::Acquire) == 0);
-        // LE2: the goroutine looked at is still the one, and the P still this M's.
-        in_user_code
-            && std::ptr::eq(mp.p.load(Ordering::Acquire), pp)
-            && mp.switches.load(Ordering::Acquire) == switches
-    });
-    drop(one);
-    if taken_now {
-        taken(pp);
-    }
-    taken_now
-}
-
-/// The caller has taken `pp` from an M: somebody else is to run it.
-fn taken(pp: &'static P) {
-    pp.m.store(null_mut(), Ordering::Release);
-    pp.set_status(PStatus::Idle);
-    wake::hand_off(pp);
-}
-
-/// It runs (or blocks) a goroutine without a P, unannounced.
-fn is_detached(mp: &M) -> bool {
-    mp.lease.is_taken()
-        && mp.curg().is_some_and(|gp| {
-            gp.pending.load(Ordering::Relaxed) & crate::g::pending::BLOCKING == 0
-                && !gp.in_call.load(Ordering::Relaxed)
-        })
-}
-
-/// Goroutines whose P was taken and that burn CPU now: they are to get a P, or wait for one.
-fn look_at_detached(now: u64, waiting: bool) {
-    static NEXT_NS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
-    if now < NEXT_NS.load(Ordering::Relaxed) {
-        return;
-    }
-    let slice = SCHED.slice_ns.load(Ordering::Relaxed);
-    NEXT_NS.store(now + if waiting { LOOK_NS } else { SLOW_NS }.min(slice), Ordering::Relaxed);
-    for mp in SCHED.all_ms().filter(|mp| is_detached(mp)) {
-        // SAFETY: only this thread looks at it.
-        let seen = unsafe { &mut *mp.seen.get() };
-        let Some(cpu) = sys::thread_cpu_ns(mp.tid.load(Ordering::Relaxed)) else { continue };
-        let before = seen.cpu_ns.replace(cpu);
-        let elapsed = now.saturating_sub(std::mem::replace(&mut seen.cpu_at_ns, now));
-        if before.is_some_and(|before| cpu.saturating_sub(before) > elapsed / 4) {
-            preempt::signal(mp);
         }
     }
 }
