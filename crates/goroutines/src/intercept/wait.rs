@@ -7,8 +7,9 @@
 //! **A TCP stream that is read again and again** would be asked the same each time, and tried in vain first: three
 //! system calls a wait. That it is blocking and has no time-out is remembered until anybody in the process changes
 //! such a setting of any descriptor ([`settings_changed`]: `fcntl`, `ioctl`, `setsockopt`), and with it goes what the
-//! kernel would say where the last read was short (`netpoll/desc.rs`, D4). A change by a raw system call, or by
-//! another process, is seen when the registration is verified: a read that waits may go on to do so for 0.2 s.
+//! kernel would say where the last read was short (`netpoll/desc.rs`, D4), unless edges are seen late now, as all
+//! Ps compute: the data may be there before its edge. A change by a raw system call, or by another process, is
+//! seen when the registration is verified: a read that waits may go on to do so for 0.2 s.
 
 use crate::g::reason::WaitReason;
 use crate::g::wait::Cause;
@@ -17,6 +18,7 @@ use crate::g::{G, current};
 use crate::netpoll::{Desc, Direction, Enlisted, Kind, Look, TAKES, flags};
 use crate::sched::ambient;
 use crate::sched::wait::{after, wait_unless_cancelled, waking};
+use crate::sched::watch;
 use crate::timer::alarm::NEVER;
 use goroutines_switch::sys::raw;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -84,7 +86,7 @@ impl Waits {
     ) -> Result<isize, Stopped> {
         loop {
             let look = self.desc.look(Direction::Read);
-            if !(self.is_plain() && self.desc.is_drained(look)) {
+            if watch::is_late() || !(self.is_plain() && self.desc.is_drained(look)) {
                 let word = at_once(&mut attempt);
                 if word != AGAIN {
                     if word > 0 && (word as usize) < room {

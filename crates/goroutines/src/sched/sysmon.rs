@@ -270,6 +270,7 @@ impl Monitor {
             self.urgent_until_ns = now + URGENT_NS;
             self.alert_until_ns = now + ALERT_NS;
         }
+        watch::set_late(now < self.urgent_until_ns);
         if now < self.next_sweep_ns || netpoll::waiters() == 0 {
             return;
         }

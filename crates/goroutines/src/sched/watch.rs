@@ -29,7 +29,7 @@ use crate::netpoll;
 use crate::p::P;
 use crate::timer::alarm::NEVER;
 use std::ptr::null_mut;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 /// Nobody is in the poller.
 const VACANT: u32 = 0;
@@ -62,6 +62,8 @@ pub(crate) struct Watch {
     last_look_ns: AtomicU64,
     /// When an M was last woken for a timer.
     woken_ns: AtomicU64,
+    /// All Ps compute, and it is the monitor that looks at the poller.
+    late: AtomicBool,
 }
 
 impl Watch {
@@ -71,6 +73,7 @@ impl Watch {
             until: AtomicU64::new(NEVER),
             last_look_ns: AtomicU64::new(0),
             woken_ns: AtomicU64::new(0),
+            late: AtomicBool::new(false),
         }
     }
 
@@ -312,6 +315,18 @@ pub(crate) fn needs_watcher(next: u64) -> bool {
 /// Whether the watcher sleeps. To be asked after [`anybody_waits`].
 pub(crate) fn is_asleep() -> bool {
     SCHED.watch.state.load(Ordering::SeqCst) == WATCHED
+}
+
+/// Whether edges are seen late, as all Ps compute: who wants to read had better try than wait for one.
+#[cfg(feature = "intercept")]
+#[inline]
+pub(crate) fn is_late() -> bool {
+    SCHED.watch.late.load(Ordering::Relaxed)
+}
+
+/// What the monitor says of that.
+pub(super) fn set_late(late: bool) {
+    SCHED.watch.late.store(late, Ordering::Relaxed);
 }
 
 /// Whether any goroutine may still be woken by a descriptor or a timer.
