@@ -154,6 +154,7 @@ extern "C" fn main(_: *mut c_void) -> *mut c_void {
         next_sweep_ns: 0,
         next_sweep_all_ns: 0,
         urgent_until_ns: 0,
+        late_until_ns: 0,
         sweep_soon: false,
         again: false,
     };
@@ -190,6 +191,8 @@ struct Monitor {
     next_sweep_all_ns: u64,
     /// Until then slices are short.
     urgent_until_ns: u64,
+    /// Until then edges are seen late.
+    late_until_ns: u64,
     /// Some were not verified yet.
     sweep_soon: bool,
     /// This look is to see whether what was queued on a P in the one before still is.
@@ -254,7 +257,7 @@ impl Monitor {
             self.look_at(pp, now, &mut look);
         }
         look_at_detached(now, look.waiting);
-        self.watch(now);
+        self.watch(now, look.stuck);
         #[cfg(feature = "intercept")]
         crate::intercept::semaphore::posted_in_handlers();
         if scavenge::due(now) {
@@ -264,13 +267,17 @@ impl Monitor {
     }
 
     /// Timers, the poller, and the registrations there.
-    fn watch(&mut self, now: u64) {
+    fn watch(&mut self, now: u64, stuck: bool) {
         let all_busy = SCHED.idle.procs.load(Ordering::Relaxed) == 0;
         if watch::monitor(now, if all_busy { LOOK_NS } else { SLOW_NS }) && all_busy {
             self.urgent_until_ns = now + URGENT_NS;
             self.alert_until_ns = now + ALERT_NS;
         }
-        watch::set_late(now < self.urgent_until_ns);
+        // (Not where all go from goroutine to goroutine: they look at the poller themselves.)
+        if stuck && now < self.urgent_until_ns {
+            self.late_until_ns = now + URGENT_NS;
+        }
+        watch::set_late(now < self.late_until_ns);
         if now < self.next_sweep_ns || netpoll::waiters() == 0 {
             return;
         }
