@@ -58,8 +58,8 @@ pub(crate) struct Event {
 }
 
 /// No `O_NONBLOCK`.
-pub(crate) fn flags(_fd: i32) -> i32 {
-    0
+pub(crate) fn is_nonblocking(_fd: i32) -> bool {
+    false
 }
 
 /// The kernel.

@@ -3,12 +3,10 @@
 use super::fd;
 use super::io::{block, length, write_whole};
 use super::real::{Real, real, result, take_over};
-use super::wait::{
-    AGAIN, Stopped, Waits, is_nonblocking, ready_now, settings_changed, socket_option,
-};
+use super::wait::{AGAIN, Stopped, Waits, ready_now, settings_changed, socket_option};
 use crate::g::reason::WaitReason;
 use crate::g::{G, current};
-use crate::netpoll::{self, Accept, Desc, Direction, Kind};
+use crate::netpoll::{self, Accept, Desc, Direction, Kind, is_nonblocking};
 use crate::sched::ambient;
 use crate::sched::syscall::announced;
 use crate::sched::wait::{after, wait, waking};

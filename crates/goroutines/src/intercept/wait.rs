@@ -15,7 +15,7 @@ use crate::g::reason::WaitReason;
 use crate::g::wait::Cause;
 use crate::g::wait_list::Waiting;
 use crate::g::{G, current};
-use crate::netpoll::{Desc, Direction, Enlisted, Kind, Look, TAKES, flags};
+use crate::netpoll::{Desc, Direction, Enlisted, Kind, Look, TAKES, is_nonblocking};
 use crate::sched::ambient;
 use crate::sched::wait::{after, wait_unless_cancelled, waking};
 use crate::sched::watch;
@@ -199,11 +199,6 @@ impl Drop for Waits {
     fn drop(&mut self) {
         self.pass_on();
     }
-}
-
-/// Whether the user has set `O_NONBLOCK`.
-pub(super) fn is_nonblocking(fd: i32) -> bool {
-    flags(fd) & libc::O_NONBLOCK != 0
 }
 
 fn is_tcp(fd: i32) -> bool {

@@ -28,7 +28,7 @@
 //! * D4: `drained` is one more than a count noted before a short read, and all that came with that count's edges was
 //!   taken by it. What it says of an earlier incarnation does no harm: a registration brings an edge.
 
-use super::{EPOLL, NEW_WAITERS, WAITERS};
+use super::{EPOLL, NEW_WAITERS, WAITERS, is_nonblocking};
 use crate::base::lock::Lock;
 use crate::g::current;
 use crate::g::task::RunList;
@@ -373,11 +373,6 @@ impl Desc {
     pub(super) fn is_touched(&self) -> bool {
         self.touched.load(Ordering::Relaxed) != 0
     }
-}
-
-/// Whether `O_NONBLOCK` is set.
-fn is_nonblocking(fd: i32) -> bool {
-    super::flags(fd) & libc::O_NONBLOCK != 0
 }
 
 impl State {

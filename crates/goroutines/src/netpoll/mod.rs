@@ -51,11 +51,12 @@ pub(crate) fn open() -> io::Result<()> {
     sys::check(EPOLL.open()).map(|_| ())
 }
 
-/// The flags of an open file; none where there is none.
-pub(crate) fn flags(fd: i32) -> i32 {
+/// Whether `O_NONBLOCK` is set.
+pub(crate) fn is_nonblocking(fd: i32) -> bool {
     let args = [fd as isize as usize, libc::F_GETFL as usize, 0, 0, 0, 0];
     // SAFETY: no memory is involved.
-    unsafe { sys::raw(libc::SYS_fcntl, args) }.max(0) as i32
+    let flags = unsafe { sys::raw(libc::SYS_fcntl, args) };
+    flags >= 0 && flags as i32 & libc::O_NONBLOCK != 0
 }
 
 /// Whether `fd` is one of the poller's own.
