@@ -110,6 +110,39 @@ pub fn poll(list: &mut [libc::pollfd], time: i32) -> io::Result<usize> {
     }
 }
 
+/// Writes to a pipe or a socket until it takes nothing any more, and will not until somebody reads.
+///
+/// # Panics
+/// If it can't be written to.
+pub fn fill(file: &impl AsRawFd) {
+    let fd = file.as_raw_fd();
+    set_nonblocking(file, true);
+    loop {
+        while write(fd, &[1; 65_536]).is_ok() {}
+        while write(fd, &[1]).is_ok() {}
+        // What is on its way will make room as it is acknowledged.
+        if on_its_way(fd) == 0 && errno(&write(fd, &[1])) == libc::EAGAIN {
+            break;
+        }
+        std::thread::sleep(ms(1));
+    }
+    set_nonblocking(file, false);
+}
+
+/// Segments of a TCP connection that are not acknowledged; none of anything else.
+fn on_its_way(fd: i32) -> u32 {
+    // SAFETY: plain data, of as many bytes as `len` says.
+    unsafe {
+        let mut info: libc::tcp_info = std::mem::zeroed();
+        let mut len = size_of_val(&info) as libc::socklen_t;
+        let to = (&raw mut info).cast();
+        match libc::getsockopt(fd, libc::IPPROTO_TCP, libc::TCP_INFO, to, &raw mut len) {
+            0 => info.tcpi_unacked,
+            _ => 0,
+        }
+    }
+}
+
 /// Sets or clears `O_NONBLOCK`.
 ///
 /// # Panics

@@ -79,8 +79,7 @@ fn poll_of_what_is_not_open() {
 fn poll_in_both_directions() {
     at_each(|_| {
         let [client, mut server] = tcp_pair();
-        client.set_nonblocking(true).unwrap();
-        while (&client).write(&[0; 65_536]).is_ok() {}
+        io::fill(&client);
         let (told, first_is_known) = std::sync::mpsc::channel();
         let polls = go(move || {
             let mut list = [one(&client, libc::POLLOUT), one(&client, libc::POLLIN)];

@@ -114,6 +114,45 @@ fn unannounced_blocking_on_one_processor_lets_others_run() {
     assert!(late.percentile(99) <= ms(12), "{late}");
 }
 
+/// Whether a thread is blocked can only be read in a file. It takes no number that the program would be given:
+/// that of what was just closed is the next one.
+#[test]
+fn looking_at_threads_takes_no_descriptor() {
+    fn duplicate() -> i32 {
+        // SAFETY: no memory is involved.
+        let fd = unsafe { libc::dup(2) };
+        assert_eq!(goroutines_tests::io::close(fd).expect("it is open"), 0);
+        fd
+    }
+    for procs in [1, 2] {
+        at_procs(procs, || {
+            let (stop, ended) = (Arc::new(AtomicBool::new(false)), WaitGroup::new());
+            for _ in 0..4 {
+                let stop = Arc::clone(&stop);
+                ended.go(move || {
+                    while !stop.load(Ordering::Relaxed) {
+                        foreign_sleep(Duration::from_micros(700));
+                        runtime::gosched();
+                    }
+                });
+            }
+            // On a thread of its own, which goes on while the processors are held.
+            let looks = std::thread::spawn(|| {
+                let (start, first) = (Instant::now(), duplicate());
+                let others = std::iter::repeat_with(duplicate);
+                (first, others.take_while(|_| start.elapsed() < ms(700)).find(|fd| *fd != first))
+            });
+            while !looks.is_finished() {
+                thread::sleep(ms(20)); // who waits in `join` has a descriptor for it
+            }
+            let (first, other) = looks.join().expect("it has a descriptor");
+            stop.store(true, Ordering::Relaxed);
+            ended.wait();
+            assert_eq!(other, None, "the number after {first}");
+        });
+    }
+}
+
 /// What a blocking call returns, and a panic in one.
 #[test]
 fn blocking_passes_results_and_panics() {

@@ -190,18 +190,6 @@ pub(crate) fn links(path: &[u8]) -> Option<u64> {
     (r == 0).then_some(stat.st_nlink)
 }
 
-/// Whether the thread `tid` of this process is blocked in the kernel (rather than running, or
-/// waiting for a CPU). None where `/proc` can't tell.
-pub(crate) fn thread_blocked(tid: u32) -> Option<bool> {
-    let mut path = Text::<40>::new();
-    path.push("/proc/self/task/").push_number(u64::from(tid)).push("/stat\0");
-    let mut buf = [0u8; 128];
-    let stat = read_file(path.bytes(), &mut buf)?;
-    // `tid (name) S …`: the name may hold any byte, so the state follows the last ')'.
-    let after = stat.iter().rposition(|b| *b == b')')?;
-    stat.get(after + 2).map(|state| !matches!(state, b'R'))
-}
-
 /// A text of at most `N` bytes, made without allocating; what does not fit is cut.
 pub(crate) struct Text<const N: usize> {
     bytes: [u8; N],

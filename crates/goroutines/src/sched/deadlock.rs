@@ -7,6 +7,7 @@
 //! fires while anything in the process could still end a wait. Where another thread exists, the monitor
 //! looks again from time to time: it may end without waking anybody.
 
+use super::sysmon::onlooker;
 use super::{SCHED, Shared, StaticGuard, exit};
 use crate::base::{fatal, sys};
 use std::sync::atomic::Ordering;
@@ -54,7 +55,7 @@ pub(crate) fn check(shared: StaticGuard<Shared>) -> Verdict {
 /// A moment in which nothing of the runtime moves.
 #[derive(PartialEq, Eq)]
 struct Stillness {
-    /// The runtime's threads: the Ms, the monitor, and those that wait in `run`.
+    /// The runtime's threads: the Ms, the monitor and its onlooker, and those that wait in `run`.
     threads: u64,
     /// How often a P has become busy so far.
     starts: u64,
@@ -72,7 +73,7 @@ fn stillness(shared: &Shared) -> Option<Stillness> {
         && SCHED.idle.procs.load(Ordering::Relaxed) == procs
         && !SCHED.is_stopping();
     let waiters = SCHED.run_waiters.load(Ordering::SeqCst).max(0);
-    let threads = (shared.mcount + 1 + waiters) as u64;
+    let threads = (shared.mcount + 1 + waiters) as u64 + u64::from(onlooker::threads());
     still.then_some(Stillness { threads, starts: shared.starts })
 }
 

@@ -12,6 +12,7 @@
 //!
 //! What is done about an M that was looked at is in `sysmon/retake.rs`, making threads in `sysmon/threads.rs`.
 
+pub(super) mod onlooker;
 mod retake;
 mod threads;
 

@@ -2,7 +2,7 @@
 //!
 //! Previous: `sched/sysmon.rs`. Next: `sched/preempt.rs`, or `sched/wake.rs`, which finds another M for the P.
 
-use super::{IDLE_RETAKE_NS, LIBC_TRIES, LOOK_NS, Look, SHARE_NS, SLOW_NS};
+use super::{IDLE_RETAKE_NS, LIBC_TRIES, LOOK_NS, Look, SHARE_NS, SLOW_NS, onlooker};
 use crate::base::lock::Lock;
 use crate::base::sys;
 use crate::m::{M, Seen};
@@ -130,7 +130,7 @@ fn stands_still(mp: &M, seen: &mut Seen, now: u64) -> Option<bool> {
     let elapsed = now.saturating_sub(std::mem::replace(&mut seen.cpu_at_ns, now));
     // (An M may have got another thread meanwhile, whose clock is young.)
     let stood_still = cpu.saturating_sub(before?) < elapsed / 8;
-    stood_still.then(|| sys::thread_blocked(tid).unwrap_or(true))
+    stood_still.then(|| onlooker::thread_blocked(tid).unwrap_or(true))
 }
 
 /// Takes the P of a goroutine in user code, without a word to it (`m/lease.rs`).
