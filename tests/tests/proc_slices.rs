@@ -7,6 +7,8 @@ use goroutines_tests::os_thread;
 use goroutines_tests::proc::{Hogs, Times, alone, at_procs, best_times, burn_for};
 use goroutines_tests::raw;
 use std::hint::black_box;
+use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -348,5 +350,103 @@ fn a_yielder_beside_a_hog_gets_a_turn_a_slice() {
         });
         println!("a yield beside a hog, GOMAXPROCS=1, takes: {turns}");
         assert!(turns.percentile(99) <= SLICE_LIMIT, "{turns}");
+    });
+}
+
+/// How long answers take that goroutines give over `n` connections, each asked again and again by one thread, beside
+/// `hogs`. In half a second.
+fn answers_beside_hogs(hogs: usize, n: usize) -> Times {
+    let _hogs = Hogs::start(hogs);
+    let (clients, echos): (Vec<_>, Vec<_>) = (0..n)
+        .map(|_| {
+            let [client, server] = goroutines_tests::io::tcp_pair();
+            let echo = go(move || {
+                let mut byte = [0];
+                while (&server).read(&mut byte).is_ok_and(|n| n == 1) {
+                    (&server).write_all(&byte).expect("it is read");
+                }
+            });
+            (client, echo)
+        })
+        .unzip();
+    let asks = std::thread::spawn(move || ask_all(&clients, ms(500)));
+    for echo in echos {
+        echo.join().expect("it ends with its client");
+    }
+    asks.join().expect("it has measured").into_iter().collect()
+}
+
+/// Asks each again as soon as it has answered, for a time. How long the answers took; also those that did not come.
+fn ask_all(clients: &[std::net::TcpStream], time: Duration) -> Vec<Duration> {
+    let (begin, mut took) = (Instant::now(), Vec::new());
+    let mut list: Vec<_> = clients
+        .iter()
+        .map(|client| libc::pollfd { fd: client.as_raw_fd(), events: libc::POLLIN, revents: 0 })
+        .collect();
+    let ask = |mut client: &std::net::TcpStream| {
+        client.write_all(&[1]).expect("it is read");
+        Instant::now()
+    };
+    let mut asked: Vec<_> = clients.iter().map(ask).collect();
+    while begin.elapsed() < time {
+        goroutines_tests::io::poll(&mut list, 100).expect("they are open");
+        for ((one, mut client), asked) in list.iter().zip(clients).zip(&mut asked) {
+            if one.revents != 0 {
+                client.read_exact(&mut [0]).expect("an answer");
+                took.push(asked.elapsed());
+                *asked = ask(client);
+            }
+        }
+    }
+    took.extend(asked.iter().map(Instant::elapsed));
+    took
+}
+
+/// Whose wait has ended goes before all who have used up a slice.
+#[test]
+fn whoever_was_waited_for_goes_first() {
+    for procs in [1, 2] {
+        let limit = ms(2) * if option_env!("CI").is_some() { 2 } else { 1 };
+        let late = best_times(50, limit, || at_procs(procs, || answers_beside_hogs(8, 1)));
+        println!("an answer beside 8 hogs, GOMAXPROCS={procs}, takes: {late}");
+        assert!(late.percentile(50) <= limit, "GOMAXPROCS={procs}: {late}");
+    }
+}
+
+/// But not before those whose wait has ended earlier, however many they are: all get their turns.
+#[test]
+fn many_who_were_waited_for_take_turns() {
+    let limit = ms(50);
+    let late = best_times(100, limit, || at_procs(1, || answers_beside_hogs(1, 100)));
+    println!("100 answers beside a hog, GOMAXPROCS=1, take: {late}");
+    assert!(late.percentile(100) <= limit, "{late}");
+}
+
+/// Nor do they keep those who compute from it, where they compute much themselves.
+#[test]
+fn whoever_goes_first_leaves_others_their_time() {
+    at_procs(1, || {
+        let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let ended = WaitGroup::new();
+        for i in 0..60 {
+            let (stop, done) = (Arc::clone(&stop), Arc::clone(&done));
+            ended.go(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    if i < 20 {
+                        burn_for(Duration::from_micros(100));
+                        done.fetch_add(1, Ordering::Relaxed);
+                    } else {
+                        thread::sleep(Duration::from_micros(100));
+                        burn_for(Duration::from_micros(700));
+                    }
+                }
+            });
+        }
+        thread::sleep(ms(2_000));
+        stop.store(true, Ordering::Relaxed);
+        ended.wait();
+        let had = done.load(Ordering::Relaxed) / 10;
+        println!("of 2 s, 20 who compute beside 40 who sleep and compute: {had} ms");
+        assert!(had >= 400, "{had} ms");
     });
 }

@@ -59,6 +59,8 @@ pub(crate) struct M {
     pub(crate) alllink: AtomicPtr<M>,
     /// The kernel's id of its thread; 0 if it has none.
     pub(crate) tid: AtomicU32,
+    /// What its thread does, or the question (`sched/sysmon/onlooker.rs`).
+    pub(crate) state: AtomicU32,
     /// Counts announced blocking calls.
     pub(crate) syscalltick: AtomicU32,
     /// The slice (its `schedtick`) that the monitor wants to end, plus one; 0: none.
@@ -89,6 +91,8 @@ pub(crate) struct Seen {
     /// When the slice's end was first asked for.
     pub(crate) asked_ns: u64,
     pub(crate) signals: u32,
+    /// The thread's CPU clock when the onlooker was asked about it, while it stands still.
+    pub(crate) asked_cpu_ns: Option<u64>,
     /// The switches it had made, and whether goroutines were queued on its P beside an idle one.
     pub(crate) switches: u32,
     pub(crate) queued: bool,
@@ -120,6 +124,7 @@ impl M {
             is_idle: Cell::new(false),
             alllink: AtomicPtr::new(null_mut()),
             tid: AtomicU32::new(0),
+            state: AtomicU32::new(0),
             syscalltick: AtomicU32::new(0),
             preempt_tick: AtomicU32::new(0),
             in_libc: AtomicBool::new(false),

@@ -62,6 +62,8 @@ pub(crate) struct P {
     pub(crate) pace: pace::Pace,
     /// A slice has been used up here: what comes next begins one of its own.
     pub(crate) used_up: AtomicBool,
+    /// What those who go first have taken. Owner only but for the monitor's word.
+    pub(crate) lead: Lead,
     /// Who is to be woken when. Others look too.
     pub(crate) timers: Timers,
     /// Its timers need not be looked at again before this many cycles. Owner only.
@@ -74,6 +76,18 @@ pub(crate) struct P {
     pub(crate) runq: LocalQueue<Opaque>,
     /// Goroutines that yielded here: this P's share of the global queue's tail. Its ring only.
     pub(crate) yieldq: LocalQueue<Opaque>,
+}
+
+/// How long those went first that were woken while all Ps compute (`sched/find.rs`).
+pub(crate) struct Lead {
+    /// When a slice was used up before.
+    pub(crate) looked_ns: Cell<u64>,
+    /// Some went first then.
+    pub(crate) led: Cell<bool>,
+    /// So long nobody goes first.
+    pub(crate) debt_ns: Cell<u64>,
+    /// How long the slice was that the monitor ended. By the monitor.
+    pub(crate) slice_ns: AtomicU64,
 }
 
 // SAFETY: plain fields are the owner's (see PStatus), all else is atomic.
@@ -96,6 +110,12 @@ impl P {
             had_share: AtomicBool::new(false),
             pace: pace::Pace::new(),
             used_up: AtomicBool::new(false),
+            lead: Lead {
+                looked_ns: Cell::new(0),
+                led: Cell::new(false),
+                debt_ns: Cell::new(0),
+                slice_ns: AtomicU64::new(0),
+            },
             timers: Timers::new(),
             timers_at: Cell::new(0),
             seen_tick: Cell::new(0),

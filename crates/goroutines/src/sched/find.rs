@@ -13,8 +13,11 @@
 //! the lock is taken for a batch, and stolen from like the first.
 
 use super::run::Next;
+use super::sysmon::SHARE_NS;
 use super::{SCHED, Shared, go, ready, steal, wake, watch};
-use crate::g::task::{Kind, Runnable};
+use crate::base::sys;
+use crate::g::reason::WaitReason;
+use crate::g::task::{Kind, RunList, Runnable};
 use crate::m::M;
 use crate::p::P;
 use crate::p::runq::RING;
@@ -22,6 +25,9 @@ use std::sync::atomic::Ordering;
 
 /// Every so many slices the global queue comes first. A prime, so that it does not beat with anything.
 const GLOBAL_EVERY: u32 = 61;
+
+/// For longer than this nobody is made to wait in turn.
+const LARGEST_DEBT_NS: u64 = 100_000_000;
 
 /// What was found in a queue, and whether it goes on with the time slice of the one before.
 #[derive(Clone, Copy)]
@@ -77,6 +83,50 @@ fn in_queues(pp: &'static P) -> Option<Candidate> {
     if SCHED.runq_size.load(Ordering::Relaxed) > 0 { try_global(pp) } else { yielded(pp) }
 }
 
+/// Those whose wait for a timer or a descriptor has ended while all Ps compute are put before those in the ring that have
+/// used up a slice, who have had more of the time. Unless those who went first before took longer than a slice,
+/// which has not been made up for. (The kernel lets a thread that wakes go first, too.)
+fn let_first_ones_go(shared: &mut Shared, pp: &'static P) {
+    let lead = &pp.lead;
+    let now = sys::nanotime();
+    let since = now - lead.looked_ns.replace(now);
+    let debt = match lead.led.replace(false) {
+        // The slice that has ended now is in it, and as much is theirs.
+        true => {
+            let fair = 2 * lead.slice_ns.load(Ordering::Relaxed) + SHARE_NS;
+            lead.debt_ns.get() + since.saturating_sub(fair)
+        }
+        false => lead.debt_ns.get().saturating_sub(since),
+    };
+    lead.debt_ns.set(debt.min(LARGEST_DEBT_NS));
+    if debt > 0 || !shared.runq.has_first_ones() {
+        return;
+    }
+    lead.led.set(true);
+    let mut first = shared.runq_take_first();
+    let mut last = RunList::new();
+    let mut put = |one: Runnable| {
+        // SAFETY: we own pp.
+        unsafe { pp.runq.put(one.as_ptr(), |overflow| ready::spill(shared, overflow)) };
+    };
+    for _ in 0..pp.runq.len().0 {
+        // SAFETY: we own pp; its queue holds Runnables.
+        let one = unsafe { pp.runq.get().map(|(one, _)| Runnable::from_ptr(one)) };
+        match one {
+            Some(one) if has_used_up_a_slice(one) => last.push_back(one),
+            Some(one) => put(one),
+            None => break,
+        }
+    }
+    while let Some(one) = first.pop_front().or_else(|| last.pop_front()) {
+        put(one);
+    }
+}
+
+fn has_used_up_a_slice(one: Runnable) -> bool {
+    matches!(one.kind(), Kind::G(gp) if gp.reason() == WaitReason::Preempted)
+}
+
 /// A slice was used up. What is in `runnext` would go on with it, and a chain of goroutines each of which
 /// starts the next would never end: it goes to the tail of the ring. And as slices are long, what waits in
 /// the global queue need not wait for the ring to become empty: this P's share goes to the ring's tail.
@@ -89,6 +139,7 @@ fn after_slice(pp: &'static P) {
     unsafe { pp.runq.demote_next(|overflow| ready::spill(&mut SCHED.lock(), overflow)) };
     let mut shared = SCHED.lock();
     merge_yielded(&mut shared, pp);
+    let_first_ones_go(&mut shared, pp);
     let room = (RING as u32 - pp.runq.len().0) as usize;
     take_share(&mut shared, pp, room);
 }

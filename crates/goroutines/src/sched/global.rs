@@ -7,6 +7,8 @@
 //! **Chosen.** Blocks of a page, mapped at need, as nothing may be allocated here. Where the system
 //! has no memory for one, those that come are linked after all, behind the blocks. The scavenger gives those back that are
 //! too many.
+//!
+//! **A few go first**: those whose wait for a timer or a descriptor has ended while all Ps compute (`find.rs`).
 
 use crate::g::task::{Opaque, RunList, Runnable};
 use goroutines_switch::sys;
@@ -16,6 +18,8 @@ const BLOCK_BYTES: usize = 4096;
 const BLOCK: usize = BLOCK_BYTES / size_of::<usize>() - 1;
 /// Free blocks that are kept for good.
 const KEPT: usize = 8;
+/// How many go first, at most: what they do before they wait again takes a share of the time, half a millisecond or so.
+const FEW: usize = 128;
 
 #[repr(C)]
 struct Block {
@@ -39,6 +43,8 @@ pub(crate) struct GlobalQueue {
     free_count: usize,
     /// Those that there was no block for: behind the others.
     linked: RunList,
+    /// In front of all others.
+    first_ones: RunList,
 }
 
 impl GlobalQueue {
@@ -52,17 +58,38 @@ impl GlobalQueue {
             free: null_mut(),
             free_count: 0,
             linked: RunList::new(),
+            first_ones: RunList::new(),
         }
     }
 
     #[inline]
     pub(crate) fn len(&self) -> usize {
-        self.in_blocks + self.linked.len()
+        self.in_blocks + self.linked.len() + self.first_ones.len()
+    }
+
+    /// Whether some go before the others.
+    #[inline]
+    pub(crate) fn has_first_ones(&self) -> bool {
+        !self.first_ones.is_empty()
+    }
+
+    /// Takes all of them.
+    pub(crate) fn take_first_ones(&mut self) -> RunList {
+        std::mem::replace(&mut self.first_ones, RunList::new())
     }
 
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Puts it before the others, if it is one of few: else appends.
+    pub(crate) fn push_first(&mut self, one: Runnable) {
+        if self.first_ones.len() < FEW {
+            self.first_ones.push_back(one);
+        } else {
+            self.push(one);
+        }
     }
 
     /// Appends.
@@ -84,6 +111,9 @@ impl GlobalQueue {
     /// Takes the first.
     #[inline]
     pub(crate) fn pop(&mut self) -> Option<Runnable> {
+        if let Some(one) = self.first_ones.pop_front() {
+            return Some(one);
+        }
         if self.in_blocks == 0 {
             return self.linked.pop_front();
         }
@@ -170,7 +200,7 @@ impl GlobalQueue {
             // SAFETY: one of those between the first and the last.
             Some(unsafe { Runnable::from_ptr((*block).all[at - 1]) })
         });
-        in_blocks.chain(self.linked.iter())
+        self.first_ones.iter().chain(in_blocks).chain(self.linked.iter())
     }
 }
 
@@ -192,8 +222,10 @@ impl Drop for Surplus {
 
 #[cfg(test)]
 mod tests {
-    use super::{BLOCK, GlobalQueue, KEPT};
-    use crate::g::task::{Opaque, Runnable};
+    use super::{BLOCK, FEW, GlobalQueue, KEPT};
+    use crate::g::task::{Opaque, Runnable, Task};
+    use goroutines_switch::Class;
+    use std::panic::Location;
     use std::ptr::without_provenance_mut;
 
     /// Never looked at.
@@ -204,6 +236,32 @@ mod tests {
 
     fn number(one: Runnable) -> usize {
         one.as_ptr().addr() / 64
+    }
+
+    #[test]
+    fn a_few_go_first() {
+        let mut queue = GlobalQueue::new();
+        // Linked through, so they must be there; never run.
+        let (class, here) = (Class::of(1).expect("a small one"), Location::caller());
+        let tasks: Vec<Task> =
+            (0..FEW + 2).map(|_| Task::new(class, here, false, |_| {}, |_| {})).collect();
+        // SAFETY: nobody will take the reference.
+        let ones: Vec<_> = tasks.iter().map(|task| unsafe { Runnable::of_task(task) }).collect();
+        queue.push(runnable(1));
+        for one in &ones {
+            queue.push_first(*one);
+        }
+        assert_eq!(queue.len(), FEW + 3);
+        assert_eq!(queue.pop().map(|one| one.as_ptr()), Some(ones[0].as_ptr()));
+        let mut first = queue.take_first_ones();
+        assert!(first.len() == FEW - 1 && !queue.has_first_ones());
+        assert_eq!(first.pop_front().map(|one| one.as_ptr()), Some(ones[1].as_ptr()));
+        // Behind those that were there, in order.
+        assert_eq!(queue.pop().map(number), Some(1));
+        for one in &ones[FEW..] {
+            assert_eq!(queue.pop().map(|one| one.as_ptr()), Some(one.as_ptr()));
+        }
+        assert!(queue.is_empty());
     }
 
     #[test]

@@ -227,6 +227,19 @@ impl Shared {
         SCHED.runq_size.store(self.runq.len(), Ordering::Relaxed);
     }
 
+    /// Puts one of few before all others in the global run queue.
+    pub(crate) fn runq_push_first(&mut self, one: Runnable) {
+        self.runq.push_first(one);
+        SCHED.runq_size.store(self.runq.len(), Ordering::Relaxed);
+    }
+
+    /// Takes all that go before the others in the global run queue.
+    pub(crate) fn runq_take_first(&mut self) -> RunList {
+        let first = self.runq.take_first_ones();
+        SCHED.runq_size.store(self.runq.len(), Ordering::Relaxed);
+        first
+    }
+
     /// Takes the first of the global run queue.
     #[inline]
     pub(crate) fn runq_pop(&mut self) -> Option<Runnable> {

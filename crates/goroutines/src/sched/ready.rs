@@ -50,7 +50,19 @@ pub(crate) fn ready_all(list: &mut RunList) {
     }
 }
 
-/// The same, by an M that is about to run them itself. To wake another for a few takes longer than to do them,
+/// The same as [`ready_all`] by one who has no P, while all Ps compute: the first few go before what is queued.
+pub(crate) fn ready_first(list: &mut RunList) {
+    if !list.is_empty() {
+        let mut shared = SCHED.lock();
+        while let Some(one) = pop_waiting(list) {
+            shared.runq_push_first(one);
+        }
+        drop(shared);
+        wake::wakep();
+    }
+}
+
+/// The same as [`ready_all`], by an M that is about to run them itself. To wake another for a few takes longer than to do them,
 /// mostly; if one of them goes on and on, the monitor wakes one (`sysmon.rs`).
 pub(crate) fn ready_soon(list: &mut RunList) {
     const FEW: usize = 4;

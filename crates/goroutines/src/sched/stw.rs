@@ -81,8 +81,7 @@ fn press(pp: &'static P, round: u32) {
         return;
     }
     // A signal would show as EINTR in a call that nobody announced: who is blocked loses his P silently.
-    let tid = mp.tid.load(Ordering::Relaxed);
-    let is_blocked = sysmon::onlooker::thread_blocked(tid) == Some(true);
+    let is_blocked = sysmon::onlooker::is_blocked(mp) == Some(true);
     let take_now = is_blocked || round >= 2;
     if !(take_now && sysmon::take(pp, mp)) && (!is_blocked || round >= 10) {
         preempt::signal(mp);

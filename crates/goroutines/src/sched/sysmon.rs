@@ -40,7 +40,7 @@ const SLOW_NS: u64 = 10_000_000;
 /// A goroutine that is queued while a P is idle is looked at again so soon.
 const AGAIN_NS: u64 = 50_000;
 /// Who has run for so long lets those that it wakes go first, where they may have waited for it.
-const SHARE_NS: u64 = 1_000_000;
+pub(super) const SHARE_NS: u64 = 1_000_000;
 /// While all Ps compute and somebody's wait for a timer or a descriptor has ended, slices are that share: for so
 /// long. (The kernel lets a thread that wakes go before one that computes, too.)
 const URGENT_NS: u64 = 5_000_000;
@@ -270,7 +270,7 @@ impl Monitor {
     /// Timers, the poller, and the registrations there.
     fn watch(&mut self, now: u64, stuck: bool) {
         let all_busy = SCHED.idle.procs.load(Ordering::Relaxed) == 0;
-        if watch::monitor(now, if all_busy { LOOK_NS } else { SLOW_NS }) && all_busy {
+        if watch::monitor(now, if all_busy { LOOK_NS } else { SLOW_NS }) {
             self.urgent_until_ns = now + URGENT_NS;
             self.alert_until_ns = now + ALERT_NS;
         }

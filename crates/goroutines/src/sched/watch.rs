@@ -20,7 +20,7 @@
 //! it, which costs more than most work takes: the monitor sees to it if that work is long.
 
 use super::find::{Candidate, Found};
-use super::ready::{pop_waiting, ready_all, ready_soon};
+use super::ready::{pop_waiting, ready_all, ready_first, ready_soon};
 use super::{SCHED, find, wake};
 use crate::base::sys;
 use crate::g::task::{RunList, Runnable};
@@ -64,6 +64,8 @@ pub(crate) struct Watch {
     woken_ns: AtomicU64,
     /// All Ps compute, and it is the monitor that looks at the poller.
     late: AtomicBool,
+    /// An M that has no P has readied somebody, while all Ps compute.
+    behind: AtomicBool,
 }
 
 impl Watch {
@@ -74,6 +76,7 @@ impl Watch {
             last_look_ns: AtomicU64::new(0),
             woken_ns: AtomicU64::new(0),
             late: AtomicBool::new(false),
+            behind: AtomicBool::new(false),
         }
     }
 
@@ -282,7 +285,10 @@ fn keep_watch(mp: &'static M, next: u64) -> Found {
         wake::take_nextp(mp);
     }
     let Some(own) = mp.p() else {
-        ready_all(&mut list);
+        if !list.is_empty() && ready_by_other(&mut list) {
+            SCHED.watch.behind.store(true, Ordering::Relaxed);
+            SCHED.sysmon.work_waits();
+        }
         return Found::Again;
     };
     // All Ps' timers: those of idle ones have nobody else.
@@ -335,7 +341,7 @@ pub(crate) fn anybody_waits() -> bool {
 }
 
 /// What the monitor does: looks at the poller if nobody has for `patience_ns`, and runs overdue timers. Whether
-/// anybody was readied.
+/// anybody was readied while all Ps compute, since it looked before.
 pub(crate) fn monitor(now: u64, patience_ns: u64) -> bool {
     let mut list = RunList::new();
     for pp in SCHED.procs() {
@@ -353,7 +359,17 @@ pub(crate) fn monitor(now: u64, patience_ns: u64) -> bool {
     if netpoll::waiters() > 0 && last.saturating_add(patience_ns) <= now {
         look(&mut list);
     }
-    let any = !list.is_empty();
-    ready_all(&mut list);
-    any
+    !list.is_empty() && ready_by_other(&mut list)
+        || SCHED.watch.behind.swap(false, Ordering::Relaxed)
+}
+
+/// Readies those whose waits have ended, without a P; where all Ps compute, they go first. Whether they do.
+fn ready_by_other(list: &mut RunList) -> bool {
+    let all_compute = SCHED.idle.procs.load(Ordering::Relaxed) == 0;
+    if all_compute {
+        ready_first(list);
+    } else {
+        ready_all(list);
+    }
+    all_compute
 }

@@ -23,8 +23,8 @@ const SOON: Duration = Duration::from_secs(20);
 /// What `f` returns in a context that ends after [`TIME`]: then, and not before.
 #[cfg(feature = "intercept")]
 fn timed<R>(f: impl FnOnce() -> R) -> R {
-    let (context, _cancel) = Context::background().with_timeout(TIME);
     let start = Instant::now();
+    let (context, _cancel) = Context::background().with_timeout(TIME);
     let result = context.run(f);
     let took = start.elapsed();
     assert!(took >= TIME, "early, after {took:?}");

@@ -2,79 +2,111 @@
 //!
 //! **The problem.** Only a file in `/proc` says so, and to open one takes the lowest free number of the process for as
 //! long as it is read. A program may count on that number: `close(0)` and `open` redirect its input, and a read of what
-//! was just closed is to fail, not to meet a file of ours.
+//! was just closed is to fail, not to meet a file of ours. And while the kernel enlarges the process's table, for
+//! milliseconds, whoever wants a number is blocked: the very threads that are to be found.
 //!
 //! **The onlooker** is a thread with a table of descriptors of its own (`CLOSE_RANGE_UNSHARE`, Linux 5.9), empty but for
-//! what it reads. It is started when somebody first asks. Who asks waits for it, two wake-ups. Where the kernel does not
-//! give it a table of its own it reads all the same.
+//! what it reads. It is started when somebody first asks. Where the kernel does not give it a table of its own it reads
+//! all the same. The monitor waits for it for a moment only, and finds the [`answer`] when it looks again.
 //!
 //! Asked by: `sched/sysmon/retake.rs`, `sched/stw.rs`.
 
 use crate::base::lock::Lock;
 use crate::base::sys::{self, Note, Text};
-use crate::m::thread;
+use crate::m::{M, thread};
 use crate::sched::SCHED;
 use goroutines_switch::sys::raw;
 use std::ffi::c_void;
 use std::ptr::null_mut;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-/// Questions and answers, one at a time.
-struct Desk {
-    asked: Note,
-    answered: Note,
-    /// Whose state is asked for.
-    tid: AtomicU32,
-    /// The letter of the state; 0: `/proc` can't tell.
-    state: AtomicU32,
-}
+/// Questions about Ms wait for it, in their `state`.
+static ASKED: Note = Note::new();
 
-static DESK: Desk = Desk {
-    asked: Note::new(),
-    answered: Note::new(),
-    tid: AtomicU32::new(0),
-    state: AtomicU32::new(0),
-};
-
-/// Who holds it asks.
-static TURN: Lock<()> = Lock::new(());
-
-/// There is one. Written under [`TURN`].
+/// There is one. Written under its lock.
 static STARTED: AtomicBool = AtomicBool::new(false);
+
+/// An M's `state`: the question, and the answer where there is none; else the letter that `/proc` has for it.
+const QUESTION: u32 = 1;
+const UNKNOWN: u32 = 0;
 
 /// How many threads that makes.
 pub(in crate::sched) fn threads() -> u32 {
     u32::from(STARTED.load(Ordering::Relaxed))
 }
 
-/// Whether the thread `tid` of this process is blocked in the kernel (rather than running, or waiting for a CPU). None
-/// where that can't be told. Waits for the answer; on a thread that can't be descheduled.
-pub(in crate::sched) fn thread_blocked(tid: u32) -> Option<bool> {
-    if SCHED.forked.load(Ordering::Relaxed) {
-        return None;
+/// Asks whether the thread of `mp` is blocked in the kernel (rather than running, or waiting for a CPU).
+pub(super) fn ask(mp: &M) {
+    let can = (STARTED.load(Ordering::Relaxed) || start()) && !SCHED.forked.load(Ordering::Relaxed);
+    mp.state.store(if can { QUESTION } else { UNKNOWN }, Ordering::Release);
+    if can {
+        ASKED.wake();
     }
-    let turn = TURN.lock();
-    if !STARTED.load(Ordering::Relaxed) {
-        thread::start(main, null_mut()).ok()?;
+}
+
+/// What is so, where that can be told.
+pub(super) enum Answer {
+    NotYet,
+    Told(Option<bool>),
+}
+
+/// What came of the last question.
+pub(super) fn answer(mp: &M) -> Answer {
+    // Acquire: what was read is as of after the question.
+    match mp.state.load(Ordering::Acquire) {
+        QUESTION => Answer::NotYet,
+        UNKNOWN => Answer::Told(None),
+        letter => Answer::Told(Some(letter != u32::from(b'R'))),
+    }
+}
+
+/// The same, after a wait for it of `timeout` at the most (none: for ever).
+pub(super) fn await_answer(mp: &M, timeout: Option<Duration>) -> Answer {
+    loop {
+        match answer(mp) {
+            Answer::NotYet if sys::futex_wait(&mp.state, QUESTION, timeout) => {}
+            answer => return answer,
+        }
+    }
+}
+
+/// Asks, and waits for the answer. On a thread that can't be descheduled.
+pub(in crate::sched) fn is_blocked(mp: &M) -> Option<bool> {
+    ask(mp);
+    match await_answer(mp, None) {
+        Answer::Told(blocked) => blocked,
+        Answer::NotYet => None,
+    }
+}
+
+#[cold]
+fn start() -> bool {
+    static STARTING: Lock<()> = Lock::new(());
+    let starting = STARTING.lock();
+    let mut started = STARTED.load(Ordering::Relaxed);
+    if !started && thread::start(main, null_mut()).is_ok() {
         // Only now: a thread too many puts off finding a deadlock, one too few would find one that is none.
         STARTED.store(true, Ordering::Relaxed);
+        started = true;
     }
-    DESK.tid.store(tid, Ordering::Relaxed);
-    DESK.asked.wake();
-    DESK.answered.sleep(None);
-    let state = DESK.state.load(Ordering::Relaxed);
-    drop(turn);
-    (state != 0).then_some(state != u32::from(b'R'))
+    drop(starting);
+    started
 }
 
 extern "C" fn main(_: *mut c_void) -> *mut c_void {
     thread::settle(c"goroutines-look");
     own_table();
     loop {
-        DESK.asked.sleep(None);
-        let state = state_of(DESK.tid.load(Ordering::Relaxed)).unwrap_or(0);
-        DESK.state.store(u32::from(state), Ordering::Relaxed);
-        DESK.answered.wake();
+        ASKED.sleep(None);
+        for mp in SCHED.all_ms() {
+            if mp.state.load(Ordering::Acquire) == QUESTION {
+                let state = state_of(mp.tid.load(Ordering::Relaxed)).map_or(UNKNOWN, u32::from);
+                // Release: pairs with the Acquire in answer().
+                mp.state.store(state, Ordering::Release);
+                sys::futex_wake(&raw const mp.state, i32::MAX);
+            }
+        }
     }
 }
 

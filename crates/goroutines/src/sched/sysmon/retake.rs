@@ -2,7 +2,8 @@
 //!
 //! Previous: `sched/sysmon.rs`. Next: `sched/preempt.rs`, or `sched/wake.rs`, which finds another M for the P.
 
-use super::{IDLE_RETAKE_NS, LIBC_TRIES, LOOK_NS, Look, SHARE_NS, SLOW_NS, onlooker};
+use super::onlooker::{self, Answer};
+use super::{IDLE_RETAKE_NS, LIBC_TRIES, LOOK_NS, Look, SHARE_NS, SLOW_NS};
 use crate::base::lock::Lock;
 use crate::base::sys;
 use crate::m::{M, Seen};
@@ -10,6 +11,7 @@ use crate::p::{P, PStatus};
 use crate::sched::{SCHED, preempt, wake};
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// Goroutines that no M was woken for, as the one that runs seemed likely to leave at once (`g/haste.rs`,
 /// `p/pace.rs`), and that have waited since the look before, are to run elsewhere.
@@ -56,7 +58,7 @@ pub(super) fn look_at_syscall(
     if !waiting && others && now - seen.syscall_since_ns < IDLE_RETAKE_NS {
         return;
     }
-    if now - seen.syscall_since_ns < IDLE_RETAKE_NS && stands_still(mp, seen, now) == Some(false) {
+    if now - seen.syscall_since_ns < IDLE_RETAKE_NS && thread_of(mp, seen, now) == Thread::Waits {
         // Nor would the kernel run whoever had its P instead.
         look.off_cpu = true;
         return;
@@ -80,7 +82,7 @@ pub(super) fn look_at_running(
     let slice = SCHED.slice_ns.load(Ordering::Relaxed);
     let slice = if look.urgent { slice.min(SHARE_NS) } else { slice };
     let patience = if waiting { LOOK_NS.min(slice) } else { IDLE_RETAKE_NS };
-    if for_ns >= patience && is_blocked(mp, seen, now) {
+    if for_ns >= patience && thread_of(mp, seen, now) == Thread::Blocked {
         if take(pp, mp) {
             look.acted = true;
         }
@@ -104,6 +106,7 @@ pub(super) fn look_at_running(
     if seen.asked_ns == 0 {
         seen.asked_ns = now;
     }
+    pp.lead.slice_ns.store(for_ns, Ordering::Relaxed);
     preempt::ask(mp, seen.tick);
 }
 
@@ -117,20 +120,45 @@ fn is_starved(mp: &M, seen: &Seen, slice: u64) -> bool {
     }
 }
 
-/// Whether the thread has been blocked in the kernel since the look before.
-fn is_blocked(mp: &M, seen: &mut Seen, now: u64) -> bool {
-    stands_still(mp, seen, now) == Some(true)
+/// What is known of a thread that an M is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Thread {
+    /// It has run since the look before.
+    Runs,
+    /// It could run, and was not let; or nobody was there to tell.
+    Waits,
+    /// It is blocked in the kernel, and has been since it was seen to stand.
+    Blocked,
 }
 
-/// Where the thread has not run since the look before: whether it is blocked, or could run and is not let.
-fn stands_still(mp: &M, seen: &mut Seen, now: u64) -> Option<bool> {
-    let tid = mp.tid.load(Ordering::Relaxed);
-    let cpu = sys::thread_cpu_ns(tid)?;
-    let before = seen.cpu_ns.replace(cpu);
+/// What it does; the monitor waits a moment for the answer.
+fn thread_of(mp: &M, seen: &mut Seen, now: u64) -> Thread {
+    const PATIENCE: Duration = Duration::from_micros(200);
+    let cpu = sys::thread_cpu_ns(mp.tid.load(Ordering::Relaxed));
+    let before = std::mem::replace(&mut seen.cpu_ns, cpu);
     let elapsed = now.saturating_sub(std::mem::replace(&mut seen.cpu_at_ns, now));
+    let asked = seen.asked_cpu_ns.take();
     // (An M may have got another thread meanwhile, whose clock is young.)
-    let stood_still = cpu.saturating_sub(before?) < elapsed / 8;
-    stood_still.then(|| onlooker::thread_blocked(tid).unwrap_or(true))
+    let (Some(cpu), Some(before)) = (cpu, before) else { return Thread::Runs };
+    if cpu.saturating_sub(before) >= elapsed / 8 {
+        return Thread::Runs;
+    }
+    let answer = if asked == Some(cpu) {
+        onlooker::answer(mp)
+    } else {
+        onlooker::ask(mp);
+        onlooker::await_answer(mp, Some(PATIENCE))
+    };
+    // It takes a while, and who waits for a CPU gets one meanwhile: it may be of a later sleep.
+    let stands = sys::thread_cpu_ns(mp.tid.load(Ordering::Relaxed)) == Some(cpu);
+    match answer {
+        Answer::Told(blocked) if stands && blocked.unwrap_or(true) => Thread::Blocked,
+        Answer::NotYet if stands => {
+            seen.asked_cpu_ns = Some(cpu);
+            Thread::Waits
+        }
+        _ => Thread::Waits,
+    }
 }
 
 /// Takes the P of a goroutine in user code, without a word to it (`m/lease.rs`).
