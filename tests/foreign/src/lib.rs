@@ -122,7 +122,13 @@ pub fn run(name: &'static str, expect: Expect, body: impl FnOnce() + Send) {
     let (ended, left) = goroutines::run(|| {
         let before: Vec<u64> = runtime::goroutines().iter().map(|g| g.id).collect();
         let ended = catch_unwind(AssertUnwindSafe(body));
-        (ended, if expect.leaves_some { String::new() } else { left_over(&before, LEFT_LIMIT) })
+        let left = if expect.leaves_some {
+            wait_for_rest(LEFT_LIMIT);
+            String::new()
+        } else {
+            left_over(&before, LEFT_LIMIT)
+        };
+        (ended, left)
     });
     QUIET.store(false, Ordering::SeqCst);
     let panics = PANICS.load(Ordering::SeqCst);
@@ -155,6 +161,15 @@ fn start() {
             }
         }));
     });
+}
+
+/// Waits until all other goroutines wait: what they start on their way there is not the next test's.
+fn wait_for_rest(limit: Duration) {
+    let start = Instant::now();
+    let moves = |g: &runtime::GoroutineInfo| g.state != runtime::GoroutineState::Waiting;
+    while runtime::goroutines().iter().filter(|g| moves(g)).count() > 1 && start.elapsed() < limit {
+        thread::sleep(Duration::from_micros(200));
+    }
 }
 
 /// Waits until no goroutines are there but those of before, some of which may end meanwhile. Returns the

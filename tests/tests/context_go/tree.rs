@@ -265,8 +265,9 @@ fn channels_of_a_branch_that_is_gone() {
         for by_deadline in [false, true] {
             let (root, cancel) = Context::background().with_cancel();
             let mut done = Vec::new();
+            let start = Instant::now();
             {
-                let time = if by_deadline { ms(30) } else { VERY_LONG };
+                let time = if by_deadline { ms(200) } else { VERY_LONG };
                 let (branch, _cancel) = root.with_timeout(time);
                 for _ in 0..3 {
                     let twig = branch.with_value(1).with_cancel().0;
@@ -276,7 +277,6 @@ fn channels_of_a_branch_that_is_gone() {
                 done.push(branch.done().clone());
             }
             assert!(!done.iter().any(is_closed), "what was dropped is not done");
-            let start = Instant::now();
             if !by_deadline {
                 cancel.cancel();
                 assert!(done.iter().all(is_closed), "they are closed with the root");
@@ -284,7 +284,7 @@ fn channels_of_a_branch_that_is_gone() {
             for done in &done {
                 assert!(done.recv_timeout(QUIESCENT).unwrap_err().is_disconnected());
             }
-            assert!(!by_deadline || start.elapsed() >= ms(20), "early");
+            assert!(!by_deadline || start.elapsed() >= ms(200), "early");
             assert_eq!(root.err().is_none(), by_deadline);
         }
     });
