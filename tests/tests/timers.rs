@@ -468,7 +468,7 @@ fn ten_thousand_sleep() {
     });
 }
 
-/// Sleeps of many milliseconds wait half of one for company, and each wake-up is for all that are due.
+/// Sleeps of many milliseconds wait up to one for company, and each wake-up is for all that are due.
 #[test]
 fn many_sleepers_share_wake_ups() {
     const SLEEPERS: u32 = 2_000;

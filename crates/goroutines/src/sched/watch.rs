@@ -47,9 +47,9 @@ const BATCH: usize = 64;
 /// Who sleeps until a timer is due sleeps this long at least since one was woken for a timer: where
 /// there are many, several are due together. (The kernel gives a thread's sleep as much slack.)
 const GAP_NS: u64 = 50_000;
-/// The same, if the timers are as patient. (Go's and tokio's sleeps are rounded up to twice that. A sleep costs a
+/// The same, if the timers are as patient. (Go's and tokio's sleeps are rounded up to as much. A sleep costs a
 /// virtual processor some 30 µs.)
-const PATIENT_GAP_NS: u64 = 500_000;
+const PATIENT_GAP_NS: u64 = 1_000_000;
 
 /// How long a timer may be overdue before the monitor runs it.
 pub(super) const OVERDUE_NS: u64 = 100_000;

@@ -5,7 +5,7 @@
 //!
 //! **Company.** Where there are many, a wake-up for each costs more than all that they do: who sleeps for a timer that
 //! was set for milliseconds may sleep a little longer, so that others are due by then too (`sched/watch.rs`). How much is in the
-//! entry: a sixteenth of its time, half a millisecond at most, in steps of 16 µs.
+//! entry: a sixteenth of its time, a millisecond at most, in steps of 33 µs.
 //!
 //! * TM1: `next` is the time at the heap's front whenever the lock is free ([`NEVER`]: it is empty).
 
@@ -40,8 +40,8 @@ const CALL: usize = 1;
 const STEPS: usize = 0x3e;
 const STEPS_SHIFT: u32 = STEPS.trailing_zeros();
 const MOST_STEPS: u64 = (STEPS >> STEPS_SHIFT) as u64;
-/// 16 µs.
-const STEP_SHIFT: u32 = 14;
+/// 33 µs.
+const STEP_SHIFT: u32 = 15;
 /// One part in 16.
 const PATIENCE_SHIFT: u32 = 4;
 
