@@ -47,8 +47,8 @@ fn os_threads() -> usize {
     std::fs::read_dir("/proc/self/task").expect("/proc").count()
 }
 
-/// The most threads that a process may need, with the test harness's two and the monitor's two. A machine with other things to do lets
-/// calls take long, and their processors go to other threads.
+/// The most threads that a process may need, with the test harness's two and the monitor's two. A machine
+/// with other things to do lets calls take long, and their processors go to other threads.
 fn few() -> usize {
     4 + if std::env::var_os("CI").is_some() { 20 } else { 10 }
 }
