@@ -62,8 +62,8 @@ pub(crate) fn ready_first(list: &mut RunList) {
     }
 }
 
-/// The same as [`ready_all`], by an M that is about to run them itself. To wake another for a few takes longer than to do them,
-/// mostly; if one of them goes on and on, the monitor wakes one (`sysmon.rs`).
+/// The same as [`ready_all`], by an M that is about to run them itself. To wake another for a few takes longer than to
+/// do them, mostly; if one of them goes on and on, the monitor wakes one (`sysmon.rs`).
 pub(crate) fn ready_soon(list: &mut RunList) {
     const FEW: usize = 4;
     match list.len() {

@@ -17,7 +17,8 @@
 //! Differs from Go: an M whose timer is earlier than the watcher's time sleeps by itself until then, rather
 //! than waking the watcher to have it go to sleep again; who needs an M and finds none idle takes the
 //! watcher, rather than making a thread; an M that leaves the watch with work does not wake another for
-//! it, which costs more than most work takes: the monitor sees to it if that work is long.
+//! it, which costs more than most work takes: the monitor sees to it if that work is long; whoever is readied
+//! without a P while all Ps compute goes before those who have used up a slice (`find.rs`).
 
 use super::find::{Candidate, Found};
 use super::ready::{pop_waiting, ready_all, ready_first, ready_soon};

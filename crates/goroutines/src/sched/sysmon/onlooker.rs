@@ -53,7 +53,8 @@ pub(super) enum Answer {
 
 /// What came of the last question.
 pub(super) fn answer(mp: &M) -> Answer {
-    // Acquire: what was read is as of after the question.
+    // Acquire: pairs with main(). Where two ask at once it may be the answer to the first: who acts on it checks for
+    // himself what must be so (`retake::take`, `m/lease.rs`), and a wrong guess costs a hand-over.
     match mp.state.load(Ordering::Acquire) {
         QUESTION => Answer::NotYet,
         UNKNOWN => Answer::Told(None),
