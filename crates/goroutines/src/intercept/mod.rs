@@ -39,4 +39,6 @@ pub(crate) mod sync;
 #[cfg(feature = "intercept")]
 mod time;
 #[cfg(feature = "intercept")]
+mod user_memory;
+#[cfg(feature = "intercept")]
 mod wait;
