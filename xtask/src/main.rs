@@ -7,6 +7,7 @@ mod glibc;
 mod loom;
 mod run;
 mod stress;
+mod test;
 
 use args::Args;
 use std::process::{Command, ExitCode};
@@ -17,6 +18,7 @@ type Outcome = Result<bool, Box<dyn std::error::Error>>;
 const USAGE: &str = "\
 usage: cargo xtask COMMAND [--help]
 
+  test          run all tests, with a summary
   loom          check the models of the lock-free parts
   glibc-matrix  run the tests under other versions of glibc
   stress        run the stress test on several numbers of processors
@@ -29,6 +31,7 @@ fn main() -> ExitCode {
     let command = words.next().unwrap_or_default();
     let args = Args::new(words);
     let (usage, tool): (&str, fn(Args) -> Outcome) = match command.as_str() {
+        "test" => (test::USAGE, test::main),
         "loom" => (loom::USAGE, loom::main),
         "glibc-matrix" => (glibc::USAGE, glibc::main),
         "stress" => (stress::USAGE, stress::main),

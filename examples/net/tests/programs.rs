@@ -317,18 +317,23 @@ fn chat_sends_to_all_who_are_there() {
 
 #[test]
 fn redis_load_checks_what_it_stored() {
-    let there = Command::new("redis-server").arg("--version").output().is_ok();
+    if goroutines_test_needs::program("redis-server", "redis-server", &[]).is_none() {
+        return;
+    }
     for procs in [1, 2] {
         let args = ["--spawn", "--goroutines", "20", "--commands", "50"];
         let ended = run("redis_load", &args, procs);
-        if there {
-            ended.expect_clean();
-            assert!(ended.text().starts_with("20 goroutines × 50 commands: "), "{ended}");
-        } else {
-            ended.expect_status(1);
-            ended.expect_stderr("redis_load: can't start redis-server (is it installed?)");
-        }
+        ended.expect_clean();
+        assert!(ended.text().starts_with("20 goroutines × 50 commands: "), "{ended}");
     }
+}
+
+#[test]
+fn redis_load_says_what_is_not_installed() {
+    let mut command = example("redis_load");
+    let ended = run_to_end(command.args(["--spawn"]).env("PATH", "/nowhere"));
+    ended.expect_status(1);
+    ended.expect_stderr("redis_load: can't start redis-server (is it installed?)");
 }
 
 #[test]

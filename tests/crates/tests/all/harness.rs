@@ -23,6 +23,15 @@ pub(crate) fn on_procs<S: Sync>(
     setup: impl FnOnce() -> S,
     body: impl Fn(&S, usize) + Sync,
 ) {
+    on_procs_where(name, || Some(setup()), body);
+}
+
+/// The same, where `setup` finds what the test needs; else the test is skipped, and noted as such.
+pub(crate) fn on_procs_where<S: Sync>(
+    name: &'static str,
+    setup: impl FnOnce() -> Option<S>,
+    body: impl Fn(&S, usize) + Sync,
+) {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     static START: Once = Once::new();
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
@@ -31,7 +40,7 @@ pub(crate) fn on_procs<S: Sync>(
         let builder = runtime::Builder::new().time_slice(TIME_SLICE);
         builder.thread_keep_alive(Duration::from_millis(100)).start().unwrap();
     });
-    let setup = setup();
+    let Some(setup) = setup() else { return };
     for procs in [1, 2] {
         runtime::gomaxprocs(procs);
         let _watched = watch(name, procs);

@@ -1,7 +1,7 @@
 //! The blocking `postgres` client, a tokio runtime of one thread inside, with a real server: a connection
 //! a goroutine.
 
-use crate::harness::{each, on_procs};
+use crate::harness::{each, on_procs_where};
 use crate::servers::Postgres;
 use goroutines::thread;
 use postgres::error::SqlState;
@@ -14,7 +14,7 @@ const ROWS: i32 = 20;
 /// Each client inserts in transactions, half of which it rolls back.
 #[test]
 fn postgres_transactions_commit_and_roll_back() {
-    on_procs("postgres_transactions", Postgres::start, |server, procs| {
+    on_procs_where("postgres_transactions", Postgres::start, |server, procs| {
         let table = format!("rows{procs}");
         let create =
             format!("CREATE TABLE {table} (client int, n int, t text, UNIQUE (client, n))");
@@ -50,7 +50,7 @@ fn postgres_transactions_commit_and_roll_back() {
 #[test]
 fn postgres_row_locks_exclude() {
     const ACCOUNTS: i32 = 4;
-    on_procs("postgres_row_locks_exclude", Postgres::start, |server, procs| {
+    on_procs_where("postgres_row_locks_exclude", Postgres::start, |server, procs| {
         let mut client = server.connect(0);
         let table = format!("accounts{procs}");
         let create = format!("CREATE TABLE {table} AS SELECT i, 100 AS sum, 0 AS moves");
@@ -90,7 +90,7 @@ fn move_one(client: &mut postgres::Client, table: &str, [from, to]: [i32; 2]) {
 #[test]
 fn postgres_notifies_all_listeners_in_order() {
     const LISTENERS: usize = 8;
-    on_procs("postgres_notifies", Postgres::start, |server, _| {
+    on_procs_where("postgres_notifies", Postgres::start, |server, _| {
         let listening = std::sync::Barrier::new(LISTENERS + 1);
         thread::scope(|scope| {
             for i in 0..LISTENERS {
@@ -121,7 +121,7 @@ fn postgres_notifies_all_listeners_in_order() {
 #[test]
 fn postgres_queries_wait_side_by_side() {
     const SLEEP: Duration = Duration::from_millis(500);
-    on_procs("postgres_queries_wait_side_by_side", Postgres::start, |server, _| {
+    on_procs_where("postgres_queries_wait_side_by_side", Postgres::start, |server, _| {
         let start = Instant::now();
         each(CLIENTS, |i| {
             let mut client = server.connect(i);
@@ -141,7 +141,7 @@ fn postgres_queries_wait_side_by_side() {
 #[test]
 fn postgres_queries_need_few_threads() {
     const WAITING: usize = 64;
-    on_procs("postgres_queries_need_few_threads", Postgres::start, |server, _| {
+    on_procs_where("postgres_queries_need_few_threads", Postgres::start, |server, _| {
         let mut holder = server.connect(0);
         holder.batch_execute("SELECT pg_advisory_lock(1)").unwrap();
         let wait = |i| {

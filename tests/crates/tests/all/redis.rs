@@ -1,6 +1,6 @@
 //! The blocking `redis` client with a real server: a connection a goroutine.
 
-use crate::harness::{each, on_procs};
+use crate::harness::{each, on_procs_where};
 use crate::servers::Redis;
 use goroutines::thread;
 use redis::Commands;
@@ -11,7 +11,7 @@ const ROUNDS: usize = 40;
 
 #[test]
 fn redis_pipelines_and_transactions() {
-    on_procs("redis_pipelines_and_transactions", Redis::start, |server, procs| {
+    on_procs_where("redis_pipelines_and_transactions", Redis::start, |server, procs| {
         let total = format!("total{procs}");
         each(CLIENTS, |i| {
             let mut connection = server.connect();
@@ -37,7 +37,7 @@ fn redis_pipelines_and_transactions() {
 /// Consumers wait in BLPOP for what producers push: each item comes once, a producer's in order.
 #[test]
 fn redis_blpop_hands_over_between_goroutines() {
-    on_procs("redis_blpop", Redis::start, |server, procs| {
+    on_procs_where("redis_blpop", Redis::start, |server, procs| {
         let key = &format!("queue{procs}");
         let got = thread::scope(|scope| {
             let consumers: Vec<_> =
@@ -81,7 +81,7 @@ fn consume(mut connection: redis::Connection, key: &str) -> Vec<(usize, usize)> 
 #[test]
 fn redis_publishes_to_all_subscribers_in_order() {
     const SUBSCRIBERS: usize = 8;
-    on_procs("redis_publishes", Redis::start, |server, _| {
+    on_procs_where("redis_publishes", Redis::start, |server, _| {
         let subscribed = std::sync::Barrier::new(SUBSCRIBERS + 1);
         thread::scope(|scope| {
             for _ in 0..SUBSCRIBERS {
@@ -111,7 +111,7 @@ fn redis_publishes_to_all_subscribers_in_order() {
 #[test]
 fn redis_blpop_needs_few_threads() {
     const WAITING: usize = 64;
-    on_procs("redis_blpop_needs_few_threads", Redis::start, |server, _| {
+    on_procs_where("redis_blpop_needs_few_threads", Redis::start, |server, _| {
         let wait = |_| {
             let (_, item): (String, String) = server.connect().blpop("never", 0.0).unwrap();
             assert_eq!(item, "now");

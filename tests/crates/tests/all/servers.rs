@@ -1,6 +1,7 @@
 //! Real servers, as child processes of a test: Redis and PostgreSQL, each in a directory of its own that
 //! goes with it. They end with the test, however it ends, and with the process if it is killed.
 
+use goroutines_test_needs as needs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -68,9 +69,9 @@ pub(crate) struct Redis {
 }
 
 impl Redis {
-    /// Starts one.
-    pub(crate) fn start() -> Self {
-        let program = find("redis-server", "redis-server", &[]);
+    /// Starts one, if it is installed.
+    pub(crate) fn start() -> Option<Self> {
+        let program = needs::program("redis-server", "redis-server", &[])?;
         let dir = Dir::new("redis");
         let socket = dir.join("socket");
         let mut command = Command::new(program);
@@ -82,7 +83,7 @@ impl Redis {
         server.await_answer(|| {
             client.get_connection().is_ok_and(|mut c| redis::cmd("PING").exec(&mut c).is_ok())
         });
-        Self { _server: server, url: redis_url }
+        Some(Self { _server: server, url: redis_url })
     }
 
     /// A new connection.
@@ -98,13 +99,13 @@ pub(crate) struct Postgres {
 }
 
 impl Postgres {
-    /// Makes a cluster, and starts its server.
-    pub(crate) fn start() -> Self {
+    /// Makes a cluster, and starts its server, if PostgreSQL is installed.
+    pub(crate) fn start() -> Option<Self> {
         let debian: Vec<_> = std::fs::read_dir("/usr/lib/postgresql")
             .map(|versions| versions.flatten().map(|version| version.path().join("bin")).collect())
             .unwrap_or_default();
-        let program = find("postgres", "postgresql", &debian);
-        let initdb = find("initdb", "postgresql", &debian);
+        let program = needs::program("postgres", "postgresql", &debian)?;
+        let initdb = needs::program("initdb", "postgresql", &debian)?;
         let dir = Dir::new("postgres");
         let user = not_root();
         if let Some((uid, gid)) = user {
@@ -126,7 +127,7 @@ impl Postgres {
         let mut server = Server::start(command, dir, libc::SIGQUIT);
         let config = config(&server.dir, port, false);
         server.await_answer(|| config.connect(postgres::NoTls).is_ok());
-        Self { server, port }
+        Some(Self { server, port })
     }
 
     /// A new connection: every second by TCP, the others by the Unix socket.
@@ -169,18 +170,6 @@ fn not_root() -> Option<(u32, u32)> {
         Some((user[2].parse().ok()?, user[3].parse().ok()?))
     };
     Some(ids("postgres").or_else(|| ids("nobody")).expect("a user that is not root"))
-}
-
-/// The path of `program`: in one of `dirs`, the last first, or in `PATH`.
-fn find(program: &str, package: &str, dirs: &[PathBuf]) -> PathBuf {
-    let mut dirs = dirs.to_vec();
-    dirs.sort();
-    dirs.reverse();
-    dirs.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
-    let found = dirs.into_iter().map(|dir| dir.join(program)).find(|path| path.is_file());
-    found.unwrap_or_else(|| {
-        panic!("{program} is not installed, and this test needs it: apt-get install {package}")
-    })
 }
 
 /// A directory that all can enter. Goes when it is dropped, with all that is in it.
