@@ -1,0 +1,26 @@
+//! Where a goroutine differs from a thread on purpose.
+
+/// A row whose answers differ, and are meant to.
+pub struct Intended {
+    /// The test binary and the row: `socket::recv_of_a_closed_number`.
+    pub row: &'static str,
+    /// Why it is so.
+    pub reason: &'static str,
+    /// The thread's lines, and what the goroutine says instead of each. The empty line stands for none. The
+    /// row fails if the goroutine gives anything else, the thread's lines too.
+    pub instead: &'static [(&'static str, &'static str)],
+}
+
+/// All of them.
+pub const INTENDED: &[Intended] = &[
+    Intended {
+        row: "itself::on_purpose",
+        reason: "to see that such a row passes",
+        instead: &[("value: 1", "value: 2")],
+    },
+    Intended {
+        row: "itself::on_purpose_no_more",
+        reason: "to see that such a row fails where it does not differ",
+        instead: &[("read: 1", "read: 7")],
+    },
+];

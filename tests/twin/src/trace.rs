@@ -1,0 +1,215 @@
+//! What a situation writes down, and what it starts.
+
+use crate::Side;
+use crate::page::Page;
+use std::fmt::Display;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Separates a record's fields: kind, party, text.
+pub(crate) const FIELD: char = '\u{1f}';
+
+/// What a record is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A value.
+    Value,
+    /// A class of time: on a busy machine it may be wrong once.
+    Time,
+    /// The row can't be tried here.
+    Skip,
+}
+
+impl Kind {
+    const fn letter(self) -> char {
+        match self {
+            Self::Value => 'v',
+            Self::Time => 't',
+            Self::Skip => 's',
+        }
+    }
+
+    pub(crate) fn parse(field: &str) -> Self {
+        match field {
+            "t" => Self::Time,
+            "s" => Self::Skip,
+            _ => Self::Value,
+        }
+    }
+}
+
+/// Where a situation writes what it sees. Each party (what [`spawn`](Trace::spawn) starts) has lines of its
+/// own: they are compared party by party, so it does not matter which of two is faster.
+#[derive(Clone)]
+pub struct Trace {
+    side: Side,
+    page: Option<Page>,
+    party: Arc<str>,
+}
+
+/// A thread or goroutine that [`Trace::spawn`] has started.
+pub struct Flow<R> {
+    name: String,
+    trace: Trace,
+    end: Arc<End<R>>,
+}
+
+struct End<R> {
+    over: AtomicBool,
+    result: Mutex<Option<std::thread::Result<R>>>,
+}
+
+/// Sleeps so many milliseconds: with std's sleep, so a goroutine parks.
+pub fn ms(milliseconds: u64) {
+    std::thread::sleep(Duration::from_millis(milliseconds));
+}
+
+impl Trace {
+    pub(crate) fn new(side: Side, page: Option<Page>) -> Self {
+        Self { side, page, party: "".into() }
+    }
+
+    fn record(&self, kind: Kind, text: &str) {
+        let text =
+            if self.party.is_empty() { text.into() } else { format!("{}: {text}", self.party) };
+        match self.page {
+            Some(page) => {
+                page.add(format!("{}{FIELD}{}{FIELD}{text}", kind.letter(), self.party).as_bytes());
+            }
+            None => println!("{text}"),
+        }
+    }
+
+    /// Writes a line: `what: value`.
+    pub fn says(&self, what: &str, value: impl Display) {
+        self.record(Kind::Value, &format!("{what}: {value}"));
+    }
+
+    /// Writes a line.
+    pub fn line(&self, text: impl Display) {
+        self.record(Kind::Value, &text.to_string());
+    }
+
+    /// Calls `f` and writes how long it took, as a class: at once, or after the time set. `set` is in
+    /// milliseconds; below 200 a busy machine makes the classes unsure.
+    pub fn timed<R>(&self, what: &str, set: u64, f: impl FnOnce() -> R) -> R {
+        let start = Instant::now();
+        let result = f();
+        let took = start.elapsed().as_millis() as u64;
+        let class = match took {
+            _ if took < set / 2 => "at once",
+            _ if took < set - set / 10 => "too early",
+            _ if took < set * 2 + 1000 => "after the time set",
+            _ => "too late",
+        };
+        self.record(Kind::Time, &format!("{what}: {class}"));
+        result
+    }
+
+    /// Calls `f` in a party of its own, and gives its result, or writes that it hangs after so many
+    /// milliseconds; then it is left behind.
+    pub fn within<R, F>(&self, what: &str, limit: u64, f: F) -> Option<R>
+    where
+        F: FnOnce() -> R + Send + 'static,
+        R: Send + 'static,
+    {
+        let flow = self.spawn(what, |_| f());
+        if flow.over_within(limit) {
+            return Some(flow.join());
+        }
+        self.record(Kind::Value, &format!("{what}: HANGS"));
+        None
+    }
+
+    /// Whether `f` does not return within so many milliseconds: writes its result or `HANGS`.
+    pub fn hangs_after<R, F>(&self, what: &str, limit: u64, f: F)
+    where
+        F: FnOnce() -> R + Send + 'static,
+        R: Display + Send + 'static,
+    {
+        if let Some(result) = self.within(what, limit, f) {
+            self.says(what, result);
+        }
+    }
+
+    /// Starts a thread on the thread's side and a goroutine on the other's. Its lines stand under `party`,
+    /// which should be nobody else's name.
+    ///
+    /// # Panics
+    /// If no thread can be made.
+    pub fn spawn<R, F>(&self, party: &str, f: F) -> Flow<R>
+    where
+        F: FnOnce(&Self) -> R + Send + 'static,
+        R: Send + 'static,
+    {
+        let end = Arc::new(End { over: AtomicBool::new(false), result: Mutex::new(None) });
+        let (trace, its) = (Self { party: party.into(), ..self.clone() }, end.clone());
+        let body = move || {
+            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| f(&trace)));
+            *its.result.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+            its.over.store(true, Ordering::Release);
+        };
+        match self.side {
+            Side::Thread => {
+                let builder = std::thread::Builder::new().stack_size(1 << 20);
+                builder.spawn(body).expect("a thread can be made");
+            }
+            Side::Goroutine(_) => drop(goroutines::go(body)),
+        }
+        Flow { name: party.to_owned(), trace: self.clone(), end }
+    }
+
+    /// What runs the situation: for what only one side has.
+    #[must_use]
+    pub fn side(&self) -> Side {
+        self.side
+    }
+
+    /// Ends the process: the row can't be tried here.
+    pub fn skip(&self, why: impl Display) -> ! {
+        self.record(Kind::Skip, &why.to_string());
+        // SAFETY: ends the process.
+        unsafe { libc::_exit(0) }
+    }
+}
+
+impl<R> Flow<R> {
+    /// Whether it has ended.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        // Acquire: with the Release at its end.
+        self.end.over.load(Ordering::Acquire)
+    }
+
+    /// Waits so many milliseconds for its end.
+    #[must_use]
+    pub fn over_within(&self, limit: u64) -> bool {
+        let start = Instant::now();
+        while !self.is_over() {
+            if start.elapsed().as_millis() as u64 > limit {
+                return false;
+            }
+            ms(1);
+        }
+        true
+    }
+
+    /// Waits for its end. A panic is written down, and goes on here.
+    ///
+    /// # Panics
+    /// If it has panicked.
+    pub fn join(self) -> R {
+        while !self.is_over() {
+            ms(1);
+        }
+        let result = self.end.result.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match result.expect("a result is joined once") {
+            Ok(result) => result,
+            Err(panic) => {
+                self.trace.says(&self.name, "panicked");
+                std::panic::resume_unwind(panic)
+            }
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! What a thread does in libc at its start and its end.
+
+use goroutines_twin_tests::{Row, run_rows};
+use std::process::ExitCode;
+
+fn rows() -> Vec<Row> {
+    let families: &[fn() -> Vec<Row>] = &[];
+    families.iter().flat_map(|rows| rows()).collect()
+}
+
+fn main() -> ExitCode {
+    run_rows("carrier", &rows())
+}

@@ -1,0 +1,13 @@
+//! Files: reads and writes at offsets, locks, FIFOs, directories, flags.
+
+use goroutines_twin_tests::{Row, run_rows};
+use std::process::ExitCode;
+
+fn rows() -> Vec<Row> {
+    let families: &[fn() -> Vec<Row>] = &[];
+    families.iter().flat_map(|rows| rows()).collect()
+}
+
+fn main() -> ExitCode {
+    run_rows("files", &rows())
+}

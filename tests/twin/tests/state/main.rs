@@ -1,0 +1,13 @@
+//! What libc and Rust keep for each thread: errno, keys, locales, thread-locals; stdio, the environment.
+
+use goroutines_twin_tests::{Row, run_rows};
+use std::process::ExitCode;
+
+fn rows() -> Vec<Row> {
+    let families: &[fn() -> Vec<Row>] = &[];
+    families.iter().flat_map(|rows| rows()).collect()
+}
+
+fn main() -> ExitCode {
+    run_rows("state", &rows())
+}

@@ -1,0 +1,13 @@
+//! Pipes, eventfds, timerfds, signalfds, inotify; queues and semaphores of System V and POSIX.
+
+use goroutines_twin_tests::{Row, run_rows};
+use std::process::ExitCode;
+
+fn rows() -> Vec<Row> {
+    let families: &[fn() -> Vec<Row>] = &[];
+    families.iter().flat_map(|rows| rows()).collect()
+}
+
+fn main() -> ExitCode {
+    run_rows("streams", &rows())
+}
