@@ -18,8 +18,8 @@
 //! **Condition variables.** A goroutine that waits for one stands in the table, under its address; who
 //! signals looks there first, then asks libc; goroutines and threads in turns, where both may wait.
 //!
-//! Objects shared between processes, robust ones, those with priority protocols, and error-checking ones are
-//! left to libc, announced. How libc tells them from others is found out by making some (`known.rs`).
+//! Objects shared between processes, robust ones and those with priority protocols are left to libc,
+//! announced. How libc tells them from others is found out by making some (`known.rs`).
 
 use super::futex::{Woken, wait_at, wake_at};
 use super::known::{Flag, known};
@@ -124,20 +124,35 @@ fn unlocked(address: usize, most: usize) {
 static TRYLOCK: Real = Real::new(c"pthread_mutex_trylock");
 static LOCK: Real = Real::new(c"pthread_mutex_lock");
 static UNLOCK: Real = Real::new(c"pthread_mutex_unlock");
+static TIMEDLOCK: Real = Real::new(c"pthread_mutex_timedlock");
 
 fn try_lock(mutex: *mut pthread_mutex_t) -> c_int {
     // SAFETY: the user's mutex.
     unsafe { real!(TRYLOCK as fn(*mut pthread_mutex_t) -> c_int)(mutex) }
 }
 
-/// Normal, recursive or adaptive, of this process, and nothing else.
-fn is_plain_mutex(mutex: *mut pthread_mutex_t) -> bool {
+/// The kind of a mutex, without what was decided on lock elision (bits 8 and 9: yes, no; a type that is set
+/// by an attribute decides too).
+fn kind_of(mutex: *mut pthread_mutex_t) -> c_int {
     /// Where its kind stands is a part of libc's interface: static initialisers fill it in.
     const KIND_AT: usize = 16;
     // SAFETY: the user's mutex.
     let kind = unsafe { mutex.cast::<u8>().add(KIND_AT).cast::<c_int>().read_volatile() };
-    // Bit 8 says that lock elision was decided on.
-    matches!(kind & !0x100, libc::PTHREAD_MUTEX_NORMAL | libc::PTHREAD_MUTEX_RECURSIVE | 3)
+    kind & !0x300
+}
+
+/// Normal, recursive, error-checking or adaptive, of this process, and nothing else.
+fn is_plain_mutex(mutex: *mut pthread_mutex_t) -> bool {
+    (0..=3).contains(&kind_of(mutex))
+}
+
+/// What locking by a time long past says: a trial does not tell that the caller has locked an error-checking
+/// mutex itself.
+fn lock_by_now(mutex: *mut pthread_mutex_t) -> c_int {
+    static LONG_AGO: timespec = timespec { tv_sec: -1, tv_nsec: 0 };
+    let real = real!(TIMEDLOCK as fn(*mut pthread_mutex_t, *const timespec) -> c_int);
+    // SAFETY: the user's mutex; a time to read.
+    unsafe { real(mutex, &raw const LONG_AGO) }
 }
 
 /// Locks for a goroutine.
@@ -151,6 +166,12 @@ fn lock_for(
         libc::EBUSY if is_plain_mutex(mutex) => {}
         libc::EBUSY => return announced(gp, in_libc),
         other => return other,
+    }
+    if kind_of(mutex) == libc::PTHREAD_MUTEX_ERRORCHECK {
+        match lock_by_now(mutex) {
+            libc::ETIMEDOUT => {}
+            other => return other,
+        }
     }
     let at = mutex as usize;
     let marked = || in_cond(at).load(Ordering::SeqCst) > 0;
@@ -180,6 +201,11 @@ unsafe extern "C" fn pthread_mutex_unlock(mutex: *mut pthread_mutex_t) -> c_int 
     unlock(mutex)
 }
 
+/// Whether libc's objects can be waited for on `clock`; others are libc's to refuse.
+fn is_supported(clock: clockid_t) -> bool {
+    matches!(clock, libc::CLOCK_REALTIME | libc::CLOCK_MONOTONIC)
+}
+
 /// A timed call: `f` with the deadline, in a goroutine; `real` elsewhere, and to say what is wrong.
 pub(super) fn timed(
     clock: clockid_t,
@@ -189,7 +215,7 @@ pub(super) fn timed(
 ) -> c_int {
     match caller() {
         None => real(),
-        Some(gp) if time.is_null() => announced(gp, real),
+        Some(gp) if time.is_null() || !is_supported(clock) => announced(gp, real),
         Some(gp) => match time::deadline(clock, time) {
             Ok(until) => f(gp, until),
             Err(_) => announced(gp, real),
@@ -202,10 +228,9 @@ unsafe extern "C" fn pthread_mutex_timedlock(
     mutex: *mut pthread_mutex_t,
     time: *const timespec,
 ) -> c_int {
-    static REAL: Real = Real::new(c"pthread_mutex_timedlock");
     // SAFETY: forwarded.
     let real = || unsafe {
-        real!(REAL as fn(*mut pthread_mutex_t, *const timespec) -> c_int)(mutex, time)
+        real!(TIMEDLOCK as fn(*mut pthread_mutex_t, *const timespec) -> c_int)(mutex, time)
     };
     timed(libc::CLOCK_REALTIME, time, real, |gp, until| lock_for(gp, mutex, until, real))
 }
@@ -296,7 +321,7 @@ fn cond_timed(
     time: *const timespec,
     real: impl Fn() -> c_int,
 ) -> c_int {
-    let wanted = caller().filter(|_| !time.is_null());
+    let wanted = caller().filter(|_| !time.is_null() && is_supported(clock));
     let wanted = wanted.and_then(|gp| Some((gp, time::deadline(clock, time).ok()?)));
     wanted
         .and_then(|(gp, until)| cond_wait_for(gp, cond, mutex, until))

@@ -28,7 +28,7 @@
 //! | `waitpid`, `wait4`, `waitid`, of one process | process | parked, by a pidfd; of several, or for stops: announced |
 //! | `pthread_join` | process | parked, by the thread's pidfd (Linux 6.9); before: announced |
 //! | `system`, `sigwait*`, `pause`, `mq_*`, `msg*`, `semop` | process | announced |
-//! | `pthread_mutex_*lock`, `pthread_rwlock_*lock`, `pthread_cond_*wait`, `sem_*wait` | sync, semaphore | parked; shared, robust, error-checking and priority ones: announced |
+//! | `pthread_mutex_*lock`, `pthread_rwlock_*lock`, `pthread_cond_*wait`, `sem_*wait` | sync, semaphore | parked; shared, robust and priority ones: announced |
 //! | `pthread_barrier_wait` | sync | announced |
 //! | `pthread_mutex_unlock`, `pthread_rwlock_unlock`, `pthread_cond_signal`, `_broadcast`, `sem_post`, of anybody | sync, semaphore | libc's, then goroutines are woken |
 //! | `sigaction`, `signal`, of anybody | signal | handlers run with the no-preempt count raised; `SIGURG` stays the runtime's, and is passed on |

@@ -1,0 +1,122 @@
+//! C's locks of all kinds: goroutines that wait for them hold no thread, and are told what threads are told.
+
+use goroutines::go;
+use goroutines_tests::io::{at_each, ms};
+use goroutines_tests::proc::{os_threads, wait_until};
+use std::cell::UnsafeCell;
+use std::mem::MaybeUninit;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// A mutex and a condition variable of C's.
+struct Lock {
+    mutex: UnsafeCell<libc::pthread_mutex_t>,
+    cond: UnsafeCell<libc::pthread_cond_t>,
+}
+
+// SAFETY: C's locks are made to be used from many threads.
+unsafe impl Sync for Lock {}
+// SAFETY: as above; it is not moved while in use.
+unsafe impl Send for Lock {}
+
+impl Lock {
+    /// A mutex of the type `kind`.
+    fn of_type(kind: libc::c_int) -> Arc<Self> {
+        let lock = Arc::new(Self {
+            mutex: UnsafeCell::new(libc::PTHREAD_MUTEX_INITIALIZER),
+            cond: UnsafeCell::new(libc::PTHREAD_COND_INITIALIZER),
+        });
+        let mut attr = MaybeUninit::uninit();
+        // SAFETY: the attribute is initialised first; nobody else has the mutex yet.
+        unsafe {
+            libc::pthread_mutexattr_init(attr.as_mut_ptr());
+            libc::pthread_mutexattr_settype(attr.as_mut_ptr(), kind);
+            assert_eq!(libc::pthread_mutex_init(lock.mutex.get(), attr.as_ptr()), 0);
+        }
+        lock
+    }
+
+    fn lock(&self) -> i32 {
+        // SAFETY: an initialised mutex.
+        unsafe { libc::pthread_mutex_lock(self.mutex.get()) }
+    }
+
+    fn unlock(&self) -> i32 {
+        // SAFETY: as above.
+        unsafe { libc::pthread_mutex_unlock(self.mutex.get()) }
+    }
+
+    fn wait(&self) -> i32 {
+        // SAFETY: as above; a condition variable.
+        unsafe { libc::pthread_cond_wait(self.cond.get(), self.mutex.get()) }
+    }
+
+    fn broadcast(&self) {
+        // SAFETY: as above.
+        assert_eq!(unsafe { libc::pthread_cond_broadcast(self.cond.get()) }, 0);
+    }
+}
+
+const KINDS: [libc::c_int; 4] = [
+    libc::PTHREAD_MUTEX_NORMAL,
+    libc::PTHREAD_MUTEX_RECURSIVE,
+    libc::PTHREAD_MUTEX_ERRORCHECK,
+    3, // PTHREAD_MUTEX_ADAPTIVE_NP
+];
+
+/// A type that is set by an attribute is noted in the mutex, also where it is the default one: jemalloc and
+/// OpenSSL make theirs so. Each that waited held a thread.
+#[test]
+fn thousands_that_wait_for_a_mutex_of_a_set_type_hold_no_threads() {
+    const N: u32 = 10_000;
+    if !goroutines_tests::io::PARKS {
+        return;
+    }
+    at_each(|procs| {
+        for kind in KINDS {
+            let lock = Lock::of_type(kind);
+            let (begun, had) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
+            assert_eq!(lock.lock(), 0);
+            let all: Vec<_> = (0..N)
+                .map(|_| {
+                    let (lock, begun, had) = (lock.clone(), begun.clone(), had.clone());
+                    go(move || {
+                        begun.fetch_add(1, Ordering::Relaxed);
+                        assert_eq!(lock.lock(), 0);
+                        had.fetch_add(1, Ordering::Relaxed);
+                        assert_eq!(lock.wait(), 0);
+                        assert_eq!(lock.unlock(), 0);
+                    })
+                })
+                .collect();
+            wait_until(ms(20_000), "all want the lock", || begun.load(Ordering::Relaxed) == N);
+            std::thread::sleep(ms(20));
+            let threads = os_threads();
+            assert!(threads < procs + 30, "kind {kind}: {threads} threads for a mutex");
+            assert_eq!(lock.unlock(), 0);
+            wait_until(ms(20_000), "all wait", || had.load(Ordering::Relaxed) == N);
+            let threads = os_threads();
+            assert!(threads < procs + 30, "kind {kind}: {threads} threads for a condition");
+            assert_eq!(lock.lock(), 0);
+            lock.broadcast();
+            assert_eq!(lock.unlock(), 0);
+            goroutines_tests::join_all(all);
+        }
+    });
+}
+
+/// An error-checking mutex knows its owner, also where the owner asks in vain first.
+#[test]
+fn an_error_checking_mutex_knows_its_owner() {
+    at_each(|_| {
+        let lock = Lock::of_type(libc::PTHREAD_MUTEX_ERRORCHECK);
+        assert_eq!(lock.unlock(), libc::EPERM);
+        assert_eq!(lock.lock(), 0);
+        assert_eq!(lock.lock(), libc::EDEADLK);
+        let other = lock.clone();
+        let of_another = go(move || (other.unlock(), other.lock(), other.unlock()));
+        std::thread::sleep(ms(10));
+        assert_eq!(lock.unlock(), 0);
+        assert_eq!(of_another.join().unwrap(), (libc::EPERM, 0, 0));
+    });
+}
