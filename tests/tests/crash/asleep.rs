@@ -40,8 +40,11 @@ fn in_wait_group_wait() {
         expect_deadlock(ended, &[MAIN_WAITS]);
         // The frames between the entry and the user's function, in order, and nothing of ours inside.
         let frames = dumped(ended)[0].1.to_owned();
-        let wait = frames.find("WaitGroup").unwrap();
-        assert!(wait < frames.find("waits_for_a_group").unwrap(), "innermost first:\n{frames}");
+        // An optimised `wait` has no frame of its own: it ends with the call of the scheduler.
+        let wait = frames.find("WaitGroup");
+        assert!(wait.is_some() || !cfg!(debug_assertions), "what was called:\n{frames}");
+        let caller = frames.find("waits_for_a_group");
+        assert!(wait < caller, "innermost first:\n{frames}");
         assert!(!frames.contains("goroutines::sched"), "frames of the runtime:\n{frames}");
         assert!(ended.took < Duration::from_secs(2), "{ended}");
     });

@@ -124,6 +124,11 @@ impl Frame {
         bare.contains("::")
     }
 
+    /// Whether it is something that users call, by a name that says where it is.
+    fn tells(&self) -> bool {
+        self.has_path() && !self.name.starts_with("goroutines::sched::")
+    }
+
     /// Whether it is the runtime's or std's: by its file, where that is known (names of inlined functions may
     /// lack their path), else by its name.
     fn is_ours(&self) -> bool {
@@ -178,8 +183,9 @@ fn print_frames(text: &mut String, walk: &Walk) {
     let last = frames.iter().rposition(|frame| !frame.is_ours());
     match (first, last) {
         (Some(first), Some(last)) => {
-            // What the user called, if it has a name that tells.
-            let called = first.checked_sub(1).filter(|at| frames[*at].has_path());
+            // What the user called, if it has a name that tells. Its own frame may be gone, where its last
+            // act was to call the scheduler.
+            let called = first.checked_sub(1).filter(|at| frames[*at].tells());
             frames[called.unwrap_or(first)..=last].iter().for_each(|frame| frame.print(text));
         }
         // Inlined into what started it, and without debug information: all there is.

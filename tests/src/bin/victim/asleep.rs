@@ -89,6 +89,7 @@ fn waits_in_a_scope() {
     thread::scope(|s| {
         s.spawn(parks_for_ever);
     });
+    std::hint::black_box(());
 }
 
 pub(crate) fn scope() {
