@@ -7,8 +7,8 @@ use rand::Rng;
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 thread_local! {
     static ZERO: Cell<u64> = const { Cell::new(0) };
@@ -54,11 +54,36 @@ fn values_are_the_goroutines() {
     });
 }
 
-/// A goroutine blocks its OS thread until another has run, so on another OS thread, and goes on yielding
-/// until it is on another one itself.
+/// Has as many goroutines compute as there are processors, while the caller's OS thread is blocked: so its
+/// processor goes to another thread. They end a little after the caller has asked for one again.
+fn lose_the_processor(procs: usize) {
+    let begun = Arc::new(AtomicU32::new(0));
+    let ending = Arc::new(AtomicBool::new(false));
+    let others: Vec<_> = (0..procs)
+        .map(|_| {
+            let (begun, ending) = (begun.clone(), ending.clone());
+            go(move || {
+                begun.fetch_add(1, Ordering::Relaxed);
+                while !ending.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+                let end = Instant::now();
+                while end.elapsed() < Duration::from_millis(2) {}
+            })
+        })
+        .collect();
+    while begun.load(Ordering::Relaxed) < procs as u32 {
+        raw::sleep(Duration::from_millis(1));
+    }
+    ending.store(true, Ordering::Relaxed);
+    yield_now();
+    join_all(others);
+}
+
+/// A goroutine blocks its OS thread until its processor is another thread's, and goes on there.
 #[test]
 fn values_follow_the_goroutine_to_another_os_thread() {
-    on_procs("values_follow_the_goroutine_to_another_os_thread", |_| {
+    on_procs("values_follow_the_goroutine_to_another_os_thread", |procs| {
         for round in 1..=10 {
             let wanders = go(move || {
                 ZERO.set(round);
@@ -69,17 +94,7 @@ fn values_follow_the_goroutine_to_another_os_thread() {
                 while os_thread() == from {
                     tries += 1;
                     assert!(tries < 1000, "it does not leave its OS thread");
-                    let other = go(|| ());
-                    while !other.is_finished() {
-                        raw::sleep(Duration::from_millis(1));
-                    }
-                    other.join().unwrap();
-                    // Woken from outside, it goes to whoever comes first.
-                    let me = thread::current();
-                    let waker = std::thread::spawn(move || me.unpark());
-                    thread::park();
-                    waker.join().unwrap();
-                    yield_now();
+                    lose_the_processor(procs);
                 }
                 assert_eq!(ZERO.get(), round);
                 assert_eq!(LIST.take(), [round]);
