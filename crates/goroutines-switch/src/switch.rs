@@ -32,6 +32,12 @@ impl Context {
         Self([stack_pointer, thread_pointer])
     }
 
+    /// The thread pointer.
+    #[must_use]
+    pub fn thread_pointer(&self) -> usize {
+        self.0[1]
+    }
+
     /// The suspended stack pointer: all bytes of its stack below are dead.
     #[must_use]
     pub fn stack_pointer(&self) -> usize {

@@ -209,9 +209,14 @@ pub(crate) mod later {
     include!(concat!(env!("OUT_DIR"), "/sched_later.rs"));
 }
 
-pub(crate) struct Sched {
-    pub(crate) forked: std::sync::atomic::AtomicBool,
-}
+pub(crate) struct Sched;
 
 /// Nothing forks.
-pub(crate) static SCHED: Sched = Sched { forked: std::sync::atomic::AtomicBool::new(false) };
+pub(crate) static SCHED: Sched = Sched;
+
+impl Sched {
+    #[expect(clippy::unused_self, reason = "as the library's")]
+    pub(crate) fn is_forked(&self) -> bool {
+        false
+    }
+}

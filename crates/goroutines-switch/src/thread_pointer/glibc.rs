@@ -34,7 +34,7 @@ use super::modules::{EXTRA, MODULES, Module, TEXTS, Walk};
 use std::ffi::{CStr, c_int, c_void};
 use std::ops::Range;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 /// Thread ids of carriers start here (T2).
 const FIRST_TID: u32 = 1 << 29;
@@ -64,6 +64,8 @@ pub struct Facts {
     /// Where `struct link_map` says how far under the thread pointer a module's TLS lies.
     tls_offset_at: usize,
     used_at_start: usize,
+    /// The head of libc's list of threads whose stacks it does not own.
+    stack_user: Option<usize>,
 }
 
 /// A C library that lacks something that carriers need.
@@ -211,7 +213,69 @@ impl Facts {
             malloc_in_program: walk.malloc_in_program,
             tls_offset_at: field(c"_thread_db_link_map_l_tls_offset")?,
             used_at_start: walk.used,
+            stack_user: stack_user(),
         })
+    }
+
+    /// Has the kernel keep the calling thread's rseq area in the block `to` instead of in `from`. Does nothing
+    /// where the area in `from` is not registered.
+    ///
+    /// # Safety
+    /// * Both are blocks of libc's layout, and no other thread has its area in `to`.
+    pub unsafe fn move_rseq(&self, from: usize, to: usize) {
+        const SIGNATURE: usize = 0x5305_3053;
+        const UNREGISTER: usize = 1;
+        const REGISTRATION_FAILED: i32 = -2; // T4
+        let Some(at) = self.rseq_at else { return };
+        let (from, to) = (from.wrapping_add_signed(at), to.wrapping_add_signed(at));
+        // SAFETY: the areas: the CPU's number twice, a pointer, flags.
+        unsafe {
+            if (from as *const i32).add(1).read_volatile() < 0 {
+                return;
+            }
+            // The length it was registered with is private, and the kernel takes no other.
+            static BYTES: AtomicUsize = AtomicUsize::new(32);
+            let known = BYTES.load(Ordering::Relaxed);
+            for bytes in std::iter::once(known).chain((32..=256).step_by(4)) {
+                let rseq = |at: usize, flags: usize| {
+                    crate::sys::raw(libc::SYS_rseq, [at, bytes, flags, SIGNATURE, 0, 0])
+                };
+                if rseq(from, UNREGISTER) != 0 {
+                    continue;
+                }
+                BYTES.store(bytes, Ordering::Relaxed);
+                (from as *mut i32).add(1).write_volatile(REGISTRATION_FAILED);
+                (to as *mut u8).write_bytes(0, bytes);
+                (to as *mut i32).add(1).write_volatile(-1);
+                if rseq(to, 0) != 0 {
+                    (to as *mut i32).add(1).write_volatile(REGISTRATION_FAILED);
+                }
+                return;
+            }
+        }
+    }
+
+    /// In the only thread of a forked child, which runs on the carrier's block `tp`: puts it where libc has the
+    /// first thread's.
+    ///
+    /// `fork` has taken it for a thread whose stack is libc's own. The next fork, of another thread, would put it
+    /// into the cache of free stacks, and libc aborts when it can't unmap it.
+    ///
+    /// # Safety
+    /// * As above.
+    pub unsafe fn adopt(&self, tp: usize) {
+        let Some(head) = self.stack_user else { return };
+        let node = (tp + self.list_at) as *mut [usize; 2]; // next, prev
+        // SAFETY: libc's lists; there is no other thread.
+        unsafe {
+            let [next, prev] = node.read();
+            (*(next as *mut [usize; 2]))[1] = prev;
+            (*(prev as *mut [usize; 2]))[0] = next;
+            let first = (*(head as *mut [usize; 2]))[0];
+            node.write([first, head]);
+            (*(first as *mut [usize; 2]))[1] = node as usize;
+            (*(head as *mut [usize; 2]))[0] = node as usize;
+        }
     }
 
     /// Whether `pc` lies in the text of libc, ld.so, or a shared library that provides `malloc`.
@@ -293,6 +357,12 @@ fn rseq_offset() -> Option<isize> {
     let offset = symbol(c"__rseq_offset").ok()?;
     // SAFETY: `extern const ptrdiff_t __rseq_offset` (<sys/rseq.h>).
     Some(unsafe { offset.cast::<isize>().read() })
+}
+
+/// `_dl_stack_user` of ld.so, whose place libc tells debuggers (since glibc 2.34).
+fn stack_user() -> Option<usize> {
+    let offset = field(c"_thread_db_rtld_global__dl_stack_user").ok()?;
+    Some(symbol(c"_rtld_global").ok()? as usize + offset)
 }
 
 /// A carrier's thread block, as its owner remembers it.

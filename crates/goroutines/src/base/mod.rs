@@ -5,5 +5,6 @@ pub(crate) mod atomic;
 pub(crate) mod fatal;
 pub(crate) mod lock;
 pub(crate) mod lock_word;
+pub(crate) mod origin;
 pub(crate) mod rand;
 pub(crate) mod sys;

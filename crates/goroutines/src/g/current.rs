@@ -2,6 +2,7 @@
 
 use super::{G, pending};
 use crate::base::atomic::light_barrier;
+use crate::base::origin;
 use crate::m::M;
 use std::cell::Cell;
 use std::marker::PhantomData;
@@ -16,11 +17,17 @@ thread_local! {
     static CURRENT_M: Cell<*const M> = const { Cell::new(null()) };
 }
 
-/// The running goroutine; none on an ordinary thread and on an M's own stack.
+/// The running goroutine; none on an ordinary thread and on an M's own stack, and none in a copy of this
+/// process, where the flow that was a goroutine is an ordinary thread.
 #[inline]
 pub(crate) fn g() -> Option<&'static G> {
     // SAFETY: null, or a G, which is never freed.
-    unsafe { CURRENT.get().as_ref() }
+    let gp = unsafe { CURRENT.get().as_ref() }?;
+    if !origin::is_here() {
+        crate::intercept::fork::is_copy(gp);
+        return None;
+    }
+    Some(gp)
 }
 
 /// The M, when called on its own stack.

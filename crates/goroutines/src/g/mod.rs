@@ -40,6 +40,13 @@ pub(crate) mod pending {
     pub(crate) const BLOCKING: u32 = 2;
 }
 
+/// Where a goroutine is in `fork` (`intercept/fork.rs`).
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Forking {
+    pub(crate) depth: u32,
+    pub(crate) announced: bool,
+}
+
 /// A lock that was taken by others each time the goroutine was woken for it.
 #[cfg(feature = "intercept")]
 #[derive(Clone, Copy, Debug, Default)]
@@ -78,6 +85,9 @@ pub(crate) struct G {
     pub(crate) haste: haste::Haste,
     /// It is in a call that the runtime has announced. Its own.
     pub(crate) in_call: AtomicBool,
+    /// How deep it is in calls of `fork` (one may be made by a handler of another), and whether the outermost is
+    /// announced. Its own.
+    pub(crate) forking: Cell<Forking>,
     /// Its stack has been run on since the scavenger saw to it.
     pub(crate) is_soiled: Cell<bool>,
     /// Its end is the end of the process: it keeps its P afterwards.

@@ -11,7 +11,6 @@ use crate::sched::SCHED;
 use crate::sched::syscall::announced;
 use crate::sched::wait::waking;
 use libc::{c_char, c_int, c_uint, c_ulong, mode_t};
-use std::sync::atomic::Ordering;
 
 /// `fd`, if it is one, was just given out.
 #[inline]
@@ -38,7 +37,7 @@ fn may_renew() -> bool {
 
 /// A forked child shares the poller with its parent, and must not touch what is registered there.
 fn is_forked() -> bool {
-    SCHED.forked.load(Ordering::Relaxed)
+    SCHED.is_forked()
 }
 
 /// The poller's own descriptors are nobody's to close, while it lives.

@@ -1,36 +1,175 @@
-//! `fork` in a goroutine.
+//! `fork` in a goroutine, and its kin.
 //!
 //! The child has one thread: the one that called, which is the goroutine's. It goes on as that goroutine
 //! alone, as an ordinary thread: the scheduler's threads are not in the child, so it is not preempted,
-//! waiting blocks the thread, and starting another goroutine is an error. It may `exec`, or exit; when its
-//! function returns the child ends with status 0.
+//! waiting blocks the thread, and starting another goroutine is an error. It may make threads, fork, `exec`,
+//! or exit; when its function returns the child ends with status 0. A child that no handler has told so finds
+//! it out when it first asks which goroutine it is (`base/origin.rs`).
+//!
+//! **The thread block.** libc's `fork` knows one thread block in the child, the one under the thread pointer,
+//! which is the goroutine's. There it notes the thread's id, has the kernel clear it at the end, and registers
+//! the list of robust mutexes. The M's own block and stack are free memory in the child: given to new threads,
+//! and unmapped.
+//! * FO1: so the kernel's rseq area moves to the goroutine's block for the time of the fork, before the copy
+//!   is made: a handler that runs in the child may make threads.
+//! * FO2: in the child the block goes where libc has the first thread's, see [`Facts::adopt`]; and again in
+//!   each child of the child.
+//!
+//! **Other handlers.** A handler of `pthread_atfork` may want a lock that a preempted goroutine holds (an
+//! allocator's). So it must not run in a section, where the processor would be kept from that goroutine. But
+//! between FO1's move and the copy the goroutine must stay on its M. Taking `fork` over would not do: `daemon`
+//! and `forkpty` call it inside libc. So our handlers are registered when the program is loaded, as the first:
+//! "prepare" handlers run last registered first, the others first registered first, and ours are those next to
+//! the copy. Handlers that are older nevertheless (a preloaded library's) run while the call is *announced*:
+//! the goroutine stays on its M, whatever they call is libc's own and may block the thread, and the P runs
+//! others meanwhile.
+//!
+//! [`Facts::adopt`]: goroutines_switch::thread_pointer::Facts::adopt
 
-use crate::g::current;
-use crate::sched::SCHED;
-use std::sync::atomic::Ordering;
+#[cfg(feature = "intercept")]
+use super::real::{Real, real};
+use crate::base::origin;
+use crate::g::{Forking, G, current};
+use crate::sched::syscall::{call_begins, call_ends};
+use goroutines_switch::thread_pointer::facts;
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
-/// Has libc call us in each child.
-pub(crate) fn watch() {
-    // SAFETY: three functions that may be called at any fork.
-    unsafe { libc::pthread_atfork(Some(before), Some(parent), Some(child)) };
+/// The goroutine that is the first thread of this process, a forked child.
+static FORKED: AtomicPtr<G> = AtomicPtr::new(std::ptr::null_mut());
+
+/// Run before all constructors that have no number, and so before an allocator in the program registers its
+/// handlers.
+#[used]
+#[unsafe(link_section = ".init_array.00101")]
+static AT_LOAD: extern "C" fn() = at_load;
+
+extern "C" fn at_load() {
+    watch();
 }
 
-/// No switch may come between the copy and what the child does first.
-extern "C" fn before() {
-    if let Some(gp) = current::g() {
-        current::raise(gp);
+/// Has libc call us at each fork.
+pub(crate) fn watch() {
+    static DONE: AtomicBool = AtomicBool::new(false);
+    if !DONE.swap(true, Ordering::Relaxed) {
+        // SAFETY: three functions that may be called at any fork, before the runtime is started too.
+        unsafe { libc::pthread_atfork(Some(before), Some(parent), Some(child)) };
     }
 }
 
+/// The goroutine's thread block, and that of the M it is on. While it stays there.
+fn blocks(gp: &'static G) -> (usize, usize) {
+    // SAFETY: of an M's own context switches write the stack pointer only.
+    let own = unsafe { (*gp.m().g0.get()).thread_pointer() };
+    (gp.carrier().thread_pointer(), own)
+}
+
+/// The goroutine stays on its M until [`parent`].
+extern "C" fn before() {
+    let Some(gp) = current::g() else { return };
+    let Forking { depth, announced } = gp.forking.get();
+    if depth > 0 {
+        gp.forking.set(Forking { depth: depth + 1, announced });
+        return;
+    }
+    // In a signal handler, and in a call that is announced, it is in a section already.
+    let announced = gp.nopreempt.load(Ordering::Relaxed) == 0;
+    if announced {
+        let _lasts = std::mem::ManuallyDrop::new(current::enter());
+        call_begins(gp);
+    }
+    gp.forking.set(Forking { depth: 1, announced });
+    let (tp, own) = blocks(gp);
+    // SAFETY: this thread's blocks, and the goroutine stays on it (FO1).
+    unsafe { facts().move_rseq(own, tp) };
+}
+
 extern "C" fn parent() {
-    if let Some(gp) = current::g() {
+    let Some(gp) = current::g() else { return };
+    let Forking { depth, announced } = gp.forking.get();
+    if depth != 1 {
+        gp.forking.set(Forking { depth: depth.saturating_sub(1), announced });
+        return;
+    }
+    gp.forking.set(Forking::default());
+    let (tp, own) = blocks(gp);
+    // SAFETY: as above.
+    unsafe { facts().move_rseq(tp, own) };
+    if announced {
+        call_ends(gp);
         current::leave(gp);
     }
 }
 
+/// Async-signal-safe.
 extern "C" fn child() {
-    SCHED.forked.store(true, Ordering::Relaxed);
-    // From here on the goroutine is what the kernel takes it for: the process's only thread. All that
-    // asks for the current goroutine finds none, and does what it does on ordinary threads.
+    origin::unmark();
+    let _ = current::g(); // asked for the sake of `is_copy`
+    if let Some(gp) = forked() {
+        adopt(gp);
+    }
+}
+
+/// The caller, which was the goroutine `gp`, runs in a copy of the process. From here on it is what the kernel
+/// takes it for, the process's only thread: all that asks for the current goroutine finds none, and does what
+/// it does on ordinary threads. Async-signal-safe.
+#[cold]
+pub(crate) fn is_copy(gp: &'static G) {
+    let (tp, own) = blocks(gp);
     current::unset_g();
+    FORKED.store(gp.as_ptr(), Ordering::Relaxed);
+    // SAFETY: this thread's blocks. Nothing is done where the area has moved before the copy was made (FO1).
+    unsafe { facts().move_rseq(own, tp) };
+    adopt(gp);
+}
+
+/// Makes the block of `gp` that of the process's first thread (FO2).
+fn adopt(gp: &'static G) {
+    // SAFETY: the calling thread's block; there is no other thread.
+    unsafe { facts().adopt(gp.carrier().thread_pointer()) };
+    // A thread that joins it gets EINVAL; libc would take the block for a free stack.
+    // SAFETY: the calling thread.
+    unsafe { libc::pthread_detach(libc::pthread_self()) };
+}
+
+/// The goroutine whose block the calling thread, one of a forked child, has.
+pub(crate) fn forked() -> Option<&'static G> {
+    // SAFETY: null, or a G, which is never freed.
+    let gp = unsafe { FORKED.load(Ordering::Relaxed).as_ref() };
+    gp.filter(|gp| gp.carrier().thread_pointer() == goroutines_switch::thread_pointer())
+}
+
+/// `fork` without handlers.
+#[cfg(feature = "intercept")]
+#[unsafe(no_mangle)]
+unsafe extern "C" fn _Fork() -> libc::pid_t {
+    static REAL: Real = Real::new(c"_Fork");
+    let real = real!(REAL as fn() -> libc::pid_t);
+    before();
+    // SAFETY: forwarded.
+    let pid = unsafe { real() };
+    if pid == 0 {
+        child()
+    } else {
+        parent()
+    }
+    pid
+}
+
+/// In a goroutine `vfork` is `fork`: a child on the parent's memory would park the goroutine and run others, and
+/// tell the parent's waiters of what it closes.
+#[cfg(feature = "intercept")]
+#[unsafe(no_mangle)]
+#[unsafe(naked)]
+unsafe extern "C" fn vfork() -> libc::pid_t {
+    // It returns twice to its caller, so there is to be no frame of ours.
+    core::arch::naked_asm!("sub rsp, 8", "call {which}", "add rsp, 8", "jmp rax", which = sym which_fork)
+}
+
+#[cfg(feature = "intercept")]
+extern "C" fn which_fork() -> usize {
+    static VFORK: Real = Real::new(c"vfork");
+    match current::g() {
+        Some(_) => libc::fork as *const () as usize,
+        None => VFORK.get(),
+    }
 }

@@ -134,7 +134,7 @@ pub(super) fn wake_at(address: usize, most: usize, bits: u32) -> usize {
     fence(Ordering::SeqCst); // FX1
     let bucket = bucket(address);
     // A forked child has nobody in its lists, whatever they say, and their locks may be held for ever.
-    if bucket.waiting.load(Ordering::Relaxed) == 0 || SCHED.forked.load(Ordering::Relaxed) {
+    if bucket.waiting.load(Ordering::Relaxed) == 0 || SCHED.is_forked() {
         return 0;
     }
     let mut is_starving = false;

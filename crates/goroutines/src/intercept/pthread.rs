@@ -27,7 +27,9 @@ static GETCPUCLOCKID: Real = Real::new(c"pthread_getcpuclockid");
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn pthread_getattr_np(thread: pthread_t, attr: *mut pthread_attr_t) -> c_int {
-    match is_self(thread) {
+    let forked =
+        || super::fork::forked().filter(|gp| gp.carrier().thread_pointer() == thread as usize);
+    match is_self(thread).or_else(forked) {
         // SAFETY: attr is the caller's.
         Some(gp) => unsafe {
             goroutines_switch::thread_pointer::pthread_getattr(attr, gp.carrier().stack())
@@ -45,6 +47,14 @@ unsafe extern "C" fn pthread_exit(value: *mut c_void) -> ! {
     if current::g().is_some() {
         sys::write_all(2, b"pthread_exit ends a thread, and a goroutine has none: use goroutines::runtime::goexit\n");
         fatal::fatal("pthread_exit called on a goroutine");
+    }
+    if super::fork::forked().is_some() {
+        // The first thread of a forked child: libc has no frame under it to return to.
+        goroutines_switch::thread_pointer::leave();
+        loop {
+            // SAFETY: ends the thread, and the process if it was the last.
+            unsafe { goroutines_switch::sys::raw(libc::SYS_exit, [0; 6]) };
+        }
     }
     let real = real!(EXIT as fn(*mut c_void) -> !);
     // SAFETY: forwarded.

@@ -37,7 +37,8 @@
 //! | `pthread_cancel` | pthread | of a goroutine: `ESRCH` |
 //! | `pthread_{get,set}affinity_np`, `pthread_{get,set}schedparam`, `pthread_getcpuclockid` | pthread | of itself: the OS thread it is on (lock it first) |
 //! | `dlopen` | loader | afterwards, checks that the library's thread-locals fit into goroutines |
-//! | `fork` | fork | not taken over: a handler (`pthread_atfork`) leaves the child with this goroutine as its only thread |
+//! | `fork` | fork | not taken over: handlers (`pthread_atfork`), the first to be registered, leave the child with this goroutine as its only thread |
+//! | `_Fork`, `vfork` | fork | the same; `vfork` is `fork` |
 //!
 //! Not taken over, and why:
 //!
@@ -51,9 +52,9 @@
 //! * `pthread_sigmask`: the mask is the OS thread's. Lock the thread first.
 //! * `pthread_kill` of a goroutine from elsewhere: `ESRCH`, as its thread id is none of the kernel's.
 //! * robust mutexes held by a goroutine that ends: not marked, as the kernel does not know the list.
-//! * `vfork`, called by the program itself: its child would tell the parent's waiters of what it closes.
-//!   (`posix_spawn`, and so std's `Command`, is not concerned.) `_Fork`: runs no handlers, so the child does not
-//!   know that it is one.
+//! * `fork` and `clone` as raw system calls: the child is an ordinary thread from the first call on that is taken
+//!   over. (What `clone` with `CLONE_VM` makes shares the goroutine's memory and thread-locals, and must make no
+//!   such call.)
 //!
 //! **`EINTR`.** A parked goroutine is not interrupted: a signal to the process is some thread's. The runtime's
 //! own signal restarts what it interrupts; calls that Linux never restarts (a read with `SO_RCVTIMEO`, `poll`,

@@ -79,6 +79,7 @@ fn boot(config: &Config) -> io::Result<()> {
     super::fault::install();
     preempt::install()?;
     crate::intercept::fork::watch();
+    crate::base::origin::mark();
     sysmon::start()?;
     SCHED.started.store(true, Ordering::Release);
     Ok(())

@@ -17,7 +17,7 @@ use std::sync::atomic::Ordering;
 /// Ends the running goroutine. Outside all sections.
 pub(crate) fn exit(gp: &'static G) -> ! {
     goroutines_switch::thread_pointer::leave();
-    if SCHED.forked.load(Ordering::Relaxed) {
+    if SCHED.is_forked() {
         // The only thread of a forked child has ended.
         std::process::exit(0);
     }

@@ -39,7 +39,7 @@ pub(crate) fn install() {
 extern "C" fn handler(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
     // SAFETY: the kernel's siginfo of a fault.
     let address = unsafe { (*info).si_addr() } as usize;
-    if let Some(gp) = current::g() {
+    if let Some(gp) = current::g().or_else(crate::intercept::fork::forked) {
         let stack = gp.carrier().stack();
         let guard = stack.start - goroutines_switch::guard::GUARD_BYTES..stack.start;
         if guard.contains(&address) {

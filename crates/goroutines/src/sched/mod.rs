@@ -45,6 +45,7 @@ pub(crate) mod wake;
 pub(crate) mod watch;
 
 use crate::base::lock::{Lock, StaticGuard};
+use crate::base::origin;
 use crate::base::sys::Note;
 use crate::g::task::{RunList, Runnable};
 use crate::g::{GList, current};
@@ -115,8 +116,6 @@ pub(crate) struct Sched {
     pub(crate) created: AtomicU64,
     pub(crate) sysmon: sysmon::Wake,
     pub(crate) started: AtomicBool,
-    /// This is the child of a fork: there is one goroutine and one thread.
-    pub(crate) forked: AtomicBool,
     /// A scheduling slice, in ns.
     pub(crate) slice_ns: AtomicU64,
     pub(crate) max_threads: AtomicU32,
@@ -165,7 +164,6 @@ pub(crate) static SCHED: Sched = Sched {
     created: AtomicU64::new(0),
     sysmon: sysmon::Wake::new(),
     started: AtomicBool::new(false),
-    forked: AtomicBool::new(false),
     slice_ns: AtomicU64::new(10_000_000),
     max_threads: AtomicU32::new(10_000),
     run_waiters: AtomicI32::new(0),
@@ -198,6 +196,13 @@ impl Sched {
     #[inline]
     pub(crate) fn procs(&self) -> &'static [P] {
         &ALLP[..self.gomaxprocs.load(Ordering::Relaxed) as usize]
+    }
+
+    /// Whether this process is a copy of the one that has started the runtime: there is one goroutine, which
+    /// is a thread, and none of the scheduler's threads.
+    #[inline]
+    pub(crate) fn is_forked(&self) -> bool {
+        !origin::is_here() && self.started.load(Ordering::Relaxed)
     }
 
     /// Whether the world is to stop: whoever schedules must stop its P.

@@ -9,12 +9,11 @@ use crate::g::current::g;
 use crate::g::task::{Kind, Opaque, RunList, Runnable};
 use crate::p::P;
 use crate::p::runq::Overflow;
-use std::sync::atomic::Ordering;
 
 /// Makes a waiting goroutine runnable, next on this P (on an ordinary thread: last of all), and wakes
 /// an M if one is needed. In a section, on g0, or on an ordinary thread.
 pub(crate) fn ready(gp: &'static G) {
-    if SCHED.forked.load(Ordering::Relaxed) {
+    if SCHED.is_forked() {
         return; // a goroutine of the parent's
     }
     if !gp.status.ready() {

@@ -68,6 +68,15 @@ pub(crate) fn come_back(gp: &'static G) {
 #[inline]
 pub(crate) fn announced<R>(gp: &'static G, call: impl FnOnce() -> R) -> R {
     let _section = current::enter();
+    call_begins(gp);
+    let result = call();
+    call_ends(gp);
+    result
+}
+
+/// Announces a call. In a section, which lasts until after [`call_ends`].
+#[inline]
+pub(crate) fn call_begins(gp: &'static G) {
     let mp = gp.m();
     mp.syscalltick.store(mp.syscalltick.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
     gp.in_call.store(true, Ordering::Relaxed);
@@ -75,12 +84,15 @@ pub(crate) fn announced<R>(gp: &'static G, call: impl FnOnce() -> R) -> R {
         mp.lease.enter_syscall(pp.id);
     }
     SCHED.sysmon.syscall_begins();
-    let result = call();
+}
+
+/// An announced call is over. May come back on another M.
+#[inline]
+pub(crate) fn call_ends(gp: &'static G) {
     gp.in_call.store(false, Ordering::Relaxed);
-    if !mp.lease.is_owned() {
+    if !gp.m().lease.is_owned() {
         come_back(gp);
     }
-    result
 }
 
 /// The same, for a call that Linux does not restart after a signal handler: the runtime's own signal waits

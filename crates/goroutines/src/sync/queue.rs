@@ -216,7 +216,7 @@ impl Woken {
         match self.goroutines.len() {
             0 => {}
             // A forked child has its own goroutine only, whoever waited in the parent.
-            _ if SCHED.forked.load(Ordering::Relaxed) => {}
+            _ if SCHED.is_forked() => {}
             // Just one: next on this P.
             1 => {
                 if let Some(one) = ready::pop_waiting(&mut self.goroutines) {

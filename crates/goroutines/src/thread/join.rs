@@ -222,7 +222,7 @@ where
     T: Send,
 {
     boot::ensure();
-    if SCHED.forked.load(Ordering::Relaxed) {
+    if SCHED.is_forked() {
         return Err(io::Error::other(
             "goroutines: the runtime does not survive fork(); exec, or start goroutines in the parent",
         ));

@@ -38,7 +38,7 @@ pub(in crate::sched) fn threads() -> u32 {
 
 /// Asks whether the thread of `mp` is blocked in the kernel (rather than running, or waiting for a CPU).
 pub(super) fn ask(mp: &M) {
-    let can = (STARTED.load(Ordering::Relaxed) || start()) && !SCHED.forked.load(Ordering::Relaxed);
+    let can = (STARTED.load(Ordering::Relaxed) || start()) && !SCHED.is_forked();
     mp.state.store(if can { QUESTION } else { UNKNOWN }, Ordering::Release);
     if can {
         ASKED.wake();
