@@ -13,7 +13,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-/// How often a row is tried again whose classes of time alone differ.
+/// How often a row is tried again if nothing but classes of time differs.
 const AGAIN: usize = 2;
 
 /// What came of a row.

@@ -55,6 +55,9 @@ pub struct Flow<R> {
     end: Arc<End<R>>,
 }
 
+/// A call that gives its result as text.
+pub type Call = Box<dyn FnOnce() -> String + Send>;
+
 struct End<R> {
     over: AtomicBool,
     result: Mutex<Option<std::thread::Result<R>>>,
@@ -130,6 +133,25 @@ impl Trace {
     {
         if let Some(result) = self.within(what, limit, f) {
             self.says(what, result);
+        }
+    }
+
+    /// Makes all these calls at once, each in a party of its own, and writes each one's result, in their order.
+    /// Those that have not returned `quiet` milliseconds after the last one that did hang.
+    pub fn each(&self, quiet: u64, calls: Vec<(String, Call)>) {
+        let flows: Vec<_> =
+            calls.into_iter().map(|(name, call)| (self.spawn(&name, |_| call()), name)).collect();
+        let over = || flows.iter().filter(|(flow, _)| flow.is_over()).count();
+        let (mut last, mut count) = (Instant::now(), over());
+        while count < flows.len() && last.elapsed().as_millis() < quiet.into() {
+            ms(2);
+            let now = over();
+            if now > count {
+                (last, count) = (Instant::now(), now);
+            }
+        }
+        for (flow, name) in flows {
+            if flow.is_over() { self.says(&name, flow.join()) } else { self.says(&name, "HANGS") }
         }
     }
 

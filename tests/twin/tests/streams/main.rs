@@ -1,10 +1,15 @@
-//! Pipes, eventfds, timerfds, signalfds, inotify; queues and semaphores of System V and POSIX.
+//! Every kind of descriptor × every call; pipes, eventfds, timerfds, inotify, queues of System V and POSIX.
+#![expect(clippy::undocumented_unsafe_blocks, reason = "calls of libc with what the row has made")]
+
+mod calls;
+mod kinds;
+mod owed;
 
 use goroutines_twin_tests::{Row, run_rows};
 use std::process::ExitCode;
 
 fn rows() -> Vec<Row> {
-    let families: &[fn() -> Vec<Row>] = &[];
+    let families: &[fn() -> Vec<Row>] = &[calls::rows];
     families.iter().flat_map(|rows| rows()).collect()
 }
 
