@@ -154,7 +154,8 @@ impl Class {
         let tp = (header - f.sizeof_pthread) & !(f.align - 1);
         // SAFETY: within the stride; zeroed (S2); aligned just above.
         unsafe {
-            let tls = thread_pointer::make_tls(tp)?;
+            let low = base + guard::GUARD_BYTES;
+            let tls = thread_pointer::make_tls(tp, low..tp)?;
             tail.write(Tail { class: self, tls, used: false, fresh: true });
             Ok(Carrier { header: NonNull::new_unchecked(header as *mut u8) })
         }

@@ -4,6 +4,7 @@
 //! burn CPU.
 
 mod backtraces;
+mod ends;
 mod identity;
 mod libc_state;
 mod locks;

@@ -19,8 +19,7 @@
 //! * T2: `tid` is unique among carriers and above any kernel thread id (`PID_MAX_LIMIT` is 2²²), and
 //!   within `FUTEX_TID_MASK`: recursive, error-checking and robust mutexes compare it.
 //! * T3: the list node and the robust list are empty rings, so that `fork`'s child and robust mutexes
-//!   may work on them. (The kernel does not know the robust list: a carrier that ends while it holds a
-//!   robust mutex leaves it locked.)
+//!   may work on them. The kernel does not know the robust list: `life.rs` does its part.
 //! * T4: the rseq area says "not registered"; `sched_getcpu` then asks the kernel.
 //! * T5: libc's and ld.so's own TLS survives a reset, and with it the carrier's malloc cache; all
 //!   other modules' TLS is as in a new thread.
@@ -31,7 +30,10 @@
 //! that room; `keep_surplus` gives it.
 
 use super::modules::{EXTRA, MODULES, Module, TEXTS, Walk};
+use super::probe::Probe;
+use super::resolver::Resolver;
 use std::ffi::{CStr, c_int, c_void};
+use std::io;
 use std::ops::Range;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
@@ -45,7 +47,10 @@ pub struct Facts {
     pub(crate) sizeof_pthread: usize,
     tid_at: usize,
     list_at: usize,
-    robust_at: Option<usize>,
+    pub(crate) robust_at: Option<usize>,
+    pub(super) resolver: Option<Resolver>,
+    /// Where the stack's lowest address and its size are noted.
+    stackblock_at: Option<usize>,
     pub(crate) specific_used_at: Option<usize>,
     rseq_at: Option<isize>,
     /// Bytes to keep under the thread pointer.
@@ -80,6 +85,12 @@ impl std::fmt::Display for Unsupported {
 
 impl std::error::Error for Unsupported {}
 
+impl From<Unsupported> for io::Error {
+    fn from(lack: Unsupported) -> Self {
+        Self::other(lack)
+    }
+}
+
 static FACTS: OnceLock<Facts> = OnceLock::new();
 static NEXT_TID: AtomicU32 = AtomicU32::new(FIRST_TID);
 
@@ -89,8 +100,8 @@ static NEXT_TID: AtomicU32 = AtomicU32::new(FIRST_TID);
 /// what the first found.
 ///
 /// # Errors
-/// [`Unsupported`] where the C library lacks something.
-pub fn init(keep_surplus: bool) -> Result<&'static Facts, Unsupported> {
+/// [`Unsupported`] where the C library lacks something; the system's, where no thread can be made.
+pub fn init(keep_surplus: bool) -> io::Result<&'static Facts> {
     if let Some(facts) = FACTS.get() {
         return Ok(facts);
     }
@@ -116,6 +127,13 @@ fn symbol(name: &'static CStr) -> Result<*mut c_void, Unsupported> {
         return Err(Unsupported(name.to_str().unwrap_or("symbol")));
     }
     Ok(found)
+}
+
+/// How far under the thread pointer a thread-local of libc's lies.
+fn below(name: &'static CStr, tp: usize) -> Option<usize> {
+    let at = symbol(name).ok()? as usize;
+    let below = tp.wrapping_sub(at);
+    (below <= 1 << 20).then_some(below)
 }
 
 /// The offset in a `_thread_db_*` field descriptor: `{ bits, count, offset }`.
@@ -159,7 +177,16 @@ impl Facts {
         unsafe { (*at).load(Ordering::Acquire) as i32 }
     }
 
-    fn find(keep_surplus: bool) -> Result<Self, Unsupported> {
+    /// The id that libc knows the block at `tp` by.
+    ///
+    /// # Safety
+    /// * A block of libc's layout.
+    pub(super) unsafe fn tid_in(&self, tp: usize) -> u32 {
+        // SAFETY: the caller's block.
+        unsafe { *((tp + self.tid_at) as *const u32) }
+    }
+
+    fn find(keep_surplus: bool) -> io::Result<Self> {
         let tp = crate::arch::thread_pointer();
         let sizeof_pthread = size(c"_thread_db_sizeof_pthread")?;
         let allocate = symbol(c"_dl_allocate_tls")?;
@@ -168,11 +195,14 @@ impl Facts {
         let marks = [symbol(c"getpid")? as usize, allocate as usize, malloc as usize];
         let walk = Walk::run(tp, full, marks);
         if walk.overflow {
-            return Err(Unsupported("room for more than 32 modules with thread-local storage"));
+            return Err(
+                Unsupported("room for more than 32 modules with thread-local storage").into()
+            );
         }
         let rseq_at = rseq_offset();
         let extra = rseq_at.map_or(0, |at| at.min(0).unsigned_abs());
         let used = walk.used.max(extra).next_multiple_of(64);
+        let probe = Probe::ask(sizeof_pthread, full)?;
         let specific = field(c"_thread_db_pthread_specific")?;
         let report_events = field(c"_thread_db_pthread_report_events")?;
         // Between the two stands `bool specific_used`, right behind 32 pointers.
@@ -197,6 +227,8 @@ impl Facts {
             tid_at: field(c"_thread_db_pthread_tid")?,
             list_at: field(c"_thread_db_pthread_list")?,
             robust_at: robust_offset(tp, sizeof_pthread),
+            resolver: Resolver::new(probe, below(c"__resp", tp), sizeof_pthread),
+            stackblock_at: probe.stackblock,
             specific_used_at,
             rseq_at,
             static_bytes: if keep_surplus { full - sizeof_pthread.min(full) } else { used },
@@ -372,12 +404,12 @@ pub(crate) struct Tls {
     generation: usize,
 }
 
-/// Makes a thread block at `tp`.
+/// Makes a thread block at `tp`, for the given stack.
 ///
 /// # Safety
 /// * `[tp − static_bytes, tp + sizeof_pthread)` is writable, zeroed, and belongs to the caller for ever.
 /// * `tp` is aligned to `align`.
-pub(crate) unsafe fn make_tls(tp: usize) -> std::io::Result<Tls> {
+pub(crate) unsafe fn make_tls(tp: usize, stack: Range<usize>) -> std::io::Result<Tls> {
     let f = facts();
     // SAFETY: the caller's memory; ld.so writes within it and allocates the dynamic vector.
     if unsafe { (f.allocate_tls)(tp as *mut c_void) }.is_null() {
@@ -401,6 +433,10 @@ pub(crate) unsafe fn make_tls(tp: usize) -> std::io::Result<Tls> {
             at(robust).write(tp + robust); // head
             at(robust).add(1).write(from.add(1).read()); // futex_offset
             at(robust - 8).write(tp + robust); // prev
+        }
+        if let Some(stackblock) = f.stackblock_at {
+            at(stackblock).write(stack.start);
+            at(stackblock).add(1).write(stack.end - stack.start);
         }
         if let Some(rseq) = f.rseq_at {
             const REGISTRATION_FAILED: i32 = -2; // T4

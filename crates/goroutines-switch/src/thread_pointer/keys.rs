@@ -1,49 +1,8 @@
-//! What a thread does in libc at its beginning and at its end, for carriers.
+//! The values of pthread keys at a goroutine's end.
 
-use super::glibc::facts;
+use super::glibc::Facts;
 use std::ffi::{c_int, c_uint, c_void};
 use std::sync::OnceLock;
-
-unsafe extern "C" {
-    fn uselocale(locale: libc::locale_t) -> libc::locale_t;
-}
-
-/// `LC_GLOBAL_LOCALE` of `<locale.h>`.
-const GLOBAL: libc::locale_t = usize::MAX as libc::locale_t;
-
-/// To be called on a new carrier, first of all: libc's `ctype` tables are thread-local pointers.
-pub fn start() {
-    // SAFETY: the global locale is always a valid argument.
-    unsafe { uselocale(GLOBAL) };
-}
-
-/// To be called on a carrier when its work is done: runs the destructors of `thread_local!`s (in
-/// reverse order of their first use) and of pthread keys, then puts back what libc keeps per thread
-/// and a reset would not touch.
-///
-/// Destructors are the program's code: they may block, and may be preempted.
-pub fn leave() {
-    let f = facts();
-    let tp = crate::arch::thread_pointer();
-    // SAFETY: libc's own function for this moment, on a thread block of ours.
-    unsafe {
-        (f.call_tls_dtors)();
-        let used = match f.specific_used_at {
-            Some(at) => *((tp + at) as *const u8) != 0,
-            None => true,
-        };
-        if used {
-            run_key_destructors();
-            if let Some(at) = f.specific_used_at {
-                *((tp + at) as *mut u8) = 0;
-            }
-        }
-        if uselocale(std::ptr::null_mut()) != GLOBAL {
-            uselocale(GLOBAL);
-        }
-        *libc::__errno_location() = 0;
-    }
-}
 
 /// `struct pthread_key_struct`: odd `seq` means in use.
 #[repr(C)]
@@ -71,34 +30,70 @@ fn keys() -> Option<&'static [Key; KEYS]> {
     (at != 0).then(|| unsafe { &*(at as *const [Key; KEYS]) })
 }
 
+/// Whether a value was set in the block at `tp`, which is the caller's, since they were last seen to.
+#[inline]
+pub(super) fn are_used(f: &Facts, tp: usize) -> bool {
+    // SAFETY: libc's flag in the caller's block.
+    f.specific_used_at.is_none_or(|at| unsafe { *((tp + at) as *const u8) != 0 })
+}
+
+fn set_unused(f: &Facts, tp: usize) {
+    if let Some(at) = f.specific_used_at {
+        // SAFETY: as in `are_used`.
+        unsafe { *((tp + at) as *mut u8) = 0 };
+    }
+}
+
 /// As POSIX has it: every non-null value is taken and destroyed, until none is left or four rounds.
-fn run_key_destructors() {
-    let Some(keys) = keys() else { return };
+/// What is left then is dropped.
+pub(super) fn run_destructors(f: &Facts, tp: usize) {
     for _ in 0..ROUNDS {
-        let mut again = false;
-        for (index, key) in keys.iter().enumerate() {
-            // Another thread may create or delete keys meanwhile, hence volatile.
-            // SAFETY: an entry of libc's table.
-            let seq = unsafe { (&raw const key.seq).read_volatile() };
-            if seq & 1 == 0 {
-                continue;
-            }
-            let index = index as c_int as libc::pthread_key_t;
-            // SAFETY: a key in use, or one just deleted, for which both calls do nothing.
+        set_unused(f, tp);
+        let found = take_all(|key, value| {
+            // Another thread may delete the key meanwhile, hence volatile.
+            // SAFETY: an entry of libc's table, and the destructor that the program gave for its values.
             unsafe {
-                let value = libc::pthread_getspecific(index);
-                if value.is_null() {
-                    continue;
-                }
-                again = true;
-                libc::pthread_setspecific(index, std::ptr::null());
                 if let Some(destroy) = (&raw const key.destructor).read_volatile() {
                     destroy(value);
                 }
             }
-        }
-        if !again {
+        });
+        if !found || (f.specific_used_at.is_some() && !are_used(f, tp)) {
+            set_unused(f, tp);
             return;
         }
     }
+    drop_values(f, tp);
+}
+
+/// No value is left, and no destructor is called.
+pub(super) fn drop_values(f: &Facts, tp: usize) {
+    take_all(|_, _| ());
+    set_unused(f, tp);
+}
+
+/// Takes every value there is, the caller's; whether there were any.
+fn take_all(mut then: impl FnMut(&Key, *mut c_void)) -> bool {
+    let Some(keys) = keys() else { return false };
+    let mut found = false;
+    for (index, key) in keys.iter().enumerate() {
+        // Another thread may create or delete keys meanwhile, hence volatile.
+        // SAFETY: an entry of libc's table.
+        let seq = unsafe { (&raw const key.seq).read_volatile() };
+        if seq & 1 == 0 {
+            continue;
+        }
+        let index = index as c_int as libc::pthread_key_t;
+        // SAFETY: a key in use, or one just deleted, for which both calls do nothing.
+        unsafe {
+            let value = libc::pthread_getspecific(index);
+            if value.is_null() {
+                continue;
+            }
+            found = true;
+            libc::pthread_setspecific(index, std::ptr::null());
+            then(key, value);
+        }
+    }
+    found
 }

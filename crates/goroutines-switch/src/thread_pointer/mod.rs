@@ -4,8 +4,12 @@
 
 mod glibc;
 mod keys;
+mod life;
 mod modules;
+mod probe;
+mod resolver;
+mod robust;
 
 pub use glibc::{Facts, Unsupported, facts, init, pthread_getattr};
 pub(crate) use glibc::{Tls, make_tls, reset_tls};
-pub use keys::{leave, start};
+pub use life::{leave, start};

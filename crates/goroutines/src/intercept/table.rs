@@ -51,7 +51,6 @@
 //!   is started.
 //! * `pthread_sigmask`: the mask is the OS thread's. Lock the thread first.
 //! * `pthread_kill` of a goroutine from elsewhere: `ESRCH`, as its thread id is none of the kernel's.
-//! * robust mutexes held by a goroutine that ends: not marked, as the kernel does not know the list.
 //! * `fork` and `clone` as raw system calls: the child is an ordinary thread from the first call on that is taken
 //!   over. (What `clone` with `CLONE_VM` makes shares the goroutine's memory and thread-locals, and must make no
 //!   such call.)

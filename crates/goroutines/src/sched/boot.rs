@@ -56,7 +56,7 @@ fn start_default() {
 }
 
 fn boot(config: &Config) -> io::Result<()> {
-    thread_pointer::init(config.keep_surplus).map_err(io::Error::other)?;
+    thread_pointer::init(config.keep_surplus)?;
     sys::membarrier_register();
     crate::netpoll::open()?;
     crate::m::thread::remember_mask();

@@ -1,0 +1,73 @@
+//! Robust mutexes that a goroutine holds when it ends.
+//!
+//! At a thread's end the kernel goes through the list that libc keeps in the thread's block, marks each
+//! lock as one whose owner has died, and wakes a waiter. It does not know a carrier's list, so the same is
+//! done here.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// `struct robust_list_head` of the kernel's.
+#[repr(C)]
+struct Head {
+    first: usize,
+    /// From a node to the word of its lock.
+    to_lock: isize,
+    pending: usize,
+}
+
+const WAITERS: u32 = 1 << 31;
+const OWNER_DIED: u32 = 1 << 30;
+const TID_MASK: u32 = OWNER_DIED - 1;
+
+/// As many nodes as the kernel looks at.
+const LIMIT: usize = 2048;
+
+/// Gives up what the list with its head at `head` holds in the name of thread `tid`.
+///
+/// # Safety
+/// * The list is of the calling flow's block. (Its nodes are the program's mutexes.)
+#[inline]
+pub(super) unsafe fn leave(head: usize, tid: u32) {
+    // SAFETY: the block's own list head.
+    if unsafe { *(head as *const usize) } != head {
+        // SAFETY: as above.
+        unsafe { give_up(head as *mut Head, tid) };
+    }
+}
+
+#[cold]
+unsafe fn give_up(head: *mut Head, tid: u32) {
+    // SAFETY: the caller's list; a node lies in a mutex that is locked by the caller, so it is there.
+    unsafe {
+        let mut node = (*head).first;
+        for _ in 0..LIMIT {
+            // The lowest bit marks a mutex with priority inheritance.
+            let at = node & !1;
+            if at == head as usize {
+                break;
+            }
+            let next = *(at as *const usize);
+            die(
+                &*(at.wrapping_add_signed((*head).to_lock) as *const AtomicU32),
+                tid,
+                node & 1 == 0,
+            );
+            node = next;
+        }
+        (*head).first = head as usize;
+        (*head).pending = 0;
+        // libc's link back to the last node stands in front of the head.
+        *head.cast::<usize>().sub(1) = head as usize;
+    }
+}
+
+fn die(lock: &AtomicU32, tid: u32, wake: bool) {
+    let mark = |word: u32| (word & TID_MASK == tid).then_some(word & WAITERS | OWNER_DIED);
+    // Release: pairs with the Acquire of whoever gets the lock; it sees what the dead one did.
+    let Ok(before) = lock.fetch_update(Ordering::Release, Ordering::Relaxed, mark) else { return };
+    if wake && before & WAITERS != 0 {
+        let args = [std::ptr::from_ref(lock) as usize, libc::FUTEX_WAKE as usize, 1, 0, 0, 0];
+        // SAFETY: a wake-up looks at no memory. Robust locks are waited for as shared ones.
+        let _ = unsafe { crate::sys::raw(libc::SYS_futex, args) };
+    }
+}
