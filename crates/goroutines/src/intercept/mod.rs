@@ -3,6 +3,7 @@
 //! A symbol defined here takes the place of libc's in the program that links this crate; calls that
 //! have nothing to do with goroutines are passed on. `table.rs` lists all of them.
 
+pub(crate) mod credentials;
 pub(crate) mod fork;
 mod table;
 

@@ -39,6 +39,7 @@
 //! | `dlopen` | loader | afterwards, checks that the library's thread-locals fit into goroutines |
 //! | `fork` | fork | not taken over: handlers (`pthread_atfork`), the first to be registered, leave the child with this goroutine as its only thread |
 //! | `_Fork`, `vfork` | fork | the same; `vfork` is `fork` |
+//! | `setuid` and its kin | credentials | not taken over: libc's signal for them finds the thread's own block |
 //!
 //! Not taken over, and why:
 //!
@@ -46,9 +47,6 @@
 //!   `stat` and the like: they don't wait, but for a network's disk.
 //! * `io_uring_enter`, through `syscall`: who uses it has an executor of its own.
 //! * `ioctl`, but for `FIONBIO`: some block; which ones only their drivers know.
-//! * `setuid` and its kin: glibc has each of its threads make the call, by a signal whose handler notes
-//!   its end in the thread block it finds, which is a goroutine's. Change credentials before the runtime
-//!   is started.
 //! * `pthread_sigmask`: the mask is the OS thread's. Lock the thread first.
 //! * `pthread_kill` of a goroutine from elsewhere: `ESRCH`, as its thread id is none of the kernel's.
 //! * `fork` and `clone` as raw system calls: the child is an ordinary thread from the first call on that is taken

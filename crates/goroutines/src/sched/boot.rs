@@ -81,6 +81,7 @@ fn boot(config: &Config) -> io::Result<()> {
     crate::intercept::fork::watch();
     crate::base::origin::mark();
     sysmon::start()?;
+    crate::intercept::credentials::install();
     SCHED.started.store(true, Ordering::Release);
     Ok(())
 }
