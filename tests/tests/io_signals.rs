@@ -15,6 +15,7 @@ use std::cell::UnsafeCell;
 use std::io::{Read, Write, pipe};
 use std::os::fd::{AsRawFd, IntoRawFd};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::ExitStatusExt;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, mpsc};
 use std::thread::sleep;
@@ -360,6 +361,23 @@ fn the_slices_signal_is_the_users_too() {
         });
     });
     child.expect_clean();
+}
+
+/// `kill -SEGV` ends the process, though no instruction faults.
+#[test]
+fn faults_that_others_send_end_the_process() {
+    for signal in [libc::SIGSEGV, libc::SIGBUS] {
+        let text = signal.to_string();
+        let name = "faults_that_others_send_end_the_process";
+        let child = in_child(name, &[("SIGNAL", &text)], || {
+            let signal = std::env::var("SIGNAL").unwrap().parse().unwrap();
+            goroutines::run(move || {
+                raise(signal);
+                sleep(ms(500));
+            });
+        });
+        assert_eq!(child.status.signal(), Some(signal), "{child}");
+    }
 }
 
 /// A timer of the process's, by real time and by CPU time, as profilers have it.

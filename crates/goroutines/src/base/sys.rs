@@ -36,12 +36,68 @@ pub(crate) fn tgkill(tid: u32, signal: i32) -> bool {
     unsafe { raw(libc::SYS_tgkill, [pid(), tid as usize, signal as usize, 0, 0, 0]) == 0 }
 }
 
+/// Sends `signal` to one thread of this process, with a code and a value of the sender's.
+///
+/// # Errors
+/// The kernel's number. Where the user has queued as many signals as they may, code and value are lost.
+pub(crate) fn tgsigqueue(tid: u32, signal: i32, code: i32, value: usize) -> Result<(), i32> {
+    /// The kernel's `siginfo_t` of a queued signal.
+    #[repr(C)]
+    struct Info {
+        signal: i32,
+        errno: i32,
+        code: i32,
+        pad: i32,
+        sender: [u32; 2],
+        value: usize,
+        rest: [u64; 12],
+    }
+    const { assert!(size_of::<Info>() == size_of::<libc::siginfo_t>()) };
+    let sender = [pid() as u32, 0];
+    let info = Info { signal, errno: 0, code, pad: 0, sender, value, rest: [0; 12] };
+    let args = [pid(), tid as usize, signal as usize, &raw const info as usize, 0, 0];
+    // SAFETY: a siginfo to read.
+    match unsafe { raw(libc::SYS_rt_tgsigqueueinfo, args) } {
+        0 => Ok(()),
+        error => Err(-error as i32),
+    }
+}
+
+/// Whether the process has a handler for `signal`, whoever installed it.
+pub(crate) fn has_handler(signal: i32) -> bool {
+    // The kernel's action: the handler, the flags, the restorer, and the mask.
+    let mut action = [0usize; 4];
+    let args = [signal as usize, 0, &raw mut action as usize, size_of::<u64>(), 0, 0];
+    // SAFETY: an action to write.
+    let known = unsafe { raw(libc::SYS_rt_sigaction, args) } == 0;
+    known && action[0] != libc::SIG_DFL && action[0] != libc::SIG_IGN
+}
+
 /// Blocks or unblocks a signal for the calling thread.
 pub(crate) fn block_signal(signal: i32, block: bool) {
     let set: u64 = 1 << (signal - 1);
     let how = if block { libc::SIG_BLOCK } else { libc::SIG_UNBLOCK };
     let args = [how as usize, &raw const set as usize, 0, size_of::<u64>(), 0, 0];
     // SAFETY: one word to read, the kernel's signal set.
+    unsafe { raw(libc::SYS_rt_sigprocmask, args) };
+}
+
+/// Blocks the signals of `set` for the calling thread; what was blocked before.
+#[cfg(feature = "intercept")]
+pub(crate) fn block_signals(set: u64) -> u64 {
+    let mut before = 0u64;
+    let (set, old) = (&raw const set as usize, &raw mut before as usize);
+    let args = [libc::SIG_BLOCK as usize, set, old, size_of::<u64>(), 0, 0];
+    // SAFETY: a signal set to read and one to write.
+    unsafe { raw(libc::SYS_rt_sigprocmask, args) };
+    before
+}
+
+/// Blocks exactly the signals of `set` for the calling thread.
+#[cfg(feature = "intercept")]
+pub(crate) fn set_signals(set: u64) {
+    let args = [libc::SIG_SETMASK as usize, &raw const set as usize, 0, size_of::<u64>(), 0, 0];
+    // SAFETY: a signal set to read.
     unsafe { raw(libc::SYS_rt_sigprocmask, args) };
 }
 

@@ -104,6 +104,15 @@ pub(crate) fn lower(gp: &G) {
     light_barrier();
 }
 
+/// Sets the count to what it was when a signal's handler began: inner sections may have been left by
+/// `siglongjmp`.
+#[cfg(feature = "intercept")]
+pub(crate) fn set_count(gp: &G, count: u32) {
+    light_barrier();
+    gp.nopreempt.store(count, Ordering::Release); // as in lower()
+    light_barrier();
+}
+
 /// Ends a section of `gp`, and does what has been put off for its sake.
 #[inline]
 pub(crate) fn leave(gp: &'static G) {

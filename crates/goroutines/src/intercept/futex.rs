@@ -137,6 +137,11 @@ pub(super) fn wake_at(address: usize, most: usize, bits: u32) -> usize {
     if bucket.waiting.load(Ordering::Relaxed) == 0 || SCHED.is_forked() {
         return 0;
     }
+    if super::signal::in_handler() {
+        // SH2: it may have interrupted who holds the bucket's lock.
+        super::semaphore::leave_word(address);
+        return 0;
+    }
     let mut is_starving = false;
     let woken = waking(|out: &mut RunList| {
         let mut list = bucket.list.lock();

@@ -32,7 +32,7 @@ mod real;
 #[cfg(feature = "intercept")]
 pub(crate) mod semaphore;
 #[cfg(feature = "intercept")]
-mod signal;
+pub(crate) mod signal;
 #[cfg(feature = "intercept")]
 mod socket;
 #[cfg(feature = "intercept")]

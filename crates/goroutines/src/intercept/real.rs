@@ -49,7 +49,15 @@ impl Real {
 /// stack, not inside the runtime, a signal handler (`signal.rs`) or a call that is announced.
 #[inline]
 pub(super) fn caller() -> Option<&'static G> {
-    current::g().filter(|gp| gp.nopreempt.load(Ordering::Relaxed) == 0)
+    let gp = current::g()?;
+    if gp.nopreempt.load(Ordering::Relaxed) == 0 { Some(gp) } else { after_handler(gp) }
+}
+
+/// The count is raised; it may be so on account of a handler that was left.
+#[cold]
+fn after_handler(gp: &'static G) -> Option<&'static G> {
+    let here = 0u8;
+    super::signal::set_right(Some(gp), &raw const here as usize).then_some(gp)
 }
 
 /// Sets `errno`.

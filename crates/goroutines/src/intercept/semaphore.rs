@@ -1,12 +1,11 @@
 //! C's semaphores. (`sync.rs` says how a goroutine waits for one.)
 //!
-//! `sem_post` may be called in a signal handler, where no lock may be taken: then it leaves word, and the
-//! monitor looks ([`posted_in_handlers`]).
+//! `sem_post` may be called in a signal handler, where no lock may be taken: then it leaves word, as whatever
+//! wakes there does, and the monitor looks ([`posted_in_handlers`]).
 
 use super::futex::{wake_at, wake_everybody};
 use super::known::{Flag, known};
 use super::real::{Real, caller, errno, real, set_errno};
-use super::signal;
 use super::sync::{ALL, anybody_waits, timed, wait_for};
 use crate::g::G;
 use crate::sched::SCHED;
@@ -15,11 +14,11 @@ use crate::timer::alarm::NEVER;
 use libc::{c_int, clockid_t, sem_t, timespec};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-/// A `sem_post` in a signal handler: whose goroutines are to be woken is for the monitor to find out.
+/// A wake-up in a signal handler: whose goroutines are to be woken is for the monitor to find out.
 static POSTED: AtomicBool = AtomicBool::new(false);
 /// One has found no place among [`POSTED_AT`].
 static POSTED_MORE: AtomicBool = AtomicBool::new(false);
-/// The last semaphores posted so; 0: none.
+/// The last addresses woken so, of semaphores and other futexes; 0: none.
 static POSTED_AT: [AtomicUsize; 8] = [const { AtomicUsize::new(0) }; 8];
 
 /// What the monitor does now and then: wakes for those who could not.
@@ -38,13 +37,13 @@ pub(crate) fn posted_in_handlers() {
 }
 
 /// Leaves word for the monitor. In a handler: no lock, no allocation.
-fn leave_word(semaphore: usize) {
+pub(super) fn leave_word(address: usize) {
     let mut noted = false;
     for at in &POSTED_AT {
         let seen = at.load(Ordering::Relaxed);
-        let ours = seen == semaphore
+        let ours = seen == address
             || (seen == 0
-                && at.compare_exchange(0, semaphore, Ordering::AcqRel, Ordering::Relaxed).is_ok());
+                && at.compare_exchange(0, address, Ordering::AcqRel, Ordering::Relaxed).is_ok());
         if ours {
             noted = true;
             break;
@@ -139,11 +138,7 @@ unsafe extern "C" fn sem_post(semaphore: *mut sem_t) -> c_int {
     // SAFETY: forwarded.
     let result = unsafe { real!(REAL as fn(*mut sem_t) -> c_int)(semaphore) };
     if anybody_waits() {
-        if signal::in_handler() {
-            leave_word(semaphore as usize);
-        } else {
-            wake_at(semaphore as usize, 1, ALL);
-        }
+        wake_at(semaphore as usize, 1, ALL);
     }
     result
 }

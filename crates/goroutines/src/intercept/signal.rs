@@ -6,49 +6,164 @@
 //! *thread* while it runs, the goroutine must not move meanwhile.
 //!
 //! **Chosen.** A handler that is installed through libc is kept in a table, and ours is installed in its place:
-//! it raises the goroutine's no-preempt count, calls the user's, and lowers it. With the count raised, what is
-//! taken over calls libc's own. Who asks for the handler gets his own back.
+//! it raises the goroutine's no-preempt count, calls the user's, and sets the count right. With the count
+//! raised, what is taken over calls libc's own. Whoever asks for the handler gets the own one back.
 //!
-//! Handlers of faults (`SIGSEGV` and its kin) are left alone: they may never return. A handler that leaves by
-//! `siglongjmp` leaves the count raised: its goroutine is not preempted any more. Handlers installed by a raw
+//! * SH1: a handler may wait. Where the goroutine had its P, the handler's time is announced like a blocking
+//!   call's: the P may be taken, and the goroutine goes on without it.
+//! * SH2: a handler holds no lock of the runtime, and takes none: what it wakes is left to the monitor
+//!   (`semaphore.rs`, `leave_word`).
+//! * SH3: a handler may be left by `siglongjmp`. The outermost one notes where its frame is; whoever finds the
+//!   count raised looks whether that frame still lives, and sets the count right if not ([`set_right`]).
+//!
+//! Handlers of faults (`SIGSEGV` and its kin) are left alone: they may never return. Handlers installed by a raw
 //! system call are told by the signals they block (`sched/preempt.rs`, PR5).
 
-use super::real::{Real, real};
-use crate::g::current;
-use crate::sched::{fault, preempt};
+use super::real::{Real, real, set_errno};
+use crate::g::{G, current};
+use crate::sched::{SCHED, fault, preempt};
 use libc::{c_int, c_void, sighandler_t, siginfo_t};
 use std::cell::Cell;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
+use std::ops::Range;
+use std::sync::atomic::{AtomicI32, AtomicU64, AtomicUsize, Ordering};
 
 /// Signals are numbered from 1 to 64.
 const SIGNALS: usize = 65;
 
-/// The user's handler of a signal, and its flags.
+/// The user's handler of a signal, its flags, and the signals that it blocks.
 struct Slot {
     handler: AtomicUsize,
     flags: AtomicI32,
+    mask: AtomicU64,
 }
 
-static SLOTS: [Slot; SIGNALS] =
-    [const { Slot { handler: AtomicUsize::new(libc::SIG_DFL), flags: AtomicI32::new(0) } };
-        SIGNALS];
+static SLOTS: [Slot; SIGNALS] = [const {
+    Slot {
+        handler: AtomicUsize::new(libc::SIG_DFL),
+        flags: AtomicI32::new(0),
+        mask: AtomicU64::new(0),
+    }
+}; SIGNALS];
 
 thread_local! {
-    /// How many handlers the calling flow is inside of.
+    /// How many handlers the calling flow is inside of. May count some that were left (SH3).
     static DEPTH: Cell<u32> = const { Cell::new(0) };
+    /// The outermost of them.
+    static OUTERMOST: Cell<Frame> = const { Cell::new(Frame::NONE) };
+    /// The count when the innermost had raised it.
+    static RAISED: Cell<u32> = const { Cell::new(0) };
 }
 
-/// The user has installed one.
-static ANY: AtomicBool = AtomicBool::new(false);
+/// What is remembered of a handler that runs.
+#[derive(Clone, Copy)]
+struct Frame {
+    /// The stack pointer of what it interrupted.
+    interrupted: usize,
+    /// Where its [`Seal`] is.
+    seal: usize,
+    /// The alternate stack of the thread then, on which it may run.
+    alternate: (usize, usize),
+}
 
-/// Whether the user has installed a handler.
-pub(super) fn is_any_installed() -> bool {
-    ANY.load(Ordering::Relaxed)
+/// Bytes in the frame of a running handler that other frames write over when it was left.
+type Seal = [u64; 16];
+const SEALED: u64 = 0x5e41_ed00_9e37_79b9;
+
+impl Frame {
+    const NONE: Self = Self { interrupted: 0, seal: 0, alternate: (0, 0) };
+
+    fn of(context: &libc::ucontext_t, seal: &Seal) -> Self {
+        let from = context.uc_stack.ss_sp as usize;
+        Self {
+            interrupted: stack_pointer(context),
+            seal: std::ptr::from_ref(seal) as usize,
+            alternate: (from, from + context.uc_stack.ss_size),
+        }
+    }
+
+    /// Whether its handler was left, by somebody whose stack pointer is `sp` and who runs on the thread or
+    /// goroutine that it ran on; `own` is a goroutine's stack.
+    ///
+    /// Handlers stand below what they interrupt. So who is above has left them; who is below is in them, or
+    /// has called on from where `siglongjmp` went to, and then has written over the seal.
+    fn was_left(&self, sp: usize, own: Option<&Range<usize>>) -> bool {
+        /// No stack is larger: whoever is further away is on another one.
+        const FAR: usize = 8 << 20;
+        let on_own = |at: usize| own.is_some_and(|own| own.contains(&at));
+        let alternate = self.alternate.0..self.alternate.1;
+        if alternate.contains(&sp) {
+            return false;
+        }
+        if on_own(self.interrupted) != on_own(sp) {
+            // From another library's stack to the goroutine's; or the handler runs on a stack of its own.
+            return on_own(sp);
+        }
+        if self.interrupted.abs_diff(sp) >= FAR {
+            return false;
+        }
+        if alternate.contains(&self.seal) || sp > self.seal {
+            return true;
+        }
+        // SAFETY: the frame of a handler on this very stack, below which the caller stands.
+        let seal = unsafe { std::ptr::read_volatile(self.seal as *const Seal) };
+        seal.iter().any(|word| *word != SEALED)
+    }
+}
+
+fn stack_pointer(context: &libc::ucontext_t) -> usize {
+    context.uc_mcontext.gregs[libc::REG_RSP as usize] as usize
+}
+
+/// Looks whether the handler that the calling flow seems to be in was left by `siglongjmp` (SH3), and if so
+/// forgets it: true. `sp` is the flow's stack pointer.
+#[cold]
+pub(crate) fn set_right(gp: Option<&'static G>, sp: usize) -> bool {
+    if DEPTH.get() == 0 {
+        return false;
+    }
+    let own = gp.map(|gp| gp.carrier().stack());
+    if !OUTERMOST.get().was_left(sp, own.as_ref()) {
+        return false;
+    }
+    DEPTH.set(0);
+    if let Some(gp) = gp {
+        // The call that the handler interrupted, which was announced then, was left with it. What has been
+        // raised since is of sections that live.
+        end_announcement(gp);
+        let count = gp.nopreempt.load(Ordering::Relaxed);
+        current::set_count(gp, count.saturating_sub(RAISED.get()));
+    }
+    true
 }
 
 /// Whether the calling flow is inside a handler.
-pub(super) fn in_handler() -> bool {
-    DEPTH.get() > 0
+pub(crate) fn in_handler() -> bool {
+    if DEPTH.get() == 0 {
+        return false;
+    }
+    let here = 0u8;
+    !set_right(current::g(), &raw const here as usize)
+}
+
+/// Announces the time of a handler, if the goroutine has a P that could be taken (SH1). The count is raised.
+fn announce(gp: &'static G) -> bool {
+    let mp = gp.m();
+    let Some(pp) = mp.p().filter(|_| mp.lease.is_owned()) else { return false };
+    mp.syscalltick.store(mp.syscalltick.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+    gp.in_call.store(true, Ordering::Relaxed);
+    mp.lease.enter_syscall(pp.id);
+    SCHED.sysmon.syscall_begins();
+    true
+}
+
+/// The count is still raised. A P that is gone is looked for when the goroutine enters the runtime: here the
+/// interrupted code may be libc's (PR4).
+fn end_announcement(gp: &'static G) {
+    gp.in_call.store(false, Ordering::Relaxed);
+    let lease = &gp.m().lease;
+    if !lease.is_owned() {
+        let _ = lease.reclaim();
+    }
 }
 
 type Handler = extern "C" fn(c_int, *mut siginfo_t, *mut c_void);
@@ -57,21 +172,81 @@ type Handler = extern "C" fn(c_int, *mut siginfo_t, *mut c_void);
 extern "C" fn handler(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
     let Some(slot) = SLOTS.get(signal as usize) else { return };
     let user = slot.handler.load(Ordering::Acquire);
-    if user == libc::SIG_DFL || user == libc::SIG_IGN {
+    if !is_function(user) {
         return; // taken back just now
     }
     // SAFETY: the user's handler; one that takes fewer arguments ignores the rest.
     let user = unsafe { std::mem::transmute::<usize, Handler>(user) };
     let gp = current::g();
-    if let Some(gp) = gp {
+    // SAFETY: the kernel's signal frame.
+    let frame = unsafe { &*context.cast::<libc::ucontext_t>() };
+    set_right(gp, stack_pointer(frame));
+    let count = gp.map(|gp| (gp, gp.nopreempt.load(Ordering::Relaxed)));
+    let mut announced = false;
+    if let Some((gp, count)) = count {
         current::raise(gp);
+        announced = count == 0 && announce(gp);
     }
-    DEPTH.set(DEPTH.get() + 1);
-    user(signal, info, context);
-    DEPTH.set(DEPTH.get() - 1);
-    if let Some(gp) = gp {
-        current::lower(gp);
+    let raised = RAISED.replace(count.map_or(0, |(_, count)| count + 1));
+    let depth = DEPTH.get();
+    let seal: Seal = std::hint::black_box([SEALED; 16]);
+    if depth == 0 {
+        OUTERMOST.set(Frame::of(frame, &seal));
     }
+    DEPTH.set(depth + 1);
+    if signal == preempt::SIGNAL && preempt::is_installed() {
+        as_the_kernel_does(slot, || user(signal, info, context));
+    } else {
+        user(signal, info, context);
+    }
+    // Not one less: inner handlers may have been left by `siglongjmp`.
+    DEPTH.set(depth);
+    RAISED.set(raised);
+    if let Some((gp, count)) = count {
+        if announced {
+            end_announcement(gp);
+        }
+        current::set_count(gp, count);
+    }
+    std::hint::black_box(&seal);
+}
+
+/// Calls the user's handler of the runtime's own signal, which the kernel did not deliver for it: with the
+/// signals blocked that it is to block, and once only where that was asked for.
+fn as_the_kernel_does(slot: &Slot, call: impl FnOnce()) {
+    let flags = slot.flags.load(Ordering::Relaxed);
+    if flags & libc::SA_RESETHAND != 0 {
+        slot.handler.store(libc::SIG_DFL, Ordering::Release);
+    }
+    let mut mask = slot.mask.load(Ordering::Relaxed);
+    let own = 1 << (preempt::SIGNAL - 1);
+    if flags & libc::SA_NODEFER != 0 && mask & own == 0 {
+        crate::base::sys::block_signal(preempt::SIGNAL, false);
+    }
+    mask &= !own;
+    let before = (mask != 0).then(|| crate::base::sys::block_signals(mask));
+    call();
+    if let Some(before) = before {
+        crate::base::sys::set_signals(before);
+    }
+    crate::base::sys::block_signal(preempt::SIGNAL, true);
+}
+
+/// Our handler's address.
+pub(crate) fn address() -> usize {
+    handler as *const () as usize
+}
+
+/// The runtime takes its signal: what was installed for it by a raw system call is passed on to.
+pub(crate) fn adopt(before: &libc::sigaction) {
+    if before.sa_sigaction != address() {
+        store(&SLOTS[preempt::SIGNAL as usize], before);
+    }
+}
+
+/// The user's handler of `signal`.
+pub(crate) fn users(signal: c_int) -> usize {
+    SLOTS[signal as usize].handler.load(Ordering::Relaxed)
 }
 
 fn is_fault(signal: c_int) -> bool {
@@ -88,6 +263,41 @@ fn is_function(handler: usize) -> bool {
 /// The runtime's own.
 fn is_ours(handler: usize) -> bool {
     [preempt::address(), fault::address()].contains(&handler)
+}
+
+fn word_of(set: &libc::sigset_t) -> u64 {
+    // SAFETY: a sigset_t begins with the kernel's 64 bits.
+    unsafe { std::ptr::from_ref(set).cast::<u64>().read() }
+}
+
+fn store(slot: &Slot, action: &libc::sigaction) {
+    slot.flags.store(action.sa_flags, Ordering::Relaxed);
+    slot.mask.store(word_of(&action.sa_mask), Ordering::Relaxed);
+    // Release: the flags, for the handler.
+    slot.handler.store(action.sa_sigaction, Ordering::Release);
+}
+
+/// The runtime's signal: the user's action is in the slot only, and never the kernel's.
+fn virtual_action(
+    slot: &Slot,
+    new: Option<&libc::sigaction>,
+    old: Option<&mut libc::sigaction>,
+) -> c_int {
+    // SAFETY: plain old data.
+    let mut before: libc::sigaction = unsafe { std::mem::zeroed() };
+    before.sa_sigaction = slot.handler.load(Ordering::Acquire);
+    before.sa_flags = slot.flags.load(Ordering::Relaxed);
+    // SAFETY: a sigset_t begins with the kernel's 64 bits.
+    unsafe {
+        (&raw mut before.sa_mask).cast::<u64>().write(slot.mask.load(Ordering::Relaxed));
+    }
+    if let Some(new) = new {
+        store(slot, new);
+    }
+    if let Some(old) = old {
+        *old = before;
+    }
+    0
 }
 
 #[unsafe(no_mangle)]
@@ -110,18 +320,16 @@ unsafe extern "C" fn sigaction(
         return unsafe { real(signal, new, old) };
     }
     if signal == preempt::SIGNAL && preempt::is_installed() {
-        // SAFETY: the caller's actions. Ours stays, and passes on what is not of the runtime.
-        return unsafe { preempt::chain(wanted, old.as_mut()) };
+        // SAFETY: null, or the caller's action to fill in.
+        return virtual_action(slot, wanted, unsafe { old.as_mut() });
     }
     let before = (slot.handler.load(Ordering::Acquire), slot.flags.load(Ordering::Relaxed));
     let mut action = wanted.copied();
     if let Some(action) = &mut action
         && is_function(action.sa_sigaction)
     {
-        slot.flags.store(action.sa_flags, Ordering::Relaxed);
-        slot.handler.store(action.sa_sigaction, Ordering::Release);
-        ANY.store(true, Ordering::Relaxed);
-        action.sa_sigaction = handler as *const () as usize;
+        store(slot, action);
+        action.sa_sigaction = address();
         action.sa_flags |= libc::SA_SIGINFO;
     }
     let action = action.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
@@ -130,24 +338,145 @@ unsafe extern "C" fn sigaction(
     // SAFETY: null, or what the call has filled in.
     if let Some(old) = unsafe { old.as_mut() }
         && result == 0
-        && old.sa_sigaction == handler as *const () as usize
+        && old.sa_sigaction == address()
     {
         (old.sa_sigaction, old.sa_flags) = before;
     }
     result
 }
 
-#[unsafe(no_mangle)]
-unsafe extern "C" fn signal(number: c_int, handler: sighandler_t) -> sighandler_t {
+/// The signals of which `siginterrupt` says that they interrupt calls.
+static INTERRUPTS: AtomicU64 = AtomicU64::new(0);
+
+fn bit(signal: c_int) -> u64 {
+    1 << (signal - 1)
+}
+
+fn is_signal(signal: c_int) -> bool {
+    (1..SIGNALS as c_int).contains(&signal)
+}
+
+/// Installs `handler` with `flags`, and returns the one before; `SIG_ERR` and `errno` where that can't be.
+fn exchange(signal: c_int, handler: sighandler_t, flags: c_int, mask: u64) -> sighandler_t {
+    if handler == libc::SIG_ERR || !is_signal(signal) {
+        set_errno(libc::EINVAL);
+        return libc::SIG_ERR;
+    }
     // SAFETY: zeroes are a valid start.
     let mut new: libc::sigaction = unsafe { std::mem::zeroed() };
     new.sa_sigaction = handler;
-    new.sa_flags = libc::SA_RESTART;
+    new.sa_flags = flags;
+    // SAFETY: a sigset_t begins with the kernel's 64 bits.
+    unsafe { (&raw mut new.sa_mask).cast::<u64>().write(mask) };
     // SAFETY: as above.
     let mut old: libc::sigaction = unsafe { std::mem::zeroed() };
     // SAFETY: the handler is the caller's; as libc's own does it.
-    match unsafe { sigaction(number, &raw const new, &raw mut old) } {
+    match unsafe { sigaction(signal, &raw const new, &raw mut old) } {
         0 => old.sa_sigaction,
         _ => libc::SIG_ERR,
+    }
+}
+
+/// BSD's: the signal is blocked meanwhile, and interrupted calls go on, unless `siginterrupt` says otherwise.
+fn bsd(number: c_int, handler: sighandler_t) -> sighandler_t {
+    let interrupts = is_signal(number) && INTERRUPTS.load(Ordering::Relaxed) & bit(number) != 0;
+    let flags = if interrupts { 0 } else { libc::SA_RESTART };
+    exchange(number, handler, flags, if is_signal(number) { bit(number) } else { 0 })
+}
+
+/// System V's: once, and nothing is blocked meanwhile.
+fn sysv(number: c_int, handler: sighandler_t) -> sighandler_t {
+    exchange(number, handler, libc::SA_RESETHAND | libc::SA_NODEFER, 0)
+}
+
+/// Other names of `signal`: what C calls depends on the standard that it is compiled for.
+macro_rules! signals {
+    ($($name:ident = $like:ident;)*) => {$(
+        #[unsafe(no_mangle)]
+        unsafe extern "C" fn $name(number: c_int, handler: sighandler_t) -> sighandler_t {
+            $like(number, handler)
+        }
+    )*};
+}
+
+signals! {
+    signal = bsd;
+    bsd_signal = bsd;
+    ssignal = bsd;
+    sysv_signal = sysv;
+    __sysv_signal = sysv;
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn __sigaction(
+    signal: c_int,
+    new: *const libc::sigaction,
+    old: *mut libc::sigaction,
+) -> c_int {
+    // SAFETY: the caller's arguments.
+    unsafe { sigaction(signal, new, old) }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sigignore(signal: c_int) -> c_int {
+    if exchange(signal, libc::SIG_IGN, 0, 0) == libc::SIG_ERR { -1 } else { 0 }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn siginterrupt(signal: c_int, interrupts: c_int) -> c_int {
+    // SAFETY: zeroes are a valid start.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: an action to write.
+    if unsafe { sigaction(signal, std::ptr::null(), &raw mut action) } != 0 {
+        return -1;
+    }
+    if interrupts != 0 {
+        INTERRUPTS.fetch_or(bit(signal), Ordering::Relaxed);
+        action.sa_flags &= !libc::SA_RESTART;
+    } else {
+        INTERRUPTS.fetch_and(!bit(signal), Ordering::Relaxed);
+        action.sa_flags |= libc::SA_RESTART;
+    }
+    // SAFETY: an action to read.
+    unsafe { sigaction(signal, &raw const action, std::ptr::null_mut()) }
+}
+
+/// X/Open's: `SIG_HOLD` (2) blocks the signal, anything else unblocks it. The one before is `SIG_HOLD` if the
+/// signal was blocked.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sigset(signal: c_int, disposition: sighandler_t) -> sighandler_t {
+    const SIG_HOLD: sighandler_t = 2;
+    if disposition == libc::SIG_ERR || !is_signal(signal) {
+        set_errno(libc::EINVAL);
+        return libc::SIG_ERR;
+    }
+    let mask = |how: c_int| {
+        // SAFETY: zeroes are a valid start; sets to read and to write.
+        unsafe {
+            let mut set: libc::sigset_t = std::mem::zeroed();
+            let mut before: libc::sigset_t = std::mem::zeroed();
+            libc::sigaddset(&raw mut set, signal);
+            (libc::sigprocmask(how, &raw const set, &raw mut before) == 0).then_some(before)
+        }
+    };
+    let how = if disposition == SIG_HOLD { libc::SIG_BLOCK } else { libc::SIG_UNBLOCK };
+    let before = if disposition == SIG_HOLD {
+        // SAFETY: as in `siginterrupt`.
+        let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+        // SAFETY: an action to write.
+        match unsafe { sigaction(signal, std::ptr::null(), &raw mut action) } {
+            0 => action.sa_sigaction,
+            _ => libc::SIG_ERR,
+        }
+    } else {
+        exchange(signal, disposition, 0, 0)
+    };
+    if before == libc::SIG_ERR {
+        return libc::SIG_ERR;
+    }
+    match mask(how) {
+        None => libc::SIG_ERR,
+        Some(set) if word_of(&set) & bit(signal) != 0 => SIG_HOLD,
+        Some(_) => before,
     }
 }

@@ -24,7 +24,7 @@
 use super::futex::{Woken, wait_at, wake_at};
 use super::known::{Flag, known};
 use super::real::{Real, caller, real};
-use super::{signal, time};
+use super::time;
 use crate::base::sys;
 use crate::g::G;
 use crate::g::reason::WaitReason;
@@ -47,11 +47,6 @@ pub(super) fn anybody_waits() -> bool {
     const { assert!(cfg!(target_arch = "x86_64"), "PT1 needs a fence here") };
     compiler_fence(Ordering::SeqCst);
     WAITING.load(Ordering::Relaxed) != 0
-}
-
-/// Whether a handler that the user has installed may post what a goroutine waits for.
-pub(crate) fn handler_may_post() -> bool {
-    WAITING.load(Ordering::SeqCst) > 0 && signal::is_any_installed()
 }
 
 /// Threads inside `pthread_cond_wait`, by the mutex they unlock there, hashed.

@@ -65,8 +65,10 @@ pub(crate) struct M {
     pub(crate) syscalltick: AtomicU32,
     /// The slice (its `schedtick`) that the monitor wants to end, plus one; 0: none.
     pub(crate) preempt_tick: AtomicU32,
-    /// The signal met it inside libc: ask again soon.
+    /// The signal met it where it can't stop, inside libc mostly: ask again soon.
     pub(crate) in_libc: AtomicBool,
+    /// It was sent the runtime's signal.
+    pub(crate) signalled: AtomicBool,
     pub(crate) rand: Rand,
     /// What a signal frame of this thread must carry.
     pub(crate) altstack: Cell<libc::stack_t>,
@@ -128,6 +130,7 @@ impl M {
             syscalltick: AtomicU32::new(0),
             preempt_tick: AtomicU32::new(0),
             in_libc: AtomicBool::new(false),
+            signalled: AtomicBool::new(false),
             rand: Rand::new(id.wrapping_add(crate::base::sys::nanotime())),
             // SAFETY: plain old data.
             altstack: Cell::new(unsafe { std::mem::zeroed() }),

@@ -29,10 +29,6 @@ pub(crate) fn check(shared: StaticGuard<Shared>) -> Verdict {
     }
     let before = stillness(&shared);
     drop(shared);
-    #[cfg(feature = "intercept")]
-    if crate::intercept::sync::handler_may_post() {
-        return Verdict::NotYet;
-    }
     if exit::alive() == 0 && !SCHED.main_gone.load(Ordering::Relaxed) {
         return Verdict::Nobody;
     }
@@ -45,11 +41,35 @@ pub(crate) fn check(shared: StaticGuard<Shared>) -> Verdict {
     // A thread that has just ended may have readied a goroutine before; one that ran since may have
     // started a thread. If all is as still as before, and nothing has moved, neither was so.
     let anybody_waits = super::watch::anybody_waits();
+    if handler_may_wake() {
+        return Verdict::NotYet;
+    }
     if !anybody_waits && stillness(&SCHED.lock()) == Some(before) {
         report()
     } else {
         Verdict::NotYet
     }
+}
+
+/// Whether the program has a handler that might wake somebody, by whatever name it was installed: of any
+/// signal but those of faults, which the runtime and std have handlers for.
+fn handler_may_wake() -> bool {
+    let is_fault = |signal| {
+        matches!(
+            signal,
+            libc::SIGSEGV
+                | libc::SIGBUS
+                | libc::SIGFPE
+                | libc::SIGILL
+                | libc::SIGTRAP
+                | libc::SIGSYS
+        )
+    };
+    // 32 and 33 are libc's own.
+    let others = (1..=64).filter(|signal| {
+        !is_fault(*signal) && *signal != super::preempt::SIGNAL && !(32..=33).contains(signal)
+    });
+    super::preempt::is_users_too() || others.into_iter().any(sys::has_handler)
 }
 
 /// A moment in which nothing of the runtime moves.

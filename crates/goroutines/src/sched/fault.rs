@@ -37,9 +37,11 @@ pub(crate) fn install() {
 }
 
 extern "C" fn handler(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
-    // SAFETY: the kernel's siginfo of a fault.
-    let address = unsafe { (*info).si_addr() } as usize;
-    if let Some(gp) = current::g().or_else(crate::intercept::fork::forked) {
+    // SAFETY: the kernel's siginfo; that of a fault has an address.
+    let (code, address) = unsafe { ((*info).si_code, (*info).si_addr() as usize) };
+    // Sent by somebody: `kill`, `raise`, `sigqueue`. No instruction faults.
+    let is_sent = code <= 0;
+    if !is_sent && let Some(gp) = current::g().or_else(crate::intercept::fork::forked) {
         let stack = gp.carrier().stack();
         let guard = stack.start - goroutines_switch::guard::GUARD_BYTES..stack.start;
         if guard.contains(&address) {
@@ -47,6 +49,7 @@ extern "C" fn handler(signal: c_int, info: *mut libc::siginfo_t, context: *mut c
         }
     }
     match before(signal).load(Ordering::Relaxed) {
+        libc::SIG_IGN if is_sent => {}
         libc::SIG_DFL | libc::SIG_IGN => {
             // The instruction faults again, and the default is done.
             // SAFETY: no memory is involved.
@@ -58,6 +61,11 @@ extern "C" fn handler(signal: c_int, info: *mut libc::siginfo_t, context: *mut c
                 unsafe { std::mem::transmute(previous) };
             f(signal, info, context);
         }
+    }
+    // (std's handler, too, sets the default and trusts that the instruction faults again.)
+    if is_sent && !sys::has_handler(signal) {
+        // Blocked until this handler returns.
+        sys::tgkill(sys::gettid(), signal);
     }
 }
 

@@ -12,7 +12,8 @@
 //! **When it is not done.**
 //! * PR1: inside a section. The wish is noted and done when the section ends.
 //! * PR2: in `runtime::blocking`: the P can be taken without the goroutine.
-//! * PR3: on another stack than the goroutine's (somebody else's coroutine, an alternate stack).
+//! * PR3: on an alternate signal stack, which is the thread's. (Another library's coroutine is a part of the
+//!   goroutine that resumed it: its stack holds the frame as well as the goroutine's own.)
 //! * PR4: inside libc, ld.so or a shared allocator. Who is stopped there may hold the lock that the next
 //!   `malloc` of anybody waits for, the monitor's `pthread_create` included. The monitor asks again in
 //!   100 µs; after a few times it takes the *P* instead (`m/lease.rs`): others run, and the goroutine
@@ -21,6 +22,10 @@
 //! * PR5: inside another signal's handler, which may have interrupted libc: those installed through libc
 //!   run with the count raised (`intercept/signal.rs`), others are known by the signals they block. (One
 //!   installed by a raw system call, with `SA_NODEFER` and an empty mask, can't be told from other code.)
+//!
+//! **Whose signal it is.** SIGURG is the program's too. Ours carries a code and a value of its own. Where a
+//! sandbox refuses that, or the kernel has lost it (a user may queue so many signals), ours is one that an M
+//! was sent and has not had.
 //!
 //! Past that point the handler is a runtime entry like any other: the interrupted code holds no runtime
 //! lock (PR1), so the scheduler's may be taken; nothing allocates.
@@ -39,13 +44,22 @@ use crate::m::M;
 use goroutines_switch::thread_pointer::facts;
 use std::ffi::{c_int, c_void};
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// Go's choice too: debuggers pass it on, libc does not use it, and its default is to be ignored.
 pub(crate) const SIGNAL: c_int = libc::SIGURG;
 
-/// The handler that was there before.
+/// The handler that was there before. With calls taken over: what knows the user's, for good.
 static PREVIOUS: AtomicUsize = AtomicUsize::new(libc::SIG_DFL);
+
+/// The code of a signal that the runtime has sent: none of the kernel's or libc's.
+const CODE: c_int = -96;
+
+/// Its address is the signal's value.
+static COOKIE: AtomicBool = AtomicBool::new(false);
+
+/// Signals can't be sent with a code here.
+static PLAIN: AtomicBool = AtomicBool::new(false);
 
 /// Asks `mp` to end the slice `tick`.
 pub(crate) fn ask(mp: &M, tick: u32) {
@@ -56,8 +70,33 @@ pub(crate) fn ask(mp: &M, tick: u32) {
 /// Sends the signal to the thread of `mp`.
 pub(crate) fn signal(mp: &M) {
     let tid = mp.tid.load(Ordering::Relaxed);
-    if tid != 0 {
-        sys::tgkill(tid, SIGNAL);
+    if tid == 0 {
+        return;
+    }
+    // Release: pairs with is_ours(). What is asked for was stored before.
+    mp.signalled.store(true, Ordering::Release);
+    if !PLAIN.load(Ordering::Relaxed) {
+        match sys::tgsigqueue(tid, SIGNAL, CODE, &raw const COOKIE as usize) {
+            Ok(()) | Err(libc::ESRCH | libc::EAGAIN) => return,
+            Err(_) => PLAIN.store(true, Ordering::Relaxed),
+        }
+    }
+    sys::tgkill(tid, SIGNAL);
+}
+
+/// Whether the signal is one that the runtime has sent to this thread.
+fn is_ours(info: &libc::siginfo_t) -> bool {
+    // SAFETY: plain data of the kernel's: with a value if it was queued, and a sender, 0 if that was lost.
+    let (value, sender) = unsafe { (info.si_value().sival_ptr, info.si_pid()) };
+    let has_been_sent = || {
+        let mp = current::g().map(G::m).or_else(current::m_of_g0);
+        mp.is_some_and(|mp| mp.signalled.swap(false, Ordering::Acquire))
+    };
+    match info.si_code {
+        CODE => std::ptr::eq(value.cast_const().cast(), &raw const COOKIE),
+        libc::SI_TKILL => PLAIN.load(Ordering::Relaxed) && has_been_sent(),
+        libc::SI_USER => sender == 0 && has_been_sent(),
+        _ => false,
     }
 }
 
@@ -86,20 +125,13 @@ pub(crate) fn is_installed() -> bool {
     SCHED.started.load(Ordering::Acquire)
 }
 
-/// Somebody asks for the signal's handler, or installs another: the one that is passed on to. Always 0.
-#[cfg(feature = "intercept")]
-pub(crate) fn chain(new: Option<&libc::sigaction>, old: Option<&mut libc::sigaction>) -> c_int {
-    let before = match new {
-        Some(new) => PREVIOUS.swap(new.sa_sigaction, Ordering::AcqRel),
-        None => PREVIOUS.load(Ordering::Acquire),
-    };
-    if let Some(old) = old {
-        // SAFETY: plain old data.
-        *old = unsafe { std::mem::zeroed() };
-        old.sa_sigaction = before;
-        old.sa_flags = libc::SA_RESTART;
-    }
-    0
+/// Whether the user has a handler for the signal as well.
+pub(crate) fn is_users_too() -> bool {
+    #[cfg(feature = "intercept")]
+    let handler = crate::intercept::signal::users(SIGNAL);
+    #[cfg(not(feature = "intercept"))]
+    let handler = PREVIOUS.load(Ordering::Relaxed);
+    handler != libc::SIG_DFL && handler != libc::SIG_IGN
 }
 
 /// Installs the handler.
@@ -116,6 +148,11 @@ pub(crate) fn install() -> io::Result<()> {
         if libc::sigaction(SIGNAL, &raw const action, &raw mut old) != 0 {
             return Err(io::Error::last_os_error());
         }
+        #[cfg(feature = "intercept")]
+        crate::intercept::signal::adopt(&old);
+        #[cfg(feature = "intercept")]
+        PREVIOUS.store(crate::intercept::signal::address(), Ordering::Relaxed);
+        #[cfg(not(feature = "intercept"))]
         PREVIOUS.store(old.sa_sigaction, Ordering::Relaxed);
     }
     Ok(())
@@ -123,8 +160,7 @@ pub(crate) fn install() -> io::Result<()> {
 
 extern "C" fn handler(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
     // SAFETY: the kernel's siginfo.
-    let ours = unsafe { (*info).si_code == libc::SI_TKILL };
-    if !ours {
+    if !is_ours(unsafe { &*info }) {
         pass_on(signal, info, context);
         return;
     }
@@ -137,7 +173,7 @@ extern "C" fn handler(signal: c_int, info: *mut libc::siginfo_t, context: *mut c
     unsafe { *libc::__errno_location() = errno };
 }
 
-/// Somebody else's SIGURG (out-of-band data): to the handler that was there.
+/// Somebody else's SIGURG (out-of-band data, `raise`): to the user's handler.
 fn pass_on(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
     let previous = PREVIOUS.load(Ordering::Relaxed);
     if previous != libc::SIG_DFL && previous != libc::SIG_IGN {
@@ -148,8 +184,27 @@ fn pass_on(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
     }
 }
 
-fn interrupted(gp: &'static G, frame: &mut libc::ucontext_t) {
+/// Whether the count that is raised says what it should: that of a handler that was left does not.
+fn is_in_section(gp: &'static G, sp: usize) -> bool {
+    #[cfg(feature = "intercept")]
     if gp.nopreempt.load(Ordering::Relaxed) != 0 {
+        crate::intercept::signal::set_right(Some(gp), sp);
+    }
+    let _ = sp;
+    gp.nopreempt.load(Ordering::Relaxed) != 0
+}
+
+/// Whether `sp` is on an alternate signal stack of the thread's.
+fn is_on_alternate(frame: &libc::ucontext_t, mp: &M, sp: usize) -> bool {
+    [frame.uc_stack, mp.altstack.get()].iter().any(|stack| {
+        let from = stack.ss_sp as usize;
+        (from..from + stack.ss_size).contains(&sp)
+    })
+}
+
+fn interrupted(gp: &'static G, frame: &mut libc::ucontext_t) {
+    let sp = frame.uc_mcontext.gregs[libc::REG_RSP as usize] as usize;
+    if is_in_section(gp, sp) {
         // PR1. In a section the M does not change, and between two goroutines either's will do.
         if is_wanted(gp.m()) {
             gp.pending.fetch_or(pending::PREEMPT, Ordering::Relaxed);
@@ -159,15 +214,14 @@ fn interrupted(gp: &'static G, frame: &mut libc::ucontext_t) {
     if gp.pending.load(Ordering::Relaxed) & pending::BLOCKING != 0 {
         return; // PR2
     }
-    let sp = frame.uc_mcontext.gregs[libc::REG_RSP as usize] as usize;
-    if !gp.carrier().stack().contains(&sp) {
-        return; // PR3
-    }
     current::raise(gp);
     let mp = gp.m();
     let pc = frame.uc_mcontext.gregs[libc::REG_RIP as usize] as usize;
-    if facts().in_libc(pc) || !crate::m::thread::has_usual_mask(&frame.uc_sigmask) {
-        mp.in_libc.store(true, Ordering::Relaxed); // PR4, PR5
+    let stays = facts().in_libc(pc)
+        || !crate::m::thread::has_usual_mask(&frame.uc_sigmask)
+        || is_on_alternate(frame, mp, sp);
+    if stays {
+        mp.in_libc.store(true, Ordering::Relaxed); // PR3, PR4, PR5
     } else if !mp.lease.is_owned() {
         // It runs without a P, or it is about to be taken.
         sys::block_signal(SIGNAL, false);

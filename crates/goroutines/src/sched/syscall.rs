@@ -30,6 +30,12 @@ pub(crate) fn come_back(gp: &'static G) {
         return;
     }
     mp.oldp.set(mp.p.swap(null_mut(), Ordering::Relaxed));
+    #[cfg(feature = "intercept")]
+    if crate::intercept::signal::in_handler() {
+        // The goroutine can't move, and what it interrupted may be libc's (PR4): it does what it may do
+        // without a P, as an ordinary thread would.
+        return;
+    }
     if !gp.is_locked() {
         let mut shared = SCHED.lock();
         let pp = if SCHED.is_stopping() {

@@ -10,6 +10,7 @@
 mod channels;
 mod compute;
 mod contexts;
+mod foreign_stacks;
 mod harness;
 mod http;
 mod locks;
