@@ -1,6 +1,7 @@
 //! What the tests share: running programs with a time limit, and running a test's body in a goroutine
 //! at several values of `GOMAXPROCS`, beside goroutines that burn CPU.
 
+pub mod alloc;
 pub mod chan_model;
 pub mod chans;
 mod child;
@@ -8,6 +9,7 @@ pub mod io;
 pub mod proc;
 mod procs;
 mod programs;
+pub mod sandbox;
 
 pub use child::{Ended, run_to_end};
 pub use procs::{TIME_SLICE, join_all, on_procs, os_thread, quiet_panics, work};

@@ -14,40 +14,17 @@ use goroutines::chan::{
     unbounded,
 };
 use goroutines::{WaitGroup, go, runtime, select};
+use goroutines_tests::alloc::BYTES;
 use goroutines_tests::chans::parked;
 use goroutines_tests::io::{at_each, ms};
 use goroutines_tests::join_all;
 use goroutines_tests::proc::{in_child, wait_until};
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashSet, VecDeque};
 use std::fmt::Debug;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
-
-/// The system's allocator, which counts the bytes in use.
-struct Counting;
-
-static IN_USE: AtomicI64 = AtomicI64::new(0);
-
-// SAFETY: it passes everything on.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        IN_USE.fetch_add(layout.size() as i64, Ordering::Relaxed);
-        // SAFETY: as the caller says.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        IN_USE.fetch_sub(layout.size() as i64, Ordering::Relaxed);
-        // SAFETY: as the caller says.
-        unsafe { System.dealloc(at, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// Go: test/chan/doubleselect.go: of a select's four arms only one sends. Each channel has a goroutine
 /// that passes on what comes; no number comes twice.
@@ -244,9 +221,9 @@ fn select2_memory() {
     }
     at_each(|procs| {
         send_and_receive();
-        let before = IN_USE.load(Ordering::Relaxed);
+        let before = BYTES.load(Ordering::Relaxed);
         send_and_receive();
-        let more = IN_USE.load(Ordering::Relaxed) - before;
+        let more = BYTES.load(Ordering::Relaxed) - before;
         assert!(more < 50_000, "{more} bytes more in use after {N} selects, at {procs}");
     });
 }

@@ -3,8 +3,10 @@
 use goroutines::runtime::{self, blocking};
 use goroutines::{WaitGroup, go, thread};
 use goroutines_tests::proc::in_child;
-use goroutines_tests::raw;
-use std::time::Duration;
+use goroutines_tests::{raw, sandbox};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 /// Pages of addresses (0) or of memory (1) that the process has.
 fn pages(which: usize) -> Option<usize> {
@@ -133,4 +135,43 @@ fn many_at_once_and_more_in_all() {
     });
     child.expect_clean();
     println!("{}", child.text());
+}
+
+/// No stack can be made any more, and goroutines come and go: each that waits for a stack gets that of another.
+#[test]
+fn nobody_who_waits_for_a_stack_is_forgotten() {
+    const GUARD_MARKERS: u32 = 102;
+    let name = "nobody_who_waits_for_a_stack_is_forgotten";
+    let rounds = std::env::var("ROUNDS").map_or(3_000, |n| n.parse().unwrap_or(0));
+    let child = in_child(name, &[("GOMAXPROCS", "2")], || {
+        goroutines::run(|| {
+            let warm: Vec<_> =
+                (0..20).map(|_| go(|| std::thread::sleep(Duration::from_millis(100)))).collect();
+            warm.into_iter().for_each(|handle| handle.join().unwrap());
+            sandbox::refuse(libc::SYS_madvise, Some(GUARD_MARKERS), libc::ENOMEM);
+            for round in 0..rounds {
+                let done = Arc::new(AtomicU32::new(0));
+                for i in 0..100 {
+                    let done = Arc::clone(&done);
+                    drop(go(move || {
+                        if i % 2 == 0 {
+                            runtime::gosched();
+                        } else {
+                            std::thread::sleep(Duration::from_micros(30));
+                        }
+                        done.fetch_add(1, Ordering::Relaxed);
+                    }));
+                }
+                let start = Instant::now();
+                while done.load(Ordering::Relaxed) < 100 {
+                    std::thread::sleep(Duration::from_micros(100));
+                    let waited = start.elapsed() > Duration::from_secs(20);
+                    assert!(!waited, "round {round}: {done:?} of 100 have run");
+                }
+            }
+            println!("all ended");
+        });
+    });
+    child.expect_clean();
+    assert!(child.text().contains("all ended"), "{child}");
 }

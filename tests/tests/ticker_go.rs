@@ -13,15 +13,15 @@
 use goroutines::chan::{self, Receiver, TryRecvError, bounded};
 use goroutines::time::{AfterFunc, Ticker, Timer, after_func};
 use goroutines::{WaitGroup, go, runtime, select};
+use goroutines_tests::alloc::BLOCKS;
 use goroutines_tests::chans::parked;
 use goroutines_tests::io::{at_each, ms};
 use goroutines_tests::proc::at_procs;
 use goroutines_tests::{join_all, quiet_panics};
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -30,29 +30,6 @@ const HOUR: Duration = Duration::from_secs(3600);
 const AT_LAST: Duration = Duration::from_secs(10);
 const NS: Duration = Duration::from_nanos(1);
 const US: Duration = Duration::from_micros(1);
-
-/// The system's allocator, which counts what is in use.
-struct Counting;
-
-static IN_USE: AtomicI64 = AtomicI64::new(0);
-
-// SAFETY: it passes everything on.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        IN_USE.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: as the caller says.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        IN_USE.fetch_sub(1, Ordering::Relaxed);
-        // SAFETY: as the caller says.
-        unsafe { System.dealloc(at, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// What Go's tests do with timers, made with a channel or with a function, and with tickers.
 trait Clock: Send + Sync {
@@ -287,9 +264,9 @@ fn what_is_dropped_takes_no_memory() {
     ];
     at_each(|procs| {
         for (what, make) in makers {
-            let before = IN_USE.load(Ordering::Relaxed);
+            let before = BLOCKS.load(Ordering::Relaxed);
             (0..N).for_each(|_| make());
-            let in_use = IN_USE.load(Ordering::Relaxed) - before;
+            let in_use = BLOCKS.load(Ordering::Relaxed) - before;
             assert!(in_use < N / 10, "{in_use} allocations after {N} of {what}, at {procs}");
         }
     });

@@ -70,3 +70,54 @@ pub unsafe fn unmap(start: *mut u8, bytes: usize) {
     // SAFETY: forwarded to the caller. The only errors are those of bad arguments.
     let _ = unsafe { raw(libc::SYS_munmap, [start as usize, bytes, 0, 0, 0, 0]) };
 }
+
+/// Starts a thread that libc knows nothing of: neither its allocator nor any lock of libc's is needed for it.
+///
+/// It has the caller's thread pointer, so it may make raw system calls and touch memory that is given to it, and
+/// nothing else: no thread-local, no function of libc's. All signals are blocked on it.
+///
+/// # Errors
+/// `EAGAIN` where the system allows no further thread; a sandbox's.
+///
+/// # Safety
+/// * `stack_top`, a multiple of 16, is the end of writable memory of the thread's own, for ever.
+/// * `main` keeps to what is said above.
+pub unsafe fn start_bare(
+    stack_top: *mut u8,
+    main: extern "C" fn(usize) -> !,
+    arg: usize,
+) -> io::Result<()> {
+    let flags = libc::CLONE_VM
+        | libc::CLONE_FS
+        | libc::CLONE_FILES
+        | libc::CLONE_SIGHAND
+        | libc::CLONE_THREAD
+        | libc::CLONE_SYSVSEM;
+    let (all, mut before) = (u64::MAX, 0u64);
+    let set = libc::SIG_SETMASK as usize;
+    let result: isize;
+    // SAFETY: the child begins at the label on a stack of its own; the parent goes on behind it, with only the
+    // registers changed that are named. The mask is put back.
+    unsafe {
+        raw(
+            libc::SYS_rt_sigprocmask,
+            [set, &raw const all as usize, &raw mut before as usize, 8, 0, 0],
+        );
+        std::arch::asm!(
+            "syscall",
+            "test rax, rax",
+            "jnz 2f",
+            "xor ebp, ebp",
+            "mov rdi, r13",
+            "call r12",
+            "ud2",
+            "2:",
+            inlateout("rax") libc::SYS_clone as isize => result,
+            in("rdi") flags as usize, in("rsi") stack_top, in("rdx") 0, in("r10") 0, in("r8") 0,
+            in("r12") main, in("r13") arg,
+            lateout("rcx") _, lateout("r11") _,
+        );
+        raw(libc::SYS_rt_sigprocmask, [set, &raw const before as usize, 0, 8, 0, 0]);
+    }
+    check(result).map(|_| ())
+}

@@ -63,6 +63,14 @@ pub use sync::WaitGroup;
 #[doc(hidden)]
 pub use goroutines_macros::__select;
 
+/// For allocators of tests: whether the calling thread is one of those of the runtime's that may not allocate, as
+/// all goroutines depend on them.
+#[doc(hidden)]
+#[must_use]
+pub fn __may_not_allocate() -> bool {
+    m::thread::is_helper()
+}
+
 /// Waits until one of several channel operations can be done, does it, and runs the code that belongs to it.
 ///
 /// The syntax is crossbeam-channel's:

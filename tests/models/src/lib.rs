@@ -1,7 +1,7 @@
 //! The scheduler's lock-free parts under a model checker (loom).
 //!
 //! The files that decide who owns what (`p/runq.rs`, `sched/idle.rs`, `m/lease.rs`, `g/status.rs`, `g/wait.rs`,
-//! `g/wait_list.rs`, `timer/alarm.rs`, `timer/call.rs`, `sched/later.rs`, `sched/ambient.rs`, `netpoll/desc.rs`,
+//! `g/wait_list.rs`, `timer/alarm.rs`, `timer/call.rs`, `sched/later.rs`, `sched/starved.rs`, `sched/ambient.rs`, `netpoll/desc.rs`,
 //! `thread/park.rs`, and all of `chan/`) are compiled here a second time, against twins of the modules they use. The twin of
 //! `base/atomic.rs` is made of loom's types, and can be weakened: `base::atomic::Weak`. Where a twin is to lack a
 //! step of the library's own code, the build script puts a question in front of it: `base::steps`. What the
@@ -41,6 +41,7 @@ mod runq;
 mod sched;
 mod select;
 mod semaphore;
+mod starved;
 mod sync;
 mod thread;
 mod timer;

@@ -209,6 +209,10 @@ pub(crate) mod later {
     include!(concat!(env!("OUT_DIR"), "/sched_later.rs"));
 }
 
+pub(crate) mod starved {
+    include!(concat!(env!("OUT_DIR"), "/sched_starved.rs"));
+}
+
 pub(crate) struct Sched;
 
 /// Nothing forks.

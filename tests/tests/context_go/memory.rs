@@ -4,37 +4,12 @@ use crate::{QUIESCENT, VERY_LONG, expect_canceled, expect_open};
 use goroutines::context::Context;
 use goroutines::go;
 use goroutines::thread::sleep;
+use goroutines_tests::alloc::{ASKED, BYTES};
 use goroutines_tests::io::{at_each, ms};
 use goroutines_tests::proc::{at_procs, in_child, wait_until};
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-
-/// What the process has of the allocator's memory, and how often it has asked for some.
-struct Counting;
-
-static LIVE: AtomicI64 = AtomicI64::new(0);
-static ASKED: AtomicI64 = AtomicI64::new(0);
-
-// SAFETY: all is the system's, and is counted.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        LIVE.fetch_add(layout.size() as i64, Ordering::Relaxed);
-        ASKED.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller's promise.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        LIVE.fetch_sub(layout.size() as i64, Ordering::Relaxed);
-        // SAFETY: the caller's promise.
-        unsafe { System.dealloc(at, layout) };
-    }
-}
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
 
 /// How often `f` asks the allocator, at the least of some tries: others may ask meanwhile.
 fn allocations(f: impl Fn()) -> i64 {
@@ -89,9 +64,9 @@ const LIMIT: i64 = 10_000 * 8;
 /// What stays allocated of what `f` does ten thousand times.
 fn left_by(f: impl Fn()) -> i64 {
     (0..100).for_each(|_| f());
-    let before = LIVE.load(Ordering::Relaxed);
+    let before = BYTES.load(Ordering::Relaxed);
     (0..10_000).for_each(|_| f());
-    LIVE.load(Ordering::Relaxed) - before
+    BYTES.load(Ordering::Relaxed) - before
 }
 
 /// Go: `TestCancelRemoves`. A parent that lives long keeps nothing of its children that are gone: cancelled,
@@ -140,7 +115,7 @@ fn cancel_removes() {
 fn channels_are_kept_until_their_deadline() {
     at_each(|_| {
         let (parent, _cancel) = Context::background().with_cancel();
-        let live = || LIVE.load(Ordering::Relaxed);
+        let live = || BYTES.load(Ordering::Relaxed);
         let round = |n, time| {
             let mut last = None;
             for _ in 0..n {

@@ -204,3 +204,12 @@ fn what_was_printed_is_seen() {
 fn with_the_lock_of_stdout_held() {
     victim("output_lock_is_held", |ended| expect_deadlock(ended, &[MAIN_WAITS]));
 }
+
+/// The dump can't be made then.
+#[test]
+fn with_the_allocator_s_lock_held() {
+    victim("allocator_lock_is_held", |ended| {
+        ended.expect_status(2);
+        assert_eq!(ended.stderr, DEADLOCK, "{ended}");
+    });
+}

@@ -7,6 +7,9 @@
 //!   allocating, and aborts.
 
 use super::sys;
+use goroutines_switch::sys::start_bare;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 /// Prints `fatal error: <text>` and ends the process with status 2.
 pub(crate) fn fatal(text: &str) -> ! {
@@ -19,14 +22,63 @@ pub(crate) fn fatal(text: &str) -> ! {
 /// Ends the process with `status`, flushing what std has buffered for stdout, but never hanging in
 /// somebody's exit handler.
 pub(crate) fn exit(status: i32) -> ! {
-    let watchdog = std::thread::Builder::new().name("exit".into()).spawn(move || {
-        sys::sleep(std::time::Duration::from_secs(1));
-        sys::exit_group(status)
-    });
-    if watchdog.is_err() {
+    crate::m::thread::is_helper_no_more();
+    if !watch(Duration::from_secs(1), status) {
         sys::exit_group(status);
     }
     std::process::exit(status)
+}
+
+/// Raised by one who makes progress on the way to the end.
+static PROGRESS: AtomicU32 = AtomicU32::new(0);
+
+/// What a watchdog is to do, and its stack.
+#[repr(C, align(16))]
+struct Watchdog {
+    stack: [u8; 16 << 10],
+    patience: Duration,
+    status: i32,
+}
+
+/// From now on the process ends with `status` where nothing is [`going_on`] for `patience`. False if no thread can be
+/// made that sees to it.
+///
+/// That thread is made without libc: the lock of an allocator may be what nobody gives back.
+#[must_use]
+pub(crate) fn watch(patience: Duration, status: i32) -> bool {
+    let Ok(at) = goroutines_switch::sys::map(size_of::<Watchdog>()) else { return false };
+    let at: *mut Watchdog = at.cast();
+    // SAFETY: a new mapping, for ever the watchdog's.
+    unsafe {
+        (&raw mut (*at).patience).write(patience);
+        (&raw mut (*at).status).write(status);
+        let top = (&raw mut (*at).patience).cast::<u8>();
+        start_bare(top.map_addr(|top| top & !15), watchdog, at as usize).is_ok()
+    }
+}
+
+/// The way to the end goes on.
+pub(crate) fn going_on() {
+    PROGRESS.fetch_add(1, Ordering::Relaxed);
+}
+
+/// On a bare thread: system calls only.
+extern "C" fn watchdog(at: usize) -> ! {
+    // SAFETY: what watch() has filled in.
+    let (patience, status) = unsafe {
+        let at = at as *const Watchdog;
+        ((*at).patience, (*at).status)
+    };
+    let mut before = PROGRESS.load(Ordering::Relaxed);
+    loop {
+        // (No signal ends it early.)
+        sys::futex_wait(&AtomicU32::new(0), 0, Some(patience));
+        let now = PROGRESS.load(Ordering::Relaxed);
+        if now == before {
+            sys::exit_group(status);
+        }
+        before = now;
+    }
 }
 
 /// Prints `runtime: <text>` and aborts; for broken invariants of ours.

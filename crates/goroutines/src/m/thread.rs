@@ -4,10 +4,19 @@
 //! allocator, whose locks a descheduled goroutine may hold. (glibc's own allocator can't be: nobody is
 //! descheduled inside libc, see `sched/preempt.rs`.) Only the monitor thread makes threads, so they
 //! inherit nothing from whichever goroutine needed one.
+//!
+//! **Helpers** are the runtime's threads that are no Ms: the monitor and its onlooker. All goroutines depend on them, so
+//! they depend on nothing of the program's:
+//!
+//! * HT1: no handler of the program's runs on them. They block all signals but those of faults from before their first
+//!   instruction. (A handler may wait; and the onlooker has none of the program's descriptors.)
+//! * HT2: they do not enter the program's allocator, whose lock a descheduled goroutine may hold. [`is_helper`] tells
+//!   an allocator so: that of the tests ends the process.
 
 use super::M;
 use goroutines_switch::sys;
-use std::ffi::c_void;
+use std::cell::Cell;
+use std::ffi::{CStr, c_int, c_void};
 use std::io;
 use std::sync::OnceLock;
 
@@ -45,6 +54,48 @@ pub(crate) fn mask() -> Option<&'static libc::sigset_t> {
     MASK.get()
 }
 
+thread_local! {
+    static IS_HELPER: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether the calling thread is one of the runtime's helpers (HT2).
+pub(crate) fn is_helper() -> bool {
+    IS_HELPER.get()
+}
+
+/// Names the calling thread, which is a helper from now on.
+pub(crate) fn become_helper(name: &CStr) {
+    set_name(name);
+    IS_HELPER.set(true);
+}
+
+/// The process ends on this thread: what is called now may do as it likes.
+pub(crate) fn is_helper_no_more() {
+    IS_HELPER.set(false);
+}
+
+/// Starts a helper (HT1).
+///
+/// # Errors
+/// `EAGAIN` where the system allows no further thread.
+pub(crate) fn start_helper(main: extern "C" fn(*mut c_void) -> *mut c_void) -> io::Result<()> {
+    const FAULTS: [c_int; 6] =
+        [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP, libc::SIGSYS];
+    // SAFETY: plain old data, written by the calls. (libc keeps the signals out that it needs itself.)
+    unsafe {
+        let mut all: libc::sigset_t = std::mem::zeroed();
+        libc::sigfillset(&raw mut all);
+        for fault in FAULTS {
+            libc::sigdelset(&raw mut all, fault);
+        }
+        let mut before: libc::sigset_t = std::mem::zeroed();
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut before);
+        let started = start(main, std::ptr::null_mut());
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, std::ptr::null_mut());
+        started
+    }
+}
+
 /// Starts a detached thread that calls `main(arg)`.
 ///
 /// # Errors
@@ -67,14 +118,17 @@ pub(crate) fn start(
 }
 
 /// Names the calling thread for debuggers and `/proc`, and gives it the Ms' signal mask.
-pub(crate) fn settle(name: &std::ffi::CStr) {
-    // SAFETY: a NUL-terminated name; a mask that was filled in.
-    unsafe {
-        libc::prctl(libc::PR_SET_NAME, name.as_ptr());
-        if let Some(mask) = mask() {
-            libc::pthread_sigmask(libc::SIG_SETMASK, mask, std::ptr::null_mut());
-        }
+pub(crate) fn settle(name: &CStr) {
+    set_name(name);
+    if let Some(mask) = mask() {
+        // SAFETY: a mask that was filled in.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, mask, std::ptr::null_mut()) };
     }
+}
+
+fn set_name(name: &CStr) {
+    // SAFETY: a NUL-terminated name.
+    unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
 }
 
 /// A stack for signal handlers that can't use the goroutine's: that of a stack overflow.

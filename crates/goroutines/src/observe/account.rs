@@ -130,7 +130,8 @@ fn each_unbegun(mut f: impl FnMut(&Task)) {
         }
     };
     let shared = SCHED.lock();
-    shared.runq.iter().chain(shared.starved.iter()).for_each(&mut look);
+    shared.runq.iter().for_each(&mut look);
+    SCHED.starved.each(&mut look);
     drop(shared);
     for pp in SCHED.procs() {
         // SAFETY: the queue holds Runnables.

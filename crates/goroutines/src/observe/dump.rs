@@ -5,7 +5,7 @@
 //! there; names are looked up afterwards, on this stack.
 
 use super::account::{GoroutineInfo, every_g, info};
-use crate::base::sys;
+use crate::base::{fatal, sys};
 use crate::g::G;
 use crate::g::status::State;
 use crate::sched::{exit, stw};
@@ -70,6 +70,7 @@ pub(crate) fn print_all() {
     all.sort_by_key(|entry| entry.info.id);
     for entry in &all {
         sys::write_all(2, text(entry).as_bytes());
+        fatal::going_on();
     }
 }
 

@@ -11,6 +11,10 @@ use super::sysmon::onlooker;
 use super::{SCHED, Shared, StaticGuard, exit};
 use crate::base::{fatal, sys};
 use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// How long one goroutine's part of a dump may take, debug information that must be read included.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What looking came to, if it was no deadlock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +92,7 @@ fn stillness(shared: &Shared) -> Option<Stillness> {
     let procs = SCHED.gomaxprocs.load(Ordering::Relaxed);
     let still = awake == 0
         && shared.runq.is_empty()
-        && shared.starved.is_empty()
+        && !SCHED.starved.any()
         && shared.pwaiting.is_null()
         && SCHED.idle.procs.load(Ordering::Relaxed) == procs
         && !SCHED.is_stopping();
@@ -103,6 +107,10 @@ fn report() -> ! {
         fatal::fatal("no goroutines (main called runtime.Goexit) - deadlock!");
     }
     sys::write_all(2, b"fatal error: all goroutines are asleep - deadlock!\n");
-    crate::observe::dump::print_all();
+    // The dump allocates. Where an allocator's lock is among what nobody gives back, the process ends all the same.
+    crate::m::thread::is_helper_no_more();
+    if fatal::watch(PATIENCE, 2) {
+        crate::observe::dump::print_all();
+    }
     fatal::exit(2)
 }

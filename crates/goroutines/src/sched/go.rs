@@ -98,7 +98,9 @@ pub(crate) unsafe fn spawn_with_stack(task: *const Task) -> io::Result<()> {
 #[inline]
 fn begin(task: &Task, creator: Option<&'static G>) {
     let pp = current_p();
-    task.goid.store(next_goid(pp), Ordering::Relaxed);
+    if task.id() == 0 {
+        task.goid.store(next_goid(pp), Ordering::Relaxed);
+    }
     task.creator.set(creator.map_or(0, G::id));
     task.created_ns.set(sys::coarse_nanotime());
     if task.is_system {
@@ -110,6 +112,14 @@ fn begin(task: &Task, creator: Option<&'static G>) {
             SCHED.created.fetch_add(1, Ordering::Relaxed);
         }
     }
+}
+
+/// Gives a task that is in no queue yet its number, for one who must know it before the goroutine runs.
+pub(crate) fn number(task: &Task) -> u64 {
+    let _section = current::enter();
+    let number = next_goid(current_p());
+    task.goid.store(number, Ordering::Relaxed);
+    number
 }
 
 #[inline]
@@ -218,8 +228,7 @@ fn make_one(mp: &'static M, class: &'static Class) -> io::Result<&'static G> {
 /// own, or for the monitor, which tries again from time to time.
 #[cold]
 fn starve(one: Runnable) {
-    SCHED.starving.store(true, Ordering::SeqCst);
-    SCHED.lock().starved.push_back(one);
+    SCHED.starved.push(one);
 }
 
 /// A stack is free, or there may be memory again: at most `count` of those that wait for a stack are
@@ -227,12 +236,7 @@ fn starve(one: Runnable) {
 #[cold]
 pub(crate) fn feed(count: usize) -> usize {
     let mut shared = SCHED.lock();
-    for _ in 0..count {
-        let Some(one) = shared.starved.pop_front() else { break };
-        shared.runq_push(one);
-    }
-    let left = shared.starved.len();
-    SCHED.starving.store(left > 0, Ordering::SeqCst);
+    let left = SCHED.starved.feed(count, |one| shared.runq_push(one));
     drop(shared);
     wake::wakep();
     left
@@ -268,7 +272,7 @@ fn free_one(class: &'static Class) -> Option<&'static G> {
 #[inline]
 pub(crate) fn free(gp: &'static G, pp: Option<&'static P>) {
     let class = gp.carrier().class();
-    if SCHED.starving.load(Ordering::Relaxed) {
+    if SCHED.starved.any() {
         SCHED.lock().gfree_push(gp, class);
         feed(1);
         return;

@@ -36,6 +36,7 @@ pub(crate) mod preempt;
 pub(crate) mod ready;
 pub(crate) mod run;
 pub(crate) mod scavenge;
+pub(crate) mod starved;
 mod steal;
 pub(crate) mod stw;
 pub(crate) mod syscall;
@@ -88,8 +89,6 @@ pub(crate) struct Shared {
     pub(crate) polling: *mut M,
     /// How many Ps are still to stop.
     pub(crate) stopwait: i32,
-    /// Goroutines that wait for memory for their stack.
-    pub(crate) starved: RunList,
     /// How often a P has left the idle list.
     pub(crate) starts: u64,
 }
@@ -102,8 +101,8 @@ pub(crate) struct Sched {
     shared: Lock<Shared>,
     pub(crate) runq_size: AtomicUsize,
     pub(crate) gfree_size: AtomicUsize,
-    /// Some goroutine waits for memory for its stack.
-    pub(crate) starving: AtomicBool,
+    /// Goroutines that wait for memory for their stack.
+    pub(crate) starved: starved::Starved,
     pub(crate) gomaxprocs: AtomicU32,
     pub(crate) idle: Idle,
     pub(crate) watch: watch::Watch,
@@ -148,12 +147,11 @@ pub(crate) static SCHED: Sched = Sched {
         gfree: [const { GList::new() }; CLASSES],
         polling: null_mut(),
         stopwait: 0,
-        starved: RunList::new(),
         starts: 0,
     }),
     runq_size: AtomicUsize::new(0),
     gfree_size: AtomicUsize::new(0),
-    starving: AtomicBool::new(false),
+    starved: starved::Starved::new(),
     gomaxprocs: AtomicU32::new(0),
     idle: Idle::new(),
     watch: watch::Watch::new(),

@@ -11,6 +11,7 @@ use crate::g::task::Task;
 use crate::g::{G, GList, current};
 use crate::p::memory;
 use std::panic::Location;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -56,19 +57,22 @@ pub(crate) fn next_in(now: u64) -> Option<Duration> {
     }
 }
 
+/// The scavenger's task: made on the monitor's thread, which may not allocate.
+static TASK: OnceLock<Task> = OnceLock::new();
+
 /// Readies the scavenger; makes it the first time. On the monitor's thread.
 pub(crate) fn wake() {
+    unsafe fn nothing(_: *const Task) {}
+    unsafe fn main(_: *const Task) {
+        run();
+    }
     DUE_NS.store(0, Ordering::Relaxed);
-    static MADE: std::sync::Once = std::sync::Once::new();
-    MADE.call_once(|| {
-        unsafe fn nothing(_: *const Task) {}
-        unsafe fn main(_: *const Task) {
-            run();
-        }
-        let task = Task::new(go::default_class(), Location::caller(), true, main, nothing);
+    if TASK.get().is_none() {
+        let made = Task::new(go::default_class(), Location::caller(), true, main, nothing);
+        let task = TASK.get_or_init(|| made);
         // SAFETY: a task that is never freed, in no queue.
-        unsafe { go::spawn(Box::leak(Box::new(task))) };
-    });
+        unsafe { go::spawn(task) };
+    }
     // SAFETY: null, or the scavenger, which waits.
     if let Some(gp) = unsafe { WAITING.swap(std::ptr::null_mut(), Ordering::AcqRel).as_ref() } {
         ready::ready(gp);

@@ -131,11 +131,11 @@ impl Wake {
 /// # Errors
 /// The system's.
 pub(crate) fn start() -> io::Result<()> {
-    crate::m::thread::start(main, null_mut())
+    crate::m::thread::start_helper(main)
 }
 
 extern "C" fn main(_: *mut c_void) -> *mut c_void {
-    crate::m::thread::settle(c"sysmon");
+    crate::m::thread::become_helper(c"sysmon");
     // SAFETY: no memory is involved. The kernel adds 50 µs to each of our sleeps otherwise.
     unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1) };
     let mut monitor = Monitor {
@@ -404,7 +404,7 @@ impl Monitor {
 
     /// Goroutines wait for memory for their stack: there may be some again.
     fn feed_starved(&mut self, now: u64) {
-        if !SCHED.starving.load(Ordering::Relaxed) {
+        if !SCHED.starved.any() {
             self.starving_since_ns = None;
             return;
         }

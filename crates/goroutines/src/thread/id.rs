@@ -35,8 +35,14 @@ pub(crate) struct Inner {
 }
 
 impl Inner {
-    pub(crate) fn new(id: u64, name: Option<String>) -> Self {
-        Self { id: AtomicU64::new(id), name, park: ParkState::new() }
+    /// Of a goroutine that has a number.
+    pub(super) fn of(id: u64) -> Self {
+        Self { id: AtomicU64::new(id), name: None, park: ParkState::new() }
+    }
+
+    /// Of a goroutine to come: [`set_id`](Self::set_id) is called before it is queued.
+    pub(super) fn new(name: Option<String>) -> Self {
+        Self { id: AtomicU64::new(0), name, park: ParkState::new() }
     }
 
     pub(super) fn set_id(&self, id: u64) {

@@ -82,7 +82,7 @@ pub(super) fn thread(task: &Task) -> Thread {
     if let Some(thread) = thread_if_made(task) {
         return thread;
     }
-    let new = Arc::into_raw(Arc::new(Inner::new(task.id(), None)));
+    let new = Arc::into_raw(Arc::new(Inner::of(task.id())));
     let made = task.thread.compare_exchange(
         null_mut(),
         new.cast_mut().cast(),
@@ -232,11 +232,16 @@ where
         None => go::default_class(),
         Some(bytes) => Class::of(bytes)?,
     };
-    let thread = name.map(|name| Arc::new(Inner::new(0, Some(name))));
+    let thread = name.map(|name| Arc::new(Inner::new(Some(name))));
     if let Some(scope) = &scope {
         scope.begin();
     }
     let full = Full::boxed(f, class, location, thread.clone(), scope);
+    if let Some(thread) = thread {
+        // Before it runs, and asks.
+        // SAFETY: new, and ours.
+        thread.set_id(go::number(unsafe { &(*full).packet.task }));
+    }
     let handle = JoinHandle { packet: full.cast::<Packet<T>>(), thread: OnceLock::new() };
     let task = full.cast::<Task>();
     if at_once || stack_bytes.is_some() {
@@ -256,9 +261,6 @@ where
     } else {
         // SAFETY: new, in no queue, of the default class.
         unsafe { go::spawn(task) };
-    }
-    if let Some(thread) = thread {
-        thread.set_id(handle.id());
     }
     Ok(handle)
 }

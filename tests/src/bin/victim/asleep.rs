@@ -226,3 +226,11 @@ pub(crate) fn output_lock_is_held() {
         waits_for_a_group(&never());
     });
 }
+
+pub(crate) fn allocator_lock_is_held() {
+    run(|| {
+        let never = never();
+        goroutines_tests::alloc::seize();
+        waits_for_a_group(&never);
+    });
+}

@@ -36,6 +36,7 @@ const ASLEEP: &[(&str, Scenario)] = &[
     ("in_a_signal_handler", asleep::in_a_signal_handler),
     ("stdout_is_flushed", asleep::stdout_is_flushed),
     ("output_lock_is_held", asleep::output_lock_is_held),
+    ("allocator_lock_is_held", asleep::allocator_lock_is_held),
 ];
 
 /// Waits that something ends.

@@ -17,7 +17,6 @@ use crate::m::{M, thread};
 use crate::sched::SCHED;
 use goroutines_switch::sys::raw;
 use std::ffi::c_void;
-use std::ptr::null_mut;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -86,7 +85,7 @@ fn start() -> bool {
     static STARTING: Lock<()> = Lock::new(());
     let starting = STARTING.lock();
     let mut started = STARTED.load(Ordering::Relaxed);
-    if !started && thread::start(main, null_mut()).is_ok() {
+    if !started && thread::start_helper(main).is_ok() {
         // Only now: a thread too many puts off finding a deadlock, one too few would find one that is none.
         STARTED.store(true, Ordering::Relaxed);
         started = true;
@@ -96,7 +95,7 @@ fn start() -> bool {
 }
 
 extern "C" fn main(_: *mut c_void) -> *mut c_void {
-    thread::settle(c"goroutines-look");
+    thread::become_helper(c"goroutines-look");
     own_table();
     loop {
         ASKED.sleep(None);
