@@ -120,3 +120,32 @@ fn an_error_checking_mutex_knows_its_owner() {
         assert_eq!(of_another.join().unwrap(), (libc::EPERM, 0, 0));
     });
 }
+
+/// What those cost that wait in the kernel is given back: the goroutines run on other threads again.
+#[test]
+fn goroutines_that_have_let_go_of_inheriting_locks_are_locked_to_no_thread() {
+    at_each(|procs| {
+        let lock = Lock::of_type(libc::PTHREAD_MUTEX_NORMAL);
+        let mut attr = MaybeUninit::uninit();
+        // SAFETY: the attribute is initialised first; nobody else has the mutex yet.
+        unsafe {
+            libc::pthread_mutexattr_init(attr.as_mut_ptr());
+            libc::pthread_mutexattr_setprotocol(attr.as_mut_ptr(), libc::PTHREAD_PRIO_INHERIT);
+            assert_eq!(libc::pthread_mutex_init(lock.mutex.get(), attr.as_ptr()), 0);
+        }
+        let all: Vec<_> = (0..200)
+            .map(|_| {
+                let lock = lock.clone();
+                go(move || {
+                    assert_eq!(lock.lock(), 0);
+                    assert_eq!(lock.unlock(), 0);
+                    std::thread::sleep(ms(200));
+                })
+            })
+            .collect();
+        std::thread::sleep(ms(100));
+        let threads = os_threads();
+        assert!(threads < procs + 60, "{threads} threads");
+        goroutines_tests::join_all(all);
+    });
+}

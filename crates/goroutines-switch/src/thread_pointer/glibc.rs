@@ -17,9 +17,11 @@
 //! * T1: words 0 and 2 of a block hold its own address; words 4–6 (`sysinfo`, stack guard, pointer
 //!   guard) are the process's; word 3 says that the process has several threads.
 //! * T2: `tid` is unique among carriers and above any kernel thread id (`PID_MAX_LIMIT` is 2²²), and
-//!   within `FUTEX_TID_MASK`: recursive, error-checking and robust mutexes compare it.
+//!   within `FUTEX_TID_MASK`: recursive and error-checking mutexes compare it. Where the kernel, or another
+//!   process, compares it as well, the caller puts the OS thread's there for the call ([`Facts::swap_tid`]).
 //! * T3: the list node and the robust list are empty rings, so that `fork`'s child and robust mutexes
-//!   may work on them. The kernel does not know the robust list: `life.rs` does its part.
+//!   may work on them. The kernel knows the robust list only where it is told ([`Facts::robust_head`]);
+//!   else `life.rs` does its part.
 //! * T4: the rseq area says "not registered"; `sched_getcpu` then asks the kernel.
 //! * T5: libc's and ld.so's own TLS survives a reset, and with it the carrier's malloc cache; all
 //!   other modules' TLS is as in a new thread.
@@ -184,6 +186,21 @@ impl Facts {
     pub(super) unsafe fn tid_in(&self, tp: usize) -> u32 {
         // SAFETY: the caller's block.
         unsafe { *((tp + self.tid_at) as *const u32) }
+    }
+
+    /// Exchanges the thread id in the block at `tp`. What libc does on it meanwhile it does as that thread (T2).
+    ///
+    /// # Safety
+    /// * `tp` is the thread pointer of a carrier, and the caller runs on it.
+    pub unsafe fn swap_tid(&self, tp: usize, tid: u32) -> u32 {
+        // SAFETY: a field of struct pthread, in a block that is the caller's.
+        unsafe { std::ptr::replace((tp + self.tid_at) as *mut u32, tid) }
+    }
+
+    /// Where the block at `tp` has the head of its list of robust mutexes; none where it was not found.
+    #[must_use]
+    pub fn robust_head(&self, tp: usize) -> Option<usize> {
+        Some(tp + self.robust_at?)
     }
 
     fn find(keep_surplus: bool) -> io::Result<Self> {

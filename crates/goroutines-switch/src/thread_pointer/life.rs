@@ -9,7 +9,7 @@
 //! | points `__resp` to the resolver state of its block | the same, once (`resolver.rs`) | `resolver` |
 //! | `__ctype_init`: tables of the locale | `uselocale`, which does it | `libc_is_as_in_a_new_thread` |
 //! | registers rseq | T4: says that it is not; `sched_getcpu` asks the kernel | `goroutines_know_their_cpu` |
-//! | tells the kernel its robust list | keeps the list, and goes through it at the end (`robust.rs`) | `robust_mutexes_of_the_ended` |
+//! | tells the kernel its robust list | keeps the list; its owner tells the kernel while it matters, and has it gone through at the end (`robust.rs`) | `robust_mutexes_of_the_ended` |
 //! | has the stack's place and size in its block | the same (`probe.rs`) | `libc_knows_how_large_the_stack_is` |
 //! | waits for its creator's lock, `setxid_futex` | nothing: nobody holds it | |
 //! | `specific[0]`, the first 32 keys | in the block; what looks them up never asks `specific[0]` | `pthread_keys_…` |
@@ -91,14 +91,21 @@ fn leave_keys(f: &Facts, tp: usize) {
     keys::drop_values(f, tp);
 }
 
+/// To be called after [`leave`], before joiners are told: gives up the robust mutexes that the flow holds, under its
+/// carrier's id or under `tid`, that of its OS thread.
+pub fn leave_robust(tid: u32) {
+    let (f, tp) = (facts(), crate::arch::thread_pointer());
+    if let Some(head) = f.robust_at {
+        // SAFETY: the flow's own block.
+        unsafe { super::robust::leave(tp + head, [f.tid_in(tp), tid]) };
+    }
+}
+
 unsafe fn put_back(f: &Facts, tp: usize) {
     // SAFETY: plain calls of libc, and words of the caller's block.
     unsafe {
         if let Some(resolver) = f.resolver {
             resolver.leave(tp);
-        }
-        if let Some(head) = f.robust_at {
-            super::robust::leave(tp + head, f.tid_in(tp));
         }
         if uselocale(std::ptr::null_mut()) != GLOBAL {
             uselocale(GLOBAL);

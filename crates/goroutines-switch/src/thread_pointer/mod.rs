@@ -12,4 +12,4 @@ mod robust;
 
 pub use glibc::{Facts, Unsupported, facts, init, pthread_getattr};
 pub(crate) use glibc::{Tls, make_tls, reset_tls};
-pub use life::{leave, start};
+pub use life::{leave, leave_robust, start};

@@ -1,8 +1,9 @@
 //! Robust mutexes that a goroutine holds when it ends.
 //!
 //! At a thread's end the kernel goes through the list that libc keeps in the thread's block, marks each
-//! lock as one whose owner has died, and wakes a waiter. It does not know a carrier's list, so the same is
-//! done here.
+//! lock as one whose owner has died, and wakes a waiter. A carrier's list outlives the goroutine, so the same is
+//! done here. (Those that wait for a lock with priority inheritance are woken by the kernel: the
+//! OS thread that such a goroutine is on ends with it.)
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -22,21 +23,21 @@ const TID_MASK: u32 = OWNER_DIED - 1;
 /// As many nodes as the kernel looks at.
 const LIMIT: usize = 2048;
 
-/// Gives up what the list with its head at `head` holds in the name of thread `tid`.
+/// Gives up what the list with its head at `head` holds in the name of one of the threads `tids`.
 ///
 /// # Safety
 /// * The list is of the calling flow's block. (Its nodes are the program's mutexes.)
 #[inline]
-pub(super) unsafe fn leave(head: usize, tid: u32) {
+pub(super) unsafe fn leave(head: usize, tids: [u32; 2]) {
     // SAFETY: the block's own list head.
     if unsafe { *(head as *const usize) } != head {
         // SAFETY: as above.
-        unsafe { give_up(head as *mut Head, tid) };
+        unsafe { give_up(head as *mut Head, tids) };
     }
 }
 
 #[cold]
-unsafe fn give_up(head: *mut Head, tid: u32) {
+unsafe fn give_up(head: *mut Head, tids: [u32; 2]) {
     // SAFETY: the caller's list; a node lies in a mutex that is locked by the caller, so it is there.
     unsafe {
         let mut node = (*head).first;
@@ -49,7 +50,7 @@ unsafe fn give_up(head: *mut Head, tid: u32) {
             let next = *(at as *const usize);
             die(
                 &*(at.wrapping_add_signed((*head).to_lock) as *const AtomicU32),
-                tid,
+                tids,
                 node & 1 == 0,
             );
             node = next;
@@ -61,8 +62,8 @@ unsafe fn give_up(head: *mut Head, tid: u32) {
     }
 }
 
-fn die(lock: &AtomicU32, tid: u32, wake: bool) {
-    let mark = |word: u32| (word & TID_MASK == tid).then_some(word & WAITERS | OWNER_DIED);
+fn die(lock: &AtomicU32, tids: [u32; 2], wake: bool) {
+    let mark = |word: u32| tids.contains(&(word & TID_MASK)).then_some(word & WAITERS | OWNER_DIED);
     // Release: pairs with the Acquire of whoever gets the lock; it sees what the dead one did.
     let Ok(before) = lock.fetch_update(Ordering::Release, Ordering::Relaxed, mark) else { return };
     if wake && before & WAITERS != 0 {

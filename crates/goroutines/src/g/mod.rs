@@ -113,6 +113,9 @@ pub(crate) struct G {
     /// The lock it waits for again and again. Its own.
     #[cfg(feature = "intercept")]
     pub(crate) losing: Cell<Losing>,
+    /// How often it has locked mutexes that know their thread (`intercept/bound.rs`). Its own.
+    #[cfg(feature = "intercept")]
+    pub(crate) holds: Cell<u32>,
 }
 const _: () = assert!(size_of::<G>() <= goroutines_switch::stack::HEADER_BYTES);
 

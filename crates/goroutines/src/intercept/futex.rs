@@ -87,17 +87,17 @@ pub(super) fn wait_at(
     why: (WaitReason, u64),
     is_changed: impl FnOnce() -> bool,
 ) -> Woken {
-    wait_at_after(gp, (address, bits), until, why, is_changed, || {})
+    wait_at_after(gp, (address, bits), until, why, is_changed, || true)
 }
 
-/// The same; `then` is called when the goroutine is in the list. `why` is the reason for it, and since when.
+/// The same; `then` is called when the goroutine is in the list. If it says no, there is no wait. `why` is the reason for it, and since when.
 pub(super) fn wait_at_after(
     gp: &'static G,
     (address, bits): (usize, u32),
     until: u64,
     (reason, since_ns): (WaitReason, u64),
     is_changed: impl FnOnce() -> bool,
-    then: impl FnOnce(),
+    then: impl FnOnce() -> bool,
 ) -> Woken {
     let bucket = bucket(address);
     let _section = current::enter();
@@ -114,7 +114,15 @@ pub(super) fn wait_at_after(
         // SAFETY: it stays here until its wait has ended; then it is out, or taken out below.
         unsafe { list.push(&one) };
     }
-    then();
+    if !then() {
+        if bucket.list.lock().remove(&one) {
+            bucket.waiting.fetch_sub(1, Ordering::Relaxed);
+        } else {
+            // Who has woken it meanwhile meant one that waits.
+            wake_at(address, 1, bits);
+        }
+        return Woken::Changed;
+    }
     if wait(gp, reason, ticket, until) == Cause::Timeout {
         if bucket.list.lock().remove(&one) {
             bucket.waiting.fetch_sub(1, Ordering::Relaxed);

@@ -1,6 +1,8 @@
 //! How libc's objects that are shared between processes (or go by another clock) are told from plain ones: by
 //! making some, and looking where they differ. So no layout is guessed.
 
+use super::real::{Real, real};
+use goroutines_switch::thread_pointer::facts;
 use libc::{c_int, clockid_t, pthread_cond_t, pthread_rwlock_t, sem_t};
 use std::mem::MaybeUninit;
 use std::sync::OnceLock;
@@ -40,6 +42,9 @@ pub(super) struct Known {
     pub(super) cond_shared: Option<Flag>,
     pub(super) cond_monotonic: Option<Flag>,
     pub(super) rwlock_shared: Option<Flag>,
+    pub(super) rwlock_prefers_writers: Option<Flag>,
+    /// Where a lock notes the thread that has it for writing.
+    pub(super) rwlock_writer_at: Option<usize>,
     pub(super) sem_shared: Option<(Flag, u8)>,
 }
 
@@ -47,6 +52,25 @@ pub(super) struct Known {
 pub(super) fn known() -> &'static Known {
     static KNOWN: OnceLock<Known> = OnceLock::new();
     KNOWN.get_or_init(find_known)
+}
+
+unsafe extern "C" {
+    fn pthread_rwlockattr_setkind_np(attr: *mut libc::pthread_rwlockattr_t, kind: c_int) -> c_int;
+}
+
+/// `PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP`.
+const PREFER_WRITER_NONRECURSIVE: c_int = 2;
+
+/// Where `lock`, once it is locked for writing, bears the caller's thread id.
+fn writer_at(mut lock: MaybeUninit<pthread_rwlock_t>) -> Option<usize> {
+    static TRYWRLOCK: Real = Real::new(c"pthread_rwlock_trywrlock");
+    // SAFETY: an initialised lock, which nobody else knows; the caller's own thread block; words of the lock.
+    unsafe {
+        real!(TRYWRLOCK as fn(*mut pthread_rwlock_t) -> c_int)(lock.as_mut_ptr());
+        let id = facts().tid_of(libc::pthread_self() as usize);
+        let words = lock.as_ptr().cast::<i32>();
+        (0..size_of::<pthread_rwlock_t>() / 4).find(|i| words.add(*i).read() == id).map(|i| i * 4)
+    }
 }
 
 fn find_known() -> Known {
@@ -71,7 +95,7 @@ fn find_known() -> Known {
             }
         })
     };
-    let rwlock = |shared: bool| {
+    let rwlock = |shared: bool, kind: c_int| {
         made::<pthread_rwlock_t>(|object| {
             // SAFETY: as above.
             unsafe {
@@ -80,6 +104,7 @@ fn find_known() -> Known {
                 if shared {
                     libc::pthread_rwlockattr_setpshared(&raw mut attr, SHARED);
                 }
+                pthread_rwlockattr_setkind_np(&raw mut attr, kind);
                 libc::pthread_rwlock_init(object, &raw const attr);
             }
         })
@@ -99,7 +124,12 @@ fn find_known() -> Known {
     Known {
         cond_shared: differ(&plain, &cond(true, libc::CLOCK_REALTIME)),
         cond_monotonic: differ(&plain, &cond(false, libc::CLOCK_MONOTONIC)),
-        rwlock_shared: differ(&rwlock(false), &rwlock(true)),
+        rwlock_shared: differ(&rwlock(false, 0), &rwlock(true, 0)),
+        rwlock_prefers_writers: differ(
+            &rwlock(false, 0),
+            &rwlock(false, PREFER_WRITER_NONRECURSIVE),
+        ),
+        rwlock_writer_at: writer_at(rwlock(false, 0)),
         // SAFETY: within the object.
         sem_shared: differ(&sem_plain, &sem(1))
             .map(|flag| (flag, unsafe { sem_plain.as_ptr().cast::<u8>().add(flag.at).read() })),

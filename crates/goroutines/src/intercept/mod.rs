@@ -8,6 +8,10 @@ pub(crate) mod fork;
 mod table;
 
 #[cfg(feature = "intercept")]
+pub(crate) mod bound;
+#[cfg(feature = "intercept")]
+mod cond;
+#[cfg(feature = "intercept")]
 mod dns;
 #[cfg(feature = "intercept")]
 mod fd;
@@ -22,6 +26,8 @@ mod known;
 #[cfg(feature = "intercept")]
 mod loader;
 #[cfg(feature = "intercept")]
+mod mutex;
+#[cfg(feature = "intercept")]
 mod poll;
 #[cfg(feature = "intercept")]
 mod process;
@@ -29,6 +35,8 @@ mod process;
 mod pthread;
 #[cfg(feature = "intercept")]
 mod real;
+#[cfg(feature = "intercept")]
+mod rwlock;
 #[cfg(feature = "intercept")]
 pub(crate) mod semaphore;
 #[cfg(feature = "intercept")]

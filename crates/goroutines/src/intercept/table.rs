@@ -28,9 +28,13 @@
 //! | `waitpid`, `wait4`, `waitid`, of one process | process | parked, by a pidfd; of several, or for stops: announced |
 //! | `pthread_join` | process | parked, by the thread's pidfd (Linux 6.9); before: announced |
 //! | `system`, `sigwait*`, `pause`, `mq_*`, `msg*`, `semop` | process | announced |
-//! | `pthread_mutex_*lock`, `pthread_rwlock_*lock`, `pthread_cond_*wait`, `sem_*wait` | sync, semaphore | parked; shared, robust and priority ones: announced |
+//! | `pthread_mutex_*lock` | mutex | parked; shared ones: announced |
+//! | … robust, with a priority protocol, shared ones that know their owner; `_trylock`, `_unlock`, `_consistent`, `_setprioceiling` of those | bound | announced, made as the OS thread it is on; locked to that while it holds one |
+//! | `pthread_rwlock_*lock` | rwlock | parked; for writing, where writers are preferred: announced; shared ones: announced, made as the OS thread |
+//! | `pthread_cond_*wait` | cond | parked; shared ones: announced |
+//! | `sem_*wait` | semaphore | parked; shared ones: announced |
 //! | `pthread_barrier_wait` | sync | announced |
-//! | `pthread_mutex_unlock`, `pthread_rwlock_unlock`, `pthread_cond_signal`, `_broadcast`, `sem_post`, of anybody | sync, semaphore | libc's, then goroutines are woken |
+//! | `pthread_mutex_unlock`, `pthread_rwlock_unlock`, `pthread_cond_signal`, `_broadcast`, `sem_post`, of anybody | mutex, rwlock, cond, semaphore | libc's, then goroutines are woken |
 //! | `sigaction`, `signal` and their other names (`__sigaction`, `bsd_signal`, `ssignal`, `sysv_signal`, `__sysv_signal`, `sigset`, `sigignore`, `siginterrupt`), of anybody | signal | handlers run with the no-preempt count raised, their time announced; the user's for `SIGURG` is kept, and called for any that is not the runtime's |
 //! | `pthread_getattr_np` | pthread | of itself: the goroutine's stack (glibc would ask the kernel about a thread id that is none) |
 //! | `pthread_exit` | pthread | fatal error: there is no thread to end; `runtime::goexit` ends a goroutine |

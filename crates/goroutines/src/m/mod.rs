@@ -72,6 +72,9 @@ pub(crate) struct M {
     pub(crate) rand: Rand,
     /// What a signal frame of this thread must carry.
     pub(crate) altstack: Cell<libc::stack_t>,
+    /// The head of the robust list that the kernel was told of; 0: libc's own. Its own.
+    #[cfg(feature = "intercept")]
+    pub(crate) robust_list: Cell<usize>,
     /// What the monitor has seen of it.
     pub(crate) seen: UnsafeCell<Seen>,
 }
@@ -134,6 +137,8 @@ impl M {
             rand: Rand::new(id.wrapping_add(crate::base::sys::nanotime())),
             // SAFETY: plain old data.
             altstack: Cell::new(unsafe { std::mem::zeroed() }),
+            #[cfg(feature = "intercept")]
+            robust_list: Cell::new(0),
             seen: UnsafeCell::new(Seen::default()),
         }
     }

@@ -25,6 +25,9 @@ pub(crate) fn exit(gp: &'static G) -> ! {
     let section = current::enter();
     let is_system = gp.task().is_some_and(|task| task.is_system);
     let task = gp.task.replace(std::ptr::null());
+    #[cfg(feature = "intercept")]
+    gp.holds.set(0);
+    goroutines_switch::thread_pointer::leave_robust(gp.m().tid.load(Ordering::Relaxed));
     drop(section);
     // Main has returned: the process is about to end, and nobody runs on this P until it does.
     let last = gp.is_last.get().then(current::enter);

@@ -1,10 +1,18 @@
 //! Locks and what else threads wait for each other with.
+#![expect(clippy::undocumented_unsafe_blocks, reason = "calls of libc with what the row has made")]
 
 use goroutines_twin_tests::{Row, run_rows};
 use std::process::ExitCode;
 
+mod c;
+mod conditions;
+mod mutexes;
+mod rwlocks;
+mod semaphores;
+
 fn rows() -> Vec<Row> {
-    let families: &[fn() -> Vec<Row>] = &[];
+    let families: &[fn() -> Vec<Row>] =
+        &[mutexes::rows, conditions::rows, rwlocks::rows, semaphores::rows];
     families.iter().flat_map(|rows| rows()).collect()
 }
 

@@ -132,6 +132,8 @@ impl Monitor {
 /// The dead M is to be used again. Under the scheduler lock.
 fn bury(shared: &mut Shared, mp: &'static M) {
     mp.tid.store(0, Ordering::Relaxed);
+    #[cfg(feature = "intercept")]
+    mp.robust_list.set(0);
     mp.link.store(shared.mdead, Ordering::Relaxed);
     shared.mdead = mp.as_ptr();
     shared.mcount -= 1;
