@@ -68,7 +68,10 @@ fn situation(row: &Row, trace: &Trace) {
     let mut left: Vec<String> = descriptors()
         .into_iter()
         .filter(|(number, what)| before.get(number) != Some(what))
-        .map(|(_, what)| what.split(":[").next().unwrap_or_default().to_owned())
+        .map(|(_, what)| match std::path::Path::new(&what).starts_with(std::env::temp_dir()) {
+            true => "a temporary file".to_owned(),
+            false => what.split(":[").next().unwrap_or_default().to_owned(),
+        })
         .collect();
     left.sort();
     if !left.is_empty() {

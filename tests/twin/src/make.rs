@@ -225,3 +225,11 @@ pub fn until(limit: u64, is: impl Fn() -> bool) -> bool {
     }
     true
 }
+
+/// Closes descriptors.
+pub fn close<const N: usize>(fds: [i32; N]) {
+    for fd in fds {
+        // SAFETY: a number; what it is, is the caller's.
+        unsafe { libc::close(fd) };
+    }
+}

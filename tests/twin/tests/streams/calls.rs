@@ -322,10 +322,7 @@ const OTHERS: &[(&str, Of)] = &[
     ("fdatasync", |fd| ret(unsafe { libc::fdatasync(fd) }).to_string()),
     ("sync_file_range", |fd| ret(unsafe { libc::sync_file_range(fd, 0, 0, 2) }).to_string()),
     ("readahead", |fd| ret(unsafe { libc::readahead(fd, 0, 16) }).to_string()),
-    ("flock", |fd| ret(unsafe { libc::flock(fd, libc::LOCK_EX | libc::LOCK_NB) }).to_string()),
-    ("flock, and wait", |fd| ret(unsafe { libc::flock(fd, libc::LOCK_EX) }).to_string()),
     ("flock, bad operation", |fd| ret(unsafe { libc::flock(fd, 77) }).to_string()),
-    ("lockf", |fd| ret(unsafe { libc::lockf(fd, libc::F_TLOCK, 0) }).to_string()),
     ("fcntl GETFL", |fd| ret(unsafe { libc::fcntl(fd, libc::F_GETFL) }).to_string()),
     ("fcntl GETFD", |fd| ret(unsafe { libc::fcntl(fd, libc::F_GETFD) }).to_string()),
     ("fcntl SETLK, bad", |fd| {
@@ -333,11 +330,6 @@ const OTHERS: &[(&str, Of)] = &[
     }),
     ("fcntl SETLKW, bad", |fd| {
         ret(unsafe { libc::fcntl(fd, libc::F_SETLKW, make::bad::<libc::flock>()) }).to_string()
-    }),
-    ("fcntl SETLKW", |fd| unsafe {
-        let mut lock: libc::flock = std::mem::zeroed();
-        lock.l_type = libc::F_RDLCK as i16;
-        ret(libc::fcntl(fd, libc::F_SETLKW, &raw const lock)).to_string()
     }),
     ("fcntl GETPIPE_SZ", |fd| ret(unsafe { libc::fcntl(fd, libc::F_GETPIPE_SZ) }).to_string()),
     ("fcntl 9999", |fd| ret(unsafe { libc::fcntl(fd, 9999, 0) }).to_string()),
@@ -494,6 +486,8 @@ pub(crate) fn rows() -> Vec<Row> {
                     let body = move |t: &Trace| all(t, *make, &of, nonblocking);
                     let name = format!("{bad}{what}_{kind}{mode}");
                     let row = Row::new(name.as_str(), body).before(before);
+                    // A user may have 128 inotify descriptors.
+                    let row = if kind.starts_with("inotify") { row.alone() } else { row };
                     rows.push(owed(&name).into_iter().fold(row, Row::owed));
                 }
             }
