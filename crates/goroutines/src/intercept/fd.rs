@@ -31,7 +31,7 @@ pub(super) fn taken_back(fd: c_int) {
 
 /// Not in a signal handler, which may have interrupted who holds the descriptor's lock (the monitor finds out,
 /// as with a raw system call), and not in a forked child.
-fn may_renew() -> bool {
+pub(super) fn may_renew() -> bool {
     !is_forked() && !super::signal::in_handler()
 }
 

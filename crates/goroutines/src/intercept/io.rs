@@ -124,7 +124,7 @@ fn write_list(gp: &'static G, fd: i32, list: &[iovec], plain: impl Fn() -> isize
         let mut waits = Waits::new(gp, fd, desc, Direction::Write);
         let done = match kind_of(fd, desc) {
             Kind::Socket => {
-                let word = socket::send_list(&mut waits, fd, list);
+                let word = super::send::send_list(&mut waits, fd, list);
                 if word == Ok(NOT_SOCKET) {
                     desc.set_kind(Kind::Unknown);
                     continue;

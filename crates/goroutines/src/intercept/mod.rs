@@ -8,9 +8,13 @@ pub(crate) mod fork;
 mod table;
 
 #[cfg(feature = "intercept")]
+mod accept;
+#[cfg(feature = "intercept")]
 pub(crate) mod bound;
 #[cfg(feature = "intercept")]
 mod cond;
+#[cfg(feature = "intercept")]
+mod connect;
 #[cfg(feature = "intercept")]
 mod dns;
 #[cfg(feature = "intercept")]
@@ -26,6 +30,8 @@ mod known;
 #[cfg(feature = "intercept")]
 mod loader;
 #[cfg(feature = "intercept")]
+mod mark;
+#[cfg(feature = "intercept")]
 mod mutex;
 #[cfg(feature = "intercept")]
 mod poll;
@@ -38,7 +44,11 @@ mod real;
 #[cfg(feature = "intercept")]
 mod rwlock;
 #[cfg(feature = "intercept")]
+mod select;
+#[cfg(feature = "intercept")]
 pub(crate) mod semaphore;
+#[cfg(feature = "intercept")]
+mod send;
 #[cfg(feature = "intercept")]
 pub(crate) mod signal;
 #[cfg(feature = "intercept")]

@@ -1,11 +1,14 @@
 //! Waiting for any of several descriptors: `poll`, `select`, `epoll_wait` and their kin.
 //!
+//! `select` is in a file of its own.
+//!
 //! The call itself is made with a time-out of zero. If it has nothing to say, the goroutine becomes a waiter
 //! of each descriptor, one that only looks, and makes the call again when it is woken. Where a descriptor
 //! can't be waited for, or a signal mask is to be set meanwhile, the call blocks its thread, announced.
 
 use super::real::{result, take_over};
 use super::time::duration;
+use super::user_memory::{self, is_readable};
 use super::wait::at_once;
 use crate::g::reason::WaitReason;
 use crate::g::wait::Cause;
@@ -17,7 +20,7 @@ use crate::sched::syscall::announced_undisturbed as undisturbed;
 use crate::sched::wait::{after, wait, wait_unless_cancelled};
 use crate::timer::alarm::NEVER;
 use goroutines_switch::sys::raw;
-use libc::{c_int, epoll_event, fd_set, nfds_t, pollfd, sigset_t, size_t, timespec, timeval};
+use libc::{c_int, epoll_event, nfds_t, pollfd, sigset_t, size_t, timespec};
 use std::time::Duration;
 
 /// How many are entered in lists, or taken out, without a stop.
@@ -25,7 +28,7 @@ const PIECE: usize = 64;
 
 /// One descriptor in one direction that is waited for.
 #[derive(Clone, Copy)]
-struct Source {
+pub(super) struct Source {
     fd: i32,
     desc: &'static Desc,
     direction: Direction,
@@ -33,7 +36,7 @@ struct Source {
 }
 
 impl Source {
-    fn new(fd: i32, direction: Direction) -> Option<Self> {
+    pub(super) fn new(fd: i32, direction: Direction) -> Option<Self> {
         let desc = netpoll::desc(fd)?;
         Some(Self { fd, desc, direction, look: desc.look(direction) })
     }
@@ -111,7 +114,7 @@ fn wait_for_any(
 /// Makes `attempt`, which does not block, until it says something other than 0 or the time `until` has come.
 /// `sources` says whom to wait for; none: the call blocks, as `plain` does. Where `can_end`, it ends with an
 /// error when the goroutine's context is cancelled.
-fn until_any(
+pub(super) fn until_any(
     gp: &'static G,
     until: u64,
     mut attempt: impl FnMut() -> isize,
@@ -155,6 +158,16 @@ fn remaining(until: u64) -> Option<Duration> {
     Some(Duration::from_nanos(until.saturating_sub(crate::base::sys::nanotime())))
 }
 
+/// The end of a call that takes `time`. None where the kernel, or libc, is to say what is wrong with that.
+pub(super) fn time_limit(gp: &'static G, time: *const timespec) -> Option<u64> {
+    if time.is_null() {
+        return Some(NEVER);
+    }
+    // SAFETY: two numbers.
+    let time = unsafe { user_memory::read(gp, time) }.ok()?;
+    duration(&time).map(after)
+}
+
 /// Milliseconds as `poll` takes them.
 fn from_millis(timeout: c_int) -> u64 {
     match u64::try_from(timeout) {
@@ -173,8 +186,8 @@ const READ: i16 =
     libc::POLLIN | libc::POLLPRI | libc::POLLRDNORM | libc::POLLRDBAND | libc::POLLRDHUP;
 const WRITE: i16 = libc::POLLOUT | libc::POLLWRNORM | libc::POLLWRBAND;
 
-fn poll_sources(list: &[pollfd], out: &mut Vec<Source>) -> Option<()> {
-    for one in list.iter().filter(|one| one.fd >= 0) {
+fn poll_sources(list: impl Iterator<Item = pollfd>, out: &mut Vec<Source>) -> Option<()> {
+    for one in list.filter(|one| one.fd >= 0) {
         if one.events & READ != 0 || one.events & WRITE == 0 {
             out.push(Source::new(one.fd, Direction::Read)?);
         }
@@ -185,88 +198,32 @@ fn poll_sources(list: &[pollfd], out: &mut Vec<Source>) -> Option<()> {
     Some(())
 }
 
+/// Of lists up to this length the runtime asks itself whether they can be read.
+const MOST_ASKED: usize = 1 << 12;
+
 fn poll_until(gp: &'static G, fds: *mut pollfd, n: nfds_t, until: u64) -> isize {
     let attempt = || {
         // SAFETY: the user's own call.
         unsafe { raw(libc::SYS_poll, [fds as usize, n as usize, 0, 0, 0, 0]) }
     };
-    if n > 1 << 20 || (fds.is_null() && n > 0) {
-        return attempt();
+    // The kernel looks at so many bits of the number.
+    let len = n as u32 as usize;
+    if len > MOST_ASKED || is_readable(gp, fds as usize, len * size_of::<pollfd>()).is_err() {
+        // The kernel looks at the list first: it may be too long, or not be there.
+        let word = at_once(attempt);
+        if word != 0 || until == 0 {
+            return word;
+        }
     }
-    let sources = |out: &mut Vec<Source>| {
-        let list: &[pollfd] = match n {
-            0 => &[],
-            // SAFETY: the user's list.
-            n => unsafe { std::slice::from_raw_parts(fds, n as usize) },
-        };
-        poll_sources(list, out)
-    };
+    // SAFETY: UM1: the kernel could read the list.
+    let list = || (0..len).map(|i| unsafe { fds.wrapping_add(i).read_unaligned() });
+    let sources = |out: &mut Vec<Source>| poll_sources(list(), out);
     let plain = |left| {
         let args = [fds as usize, n as usize, millis(left) as usize, 0, 0, 0];
         // SAFETY: the user's own call.
         undisturbed(gp, || unsafe { raw(libc::SYS_poll, args) })
     };
     until_any(gp, until, attempt, sources, plain, true)
-}
-
-/// Descriptors of a `select`.
-const SET: usize = libc::FD_SETSIZE;
-
-/// The three sets of a `select`; any may be missing.
-#[derive(Clone, Copy)]
-struct Sets([*mut fd_set; 3]);
-
-impl Sets {
-    fn read(self) -> [Option<fd_set>; 3] {
-        // SAFETY: the user's sets.
-        self.0.map(|set| unsafe { set.as_ref().copied() })
-    }
-
-    fn write(self, sets: &[Option<fd_set>; 3]) {
-        for (to, from) in self.0.iter().zip(sets) {
-            if let Some(from) = from {
-                // SAFETY: the user's set, from which it was read.
-                unsafe { to.write(*from) };
-            }
-        }
-    }
-}
-
-fn select_sources(n: c_int, sets: &[Option<fd_set>; 3], out: &mut Vec<Source>) -> Option<()> {
-    let has = |set: &Option<fd_set>, fd| {
-        // SAFETY: fd is less than FD_SETSIZE.
-        set.as_ref().is_some_and(|set| unsafe { libc::FD_ISSET(fd, set) })
-    };
-    for fd in 0..n {
-        if has(&sets[0], fd) || has(&sets[2], fd) {
-            out.push(Source::new(fd, Direction::Read)?);
-        }
-        if has(&sets[1], fd) {
-            out.push(Source::new(fd, Direction::Write)?);
-        }
-    }
-    Some(())
-}
-
-/// Longer sets than `FD_SETSIZE`, which some make themselves, are the kernel's.
-fn select_until(gp: &'static G, n: c_int, sets: Sets, until: u64) -> isize {
-    let wanted = sets.read();
-    let call = |time: Option<&timespec>| {
-        sets.write(&wanted);
-        let time = time.map_or(0, |time| std::ptr::from_ref(time) as usize);
-        let [read, write, except] = sets.0.map(|set| set as usize);
-        // SAFETY: the user's own call. The kernel writes what is left to the time, which is ours.
-        unsafe { raw(libc::SYS_pselect6, [n as usize, read, write, except, time, 0]) }
-    };
-    let attempt = || call(Some(&timespec { tv_sec: 0, tv_nsec: 0 }));
-    let plain = |left: Option<Duration>| {
-        let time = left.map(|left| timespec {
-            tv_sec: left.as_secs() as i64,
-            tv_nsec: left.subsec_nanos().into(),
-        });
-        undisturbed(gp, || call(time.as_ref()))
-    };
-    until_any(gp, until, attempt, |out| select_sources(n, &wanted, out), plain, true)
 }
 
 fn epoll_until(gp: &'static G, epoll: c_int, at: *mut epoll_event, n: c_int, until: u64) -> isize {
@@ -298,57 +255,12 @@ take_over! {
 
     fn ppoll(fds: *mut pollfd, n: nfds_t, time: *const timespec, mask: *const sigset_t) -> c_int =
         |gp, real| {
-            // SAFETY: null, or the user's time.
-            match unsafe { time.as_ref() }.map(duration) {
+            match time_limit(gp, time) {
                 _ if !mask.is_null() => undisturbed(gp, real),
-                None => result(poll_until(gp, fds, n, NEVER)) as c_int,
-                Some(Some(time)) => result(poll_until(gp, fds, n, after(time))) as c_int,
-                Some(None) => real(),
+                Some(until) => result(poll_until(gp, fds, n, until)) as c_int,
+                None => real(),
             }
         };
-
-    fn select(
-        n: c_int, read: *mut fd_set, write: *mut fd_set, except: *mut fd_set, time: *mut timeval,
-    ) -> c_int = |gp, real| {
-        // SAFETY: null, or the user's time.
-        let time_out = unsafe { time.as_ref() }.copied();
-        if !(0..=SET as c_int).contains(&n) || time_out.is_some_and(|t| t.tv_sec < 0 || t.tv_usec < 0) {
-            return undisturbed(gp, real);
-        }
-        let start = crate::base::sys::nanotime();
-        let length = time_out.map(|t| {
-            Duration::from_secs(t.tv_sec as u64) + Duration::from_micros(t.tv_usec as u64)
-        });
-        let sets = Sets([read, write, except]);
-        let word = select_until(gp, n, sets, length.map_or(NEVER, after));
-        if let Some(length) = length {
-            // Linux says what is left of the time.
-            let passed = Duration::from_nanos(crate::base::sys::nanotime().saturating_sub(start));
-            let left = length.saturating_sub(passed);
-            // SAFETY: the user's time.
-            unsafe {
-                (*time).tv_sec = left.as_secs() as i64;
-                (*time).tv_usec = left.subsec_micros().into();
-            }
-        }
-        result(word) as c_int
-    };
-
-    fn pselect(
-        n: c_int, read: *mut fd_set, write: *mut fd_set, except: *mut fd_set, time: *const timespec,
-        mask: *const sigset_t,
-    ) -> c_int = |gp, real| {
-        // SAFETY: null, or the user's time.
-        let time_out = unsafe { time.as_ref() }.map(duration);
-        match time_out {
-            _ if !mask.is_null() || !(0..=SET as c_int).contains(&n) => undisturbed(gp, real),
-            Some(None) => real(),
-            Some(Some(time)) => {
-                result(select_until(gp, n, Sets([read, write, except]), after(time))) as c_int
-            }
-            None => result(select_until(gp, n, Sets([read, write, except]), NEVER)) as c_int,
-        }
-    };
 
     fn epoll_wait(epoll: c_int, at: *mut epoll_event, n: c_int, timeout: c_int) -> c_int =
         |gp, real| result(epoll_until(gp, epoll, at, n, from_millis(timeout))) as c_int;
@@ -365,12 +277,10 @@ take_over! {
     fn epoll_pwait2(
         epoll: c_int, at: *mut epoll_event, n: c_int, time: *const timespec, mask: *const sigset_t,
     ) -> c_int = |gp, real| {
-        // SAFETY: null, or the user's time.
-        match unsafe { time.as_ref() }.map(duration) {
+        match time_limit(gp, time) {
             _ if !mask.is_null() => undisturbed(gp, real),
-            None => result(epoll_until(gp, epoll, at, n, NEVER)) as c_int,
-            Some(Some(time)) => result(epoll_until(gp, epoll, at, n, after(time))) as c_int,
-            Some(None) => real(),
+            Some(until) => result(epoll_until(gp, epoll, at, n, until)) as c_int,
+            None => real(),
         }
     };
 }

@@ -16,14 +16,16 @@
 //! | `nanosleep`, `clock_nanosleep`, `usleep`, `sleep` | time | parked; CPU-time clocks: announced |
 //! | `sched_yield` | time | yields the P; where nobody waits for it, the CPU |
 //! | `read`, `readv`, `write`, `writev`, `__read_chk` | io | sockets, pipes, eventfds, timerfds, terminals: parked; files: announced |
-//! | `recv`, `recvfrom`, `recvmsg`, `recvmmsg`, `send`, `sendto`, `sendmsg`, `sendmmsg`, `__recv_chk`, `__recvfrom_chk` | socket | parked; `recvmsg` with `MSG_WAITALL`, `recvmmsg` with a time-out: announced |
-//! | `accept`, `accept4` | socket | parked, one at a time asks |
-//! | `connect` | socket | parked (`O_NONBLOCK` is set for the moment of the call); to a local socket whose queue is full: announced |
-//! | `poll`, `__poll_chk`, `ppoll`, `select`, `pselect`, `epoll_wait`, `epoll_pwait`, `epoll_pwait2` | poll | parked; with a signal mask: announced |
+//! | `recv`, `recvfrom`, `recvmsg`, `recvmmsg`, `__recv_chk`, `__recvfrom_chk` | socket | parked; `recvmsg` and `recvmmsg` with `MSG_WAITALL`, `recvmmsg` with a time-out, `MSG_OOB`, `MSG_ERRQUEUE`: announced |
+//! | `send`, `sendto`, `sendmsg`, `sendmmsg` | send | parked; with `MSG_FASTOPEN`, and a datagram whose receiver has no room while its sender has: announced |
+//! | `accept`, `accept4` | accept | parked, one at a time asks; announced where another process was faster |
+//! | `connect` | connect | parked (`O_NONBLOCK` is set for the moment of the call); to a local socket whose queue is full: announced |
+//! | `shutdown`, of anybody | mark | those who wait to write to a local socket are woken |
+//! | `poll`, `__poll_chk`, `ppoll`, `select`, `pselect`, `epoll_wait`, `epoll_pwait`, `epoll_pwait2` | poll, select | parked; with a signal mask, and sets of more than `FD_SETSIZE`: announced |
 //! | `open*`, `creat*`, `close`, `pread*`, `pwrite*`, `fsync`, `fdatasync`, `flock`, `lockf`, `fcntl` locks, `ftruncate`, `fallocate`, `msync`, `sync_file_range`, `copy_file_range` | fd, file | announced |
 //! | `sendfile`, `splice`, `tee`, `vmsplice` | file | parked until both ends are ready, then announced, 64 KiB at a time to what is no file |
 //! | `socket`, `accept*`, `socketpair`, `pipe*`, `dup*`, `fcntl(F_DUPFD)`, `eventfd`, `epoll_create*`, `timerfd_create`, `inotify_init*`, `memfd_create`, `signalfd`, `close`, `close_range`, `closefrom` | fd | of everybody: what is known of the number ends |
-//! | `fcntl(F_SETFL)`, `ioctl(FIONBIO)`, `setsockopt(SO_*TIMEO)`, of everybody | fd, socket | what is remembered of settings ends |
+//! | `fcntl(F_SETFL)`, `ioctl(FIONBIO)`, `setsockopt(SO_*TIMEO, SO_RCVLOWAT)`, of everybody | fd, mark | what is remembered of settings ends |
 //! | `getaddrinfo`, `getnameinfo`, `gethostby*` | dns | announced |
 //! | `waitpid`, `wait4`, `waitid`, of one process | process | parked, by a pidfd; of several, or for stops: announced |
 //! | `pthread_join` | process | parked, by the thread's pidfd (Linux 6.9); before: announced |

@@ -1,6 +1,7 @@
 //! Sleeping, and yielding.
 
 use super::real::take_over;
+use super::user_memory;
 use crate::base::sys;
 use crate::g::{G, current};
 use crate::sched::wait::{after, sleep_until};
@@ -26,6 +27,12 @@ pub(super) fn until(clock: clockid_t, time: Duration) -> Option<Duration> {
         return None;
     }
     Some(time.saturating_sub(duration(&now)?))
+}
+
+/// The caller's time. None where the kernel is to say what is wrong with it.
+fn given(gp: &'static G, time: *const timespec) -> Option<Duration> {
+    // SAFETY: two numbers.
+    duration(&unsafe { user_memory::read(gp, time) }.ok()?)
 }
 
 fn sleep_for(gp: &'static G, time: Duration) {
@@ -65,8 +72,7 @@ pub(super) fn deadline(clock: clockid_t, time: *const timespec) -> Result<u64, c
 
 take_over! {
     fn nanosleep(time: *const timespec, rest: *mut timespec) -> c_int = |gp, real| {
-        // SAFETY: the user's time; the kernel is to say what is wrong with a null pointer.
-        match unsafe { time.as_ref() }.and_then(duration) {
+        match given(gp, time) {
             Some(time) => {
                 sleep_for(gp, time);
                 0
@@ -78,8 +84,7 @@ take_over! {
     fn clock_nanosleep(
         clock: clockid_t, flags: c_int, time: *const timespec, rest: *mut timespec,
     ) -> c_int = |gp, real| {
-        // SAFETY: as above.
-        let wanted = unsafe { time.as_ref() }.and_then(duration).filter(|_| is_plain(clock));
+        let wanted = given(gp, time).filter(|_| is_plain(clock));
         match wanted {
             Some(time) if flags & libc::TIMER_ABSTIME != 0 => sleep_until_time(gp, clock, time),
             Some(time) => {

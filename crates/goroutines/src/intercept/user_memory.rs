@@ -196,7 +196,7 @@ impl Buffers {
     }
 
     /// The buffers, each copied when it is asked for.
-    pub(super) fn iter(&self) -> impl Iterator<Item = iovec> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = iovec> + Clone {
         let at = self.at;
         // SAFETY: UM1: the kernel could read the list when this was made.
         (0..self.n).map(move |i| unsafe { at.wrapping_add(i).read_unaligned() })

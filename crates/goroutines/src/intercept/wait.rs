@@ -73,7 +73,60 @@ impl Waits {
                 self.pass_on();
                 return Ok(word);
             }
+            if self.has_no_edge() {
+                return Err(Stopped::CantWait);
+            }
             self.wait(look)?;
+        }
+    }
+
+    /// A further step of a call that has moved something, on a socket: how much more it moves. None: it is over. What
+    /// ended it stays for the next call, where `attempt` would take it away.
+    pub(super) fn more(
+        &mut self,
+        of: Further,
+        mut attempt: impl FnMut() -> isize,
+    ) -> Option<usize> {
+        // One that writes has just been told that there is no more room.
+        let mut may_be_over = of != Further::Written;
+        loop {
+            let look = self.look();
+            if may_be_over && of.is_over(self.fd) {
+                return None;
+            }
+            let word = at_once(&mut attempt);
+            if word != AGAIN {
+                self.pass_on();
+                return usize::try_from(word).ok().filter(|n| *n > 0);
+            }
+            self.wait(look).ok()?;
+            may_be_over = true;
+        }
+    }
+
+    /// Notes what is so now, before an attempt.
+    pub(super) fn look(&self) -> Look {
+        self.desc.look(self.direction)
+    }
+
+    /// Whether a call that would wait on a socket waits for what is no edge of it, so that it is the kernel's to do so.
+    ///
+    /// * A datagram socket that was shut down for reading: the kernel looks at that only where it would wait.
+    /// * A datagram that does not fit in at its receiver, while the sender has room: only the receiver knows when it
+    ///   does. (In a context the goroutine is parked, and looks again when the registration is verified.)
+    fn has_no_edge(&self) -> bool {
+        match self.direction {
+            Direction::Read => {
+                self.desc.was_odd()
+                    && self.desc.kind() == Kind::Socket
+                    && ready_now(self.fd, libc::POLLRDHUP) & libc::POLLRDHUP != 0
+            }
+            Direction::Write => {
+                self.desc.kind() == Kind::Socket
+                    && !is_stream(self.fd)
+                    && ready_now(self.fd, libc::POLLOUT) & libc::POLLOUT != 0
+                    && !ambient::is_any(self.gp)
+            }
         }
     }
 
@@ -94,6 +147,9 @@ impl Waits {
                     }
                     self.pass_on();
                     return Ok(word);
+                }
+                if self.has_no_edge() {
+                    return Err(Stopped::CantWait);
                 }
             }
             self.wait(look)?;
@@ -124,6 +180,9 @@ impl Waits {
             return Err(Stopped::Error(libc::EAGAIN));
         }
         if self.desc.kind() == Kind::Socket {
+            if self.desc.is_hasty(self.direction) {
+                return Err(Stopped::Error(libc::EAGAIN));
+            }
             match timeout(self.fd, self.direction) {
                 Some(timeout) => self.until = after(timeout),
                 None if self.direction == Direction::Read && is_tcp(self.fd) => {
@@ -195,10 +254,59 @@ impl Waits {
     }
 }
 
+/// What a call on a socket goes on with, which has moved a part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Further {
+    /// The rest of what is sent to a stream.
+    Written,
+    /// The rest of what is wanted from a stream.
+    Read,
+    /// The next messages: an error comes before they do.
+    Messages,
+}
+
+impl Further {
+    /// Whether a further step would find an end, or an error, and nothing else.
+    fn is_over(self, fd: i32) -> bool {
+        const ENDS: i16 = libc::POLLERR | libc::POLLHUP | libc::POLLRDHUP;
+        match self {
+            Self::Written => ready_now(fd, libc::POLLOUT) & libc::POLLHUP != 0,
+            Self::Read => {
+                is_at_urgent_mark(fd) || ready_now(fd, ENDS) & ENDS != 0 && unread(fd) == 0
+            }
+            Self::Messages => ready_now(fd, libc::POLLERR) & libc::POLLERR != 0,
+        }
+    }
+}
+
 impl Drop for Waits {
     fn drop(&mut self) {
         self.pass_on();
     }
+}
+
+pub(super) fn is_stream(fd: i32) -> bool {
+    let mut kind = 0;
+    socket_option(fd, libc::SO_TYPE, &mut kind) == 0 && kind == libc::SOCK_STREAM
+}
+
+/// How many bytes of a stream can be read.
+pub(super) fn unread(fd: i32) -> usize {
+    let mut n: libc::c_int = 0;
+    let args = [fd as isize as usize, libc::FIONREAD as usize, &raw mut n as usize, 0, 0, 0];
+    // SAFETY: a number to write.
+    unsafe { raw(libc::SYS_ioctl, args) };
+    n.max(0) as usize
+}
+
+/// Whether what comes next is behind an urgent byte: a call that has something ends there.
+fn is_at_urgent_mark(fd: i32) -> bool {
+    const SIOCATMARK: usize = 0x8905;
+    let mut is: libc::c_int = 0;
+    let args = [fd as isize as usize, SIOCATMARK, &raw mut is as usize, 0, 0, 0];
+    // SAFETY: a number to write.
+    unsafe { raw(libc::SYS_ioctl, args) };
+    is != 0
 }
 
 fn is_tcp(fd: i32) -> bool {

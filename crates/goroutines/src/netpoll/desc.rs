@@ -28,7 +28,7 @@
 //! * D4: `drained` is one more than a count noted before a short read, and all that came with that count's edges was
 //!   taken by it. What it says of an earlier incarnation does no harm: a registration brings an edge.
 
-use super::{EPOLL, NEW_WAITERS, WAITERS, is_nonblocking};
+use super::{EPOLL, NEW_WAITERS, WAITERS, WRITERS, is_nonblocking};
 use crate::base::lock::Lock;
 use crate::g::current;
 use crate::g::task::RunList;
@@ -78,6 +78,8 @@ pub(crate) struct Desc {
     touched: AtomicU8,
     /// More than data was reported, or will be: short reads say nothing.
     odd: AtomicU8,
+    /// Calls that would wait end with `EAGAIN`, by direction (a bit each).
+    hasty: AtomicU8,
     /// D4; 0: never.
     drained: AtomicU32,
     /// When it was found to be plain, by the caller's count of changes; 0: never.
@@ -154,6 +156,29 @@ impl Desc {
     /// Short reads say nothing about it.
     pub(crate) fn is_odd(&self) {
         self.odd.store(1, Ordering::Relaxed);
+    }
+
+    /// Whether more than data was reported, as far as we know.
+    #[inline]
+    pub(crate) fn was_odd(&self) -> bool {
+        self.odd.load(Ordering::Relaxed) != 0
+    }
+
+    /// Whether calls that would wait end with `EAGAIN`: by a time-out that is less than none, which the kernel takes for
+    /// zero and does not tell.
+    pub(crate) fn is_hasty(&self, direction: Direction) -> bool {
+        self.hasty.load(Ordering::Relaxed) & 1 << direction as u8 != 0
+    }
+
+    /// Says so.
+    pub(crate) fn set_hasty(&self, direction: Direction, on: bool) {
+        let bit = 1 << direction as u8;
+        if on {
+            self.hasty.fetch_or(bit, Ordering::Relaxed);
+            self.touched.store(1, Ordering::Release);
+        } else if self.is_hasty(direction) {
+            self.hasty.fetch_and(!bit, Ordering::Relaxed);
+        }
     }
 
     /// Whether it was found to be plain at that count of changes.
@@ -255,6 +280,9 @@ impl Desc {
         unsafe { state.waiters[direction as usize].push(one) };
         state.verified = 0;
         WAITERS.fetch_add(1, Ordering::SeqCst);
+        if direction == Direction::Write {
+            WRITERS.fetch_add(1, Ordering::SeqCst);
+        }
         if !NEW_WAITERS.load(Ordering::Relaxed) {
             NEW_WAITERS.store(true, Ordering::Relaxed);
         }
@@ -265,7 +293,7 @@ impl Desc {
     pub(crate) fn delist(&self, direction: Direction, one: &Waiting) {
         let mut state = self.state.lock();
         if state.waiters[direction as usize].remove(one) {
-            WAITERS.fetch_sub(1, Ordering::SeqCst);
+            forget(direction as usize, 1);
         }
     }
 
@@ -296,6 +324,21 @@ impl Desc {
     fn count(&self, direction: Direction) {
         // Release: pairs with look(). Under the lock.
         self.edges[direction as usize].fetch_add(1, Ordering::Release);
+    }
+
+    /// Whether somebody waits to write. In a section.
+    pub(super) fn has_writers(&self) -> bool {
+        !self.state.lock().waiters[Direction::Write as usize].is_empty()
+    }
+
+    /// Something has happened that those who wait to write are to look at, and that the kernel makes no edge of. In a
+    /// section.
+    pub(super) fn rouse_writers(&self, out: &mut RunList) {
+        let mut state = self.state.lock();
+        self.count(Direction::Write);
+        let (_, taken) =
+            state.waiters[Direction::Write as usize].end(Cause::Ready, usize::MAX, out, |_| true);
+        forget(Direction::Write as usize, taken);
     }
 
     /// Who was woken has got something: the next may look too. In a section.
@@ -331,6 +374,7 @@ impl Desc {
             word.store(0, Ordering::Relaxed);
         }
         self.odd.store(0, Ordering::Relaxed);
+        self.hasty.store(0, Ordering::Relaxed);
         self.incarnation.fetch_add(1, Ordering::Release);
         state.accepting = false;
     }
@@ -353,7 +397,12 @@ impl Desc {
                 self.plain.store(0, Ordering::Relaxed);
                 state.end_all(Cause::Ready, out);
             }
-            0 => {}
+            // A local socket that another process has shut down for writing reports nothing: they look anew.
+            0 => {
+                let writers = &mut state.waiters[Direction::Write as usize];
+                let (_, taken) = writers.end(Cause::Ready, usize::MAX, out, |_| true);
+                forget(Direction::Write as usize, taken);
+            }
             libc::EBADF => {
                 state.registered = false;
                 self.next_incarnation(&mut state);
@@ -375,6 +424,14 @@ impl Desc {
     }
 }
 
+/// So many are in the list of a direction no more.
+fn forget(direction: usize, n: usize) {
+    WAITERS.fetch_sub(n as u32, Ordering::SeqCst);
+    if direction == Direction::Write as usize {
+        WRITERS.fetch_sub(n as u32, Ordering::SeqCst);
+    }
+}
+
 impl State {
     /// Wakes those who only look, and the first of those who take.
     fn wake(&mut self, direction: Direction, out: &mut RunList) {
@@ -384,13 +441,13 @@ impl State {
         }
         let (_, lookers) = list.end(Cause::Ready, usize::MAX, out, |one| one.bits & TAKES == 0);
         let (_, takers) = list.end(Cause::Ready, 1, out, |_| true);
-        WAITERS.fetch_sub((lookers + takers) as u32, Ordering::SeqCst);
+        forget(direction as usize, lookers + takers);
     }
 
     fn end_all(&mut self, cause: Cause, out: &mut RunList) {
-        for list in &mut self.waiters {
+        for (direction, list) in self.waiters.iter_mut().enumerate() {
             let (_, taken) = list.end(cause, usize::MAX, out, |_| true);
-            WAITERS.fetch_sub(taken as u32, Ordering::SeqCst);
+            forget(direction, taken);
         }
     }
 }

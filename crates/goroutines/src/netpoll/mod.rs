@@ -24,6 +24,9 @@ static EPOLL: Epoll = Epoll::new();
 /// Waiters in the lists of descriptors: goroutines that may be woken by an event.
 static WAITERS: AtomicU32 = AtomicU32::new(0);
 
+/// Those of them that wait to write.
+static WRITERS: AtomicU32 = AtomicU32::new(0);
+
 /// Somebody has begun to wait since the last sweep.
 static NEW_WAITERS: AtomicBool = AtomicBool::new(false);
 
@@ -144,6 +147,26 @@ pub(crate) fn closing(fd: i32, out: &mut RunList) {
 pub(crate) fn closed(fd: i32, out: &mut RunList) {
     if let Some(desc) = known(fd) {
         desc.verify(fd, true, out);
+    }
+}
+
+/// `fd`, a local socket, was shut down for writing, of which the kernel makes no edge: those who wait to write to it,
+/// by whatever number (`is_same` says which are), are to look. In a section.
+#[cfg(feature = "intercept")]
+pub(crate) fn shut_down(fd: i32, is_same: impl Fn(i32) -> bool, out: &mut RunList) {
+    if let Some(desc) = known(fd) {
+        desc.rouse_writers(out);
+    }
+    if WRITERS.load(Ordering::SeqCst) == 0 {
+        return;
+    }
+    for other in numbers_used(0, u32::MAX) {
+        if let Some(desc) = known(other)
+            && desc.has_writers()
+            && is_same(other)
+        {
+            desc.rouse_writers(out);
+        }
     }
 }
 

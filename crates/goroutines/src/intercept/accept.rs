@@ -1,0 +1,163 @@
+//! Accepting, which knows no flag that says "don't block".
+//!
+//! So one at a time of those who accept at a number asks `poll` whether there is a connection, and takes it; the others
+//! wait ([`crate::netpoll::desc::Desc::begin_accept`]). As a listener may have several numbers (`dup`), who is about to
+//! take a connection has the listener's [`Turn`], too.
+//!
+//! Where another process, or an ordinary thread, is faster, the call blocks its thread, which is announced, until the
+//! next connection. That is the listener's own business: turns are told apart exactly, so nobody else waits for it.
+
+use super::fd;
+use super::io::block;
+use super::mark::file_of;
+use super::real::result;
+use super::socket::word;
+use super::wait::{Stopped, Waits, ready_now, socket_option};
+use crate::base::lock::Lock;
+use crate::g::reason::WaitReason;
+use crate::g::{G, current};
+use crate::netpoll::{self, Accept, Direction, Kind};
+use crate::sched::ambient;
+use crate::sched::wait::{after, wait, waking};
+use goroutines_switch::sys::raw;
+use libc::{c_int, sockaddr, socklen_t};
+use std::time::Duration;
+
+/// What tells a listener from all others, by whatever number it goes.
+type Listener = (libc::dev_t, libc::ino_t);
+
+/// Turns that may be had at a time, for listeners whose number is the same modulo the count of rows.
+const IN_A_ROW: usize = 8;
+
+type TurnRow = Lock<[Option<Listener>; IN_A_ROW]>;
+
+static TURNS: [TurnRow; 64] = [const { Lock::new([None; IN_A_ROW]) }; 64];
+
+/// The right to take a connection from a listener.
+struct Turn {
+    row: &'static TurnRow,
+    /// None: there was no place for it, and it keeps nobody away.
+    of: Option<Listener>,
+}
+
+impl Turn {
+    /// None if it is somebody else's.
+    fn take(fd: c_int) -> Option<Self> {
+        let of = file_of(fd);
+        let row = &TURNS[of.1 as usize % TURNS.len()];
+        let _section = current::enter();
+        let mut turns = row.lock();
+        if turns.contains(&Some(of)) {
+            return None;
+        }
+        let place = turns.iter_mut().find(|turn| turn.is_none());
+        let of = place.map(|place| *place.insert(of));
+        Some(Self { row, of })
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if self.of.is_some() {
+            let _section = current::enter();
+            let mut turns = self.row.lock();
+            turns.iter_mut().filter(|turn| **turn == self.of).for_each(|turn| *turn = None);
+        }
+    }
+}
+
+/// Until another has taken his connection.
+const A_TURN: Duration = Duration::from_micros(50);
+
+/// After so many the one whose turn it is is stuck: somebody else was faster than he.
+const TURNS_AT_MOST: u32 = 200;
+
+/// Lets others go first, for a moment.
+fn doze(gp: &'static G, d: Duration) {
+    let _section = current::enter();
+    let ticket = gp.wait.begin();
+    wait(gp, WaitReason::Io, ticket, after(d));
+}
+
+fn accept_one(
+    gp: &'static G,
+    fd: c_int,
+    address: *mut sockaddr,
+    len: *mut socklen_t,
+    flags: c_int,
+) -> isize {
+    let args = [word(fd), address as usize, len as usize, flags as usize, 0, 0];
+    let plain = || block(gp, libc::SYS_accept4, args);
+    let Some(desc) = netpoll::desc(fd) else { return plain() };
+    let mut waits = Waits::new(gp, fd, desc, Direction::Read);
+    if super::io::kind_of(fd, desc) != Kind::Socket {
+        return plain();
+    }
+    let mut turns = 0;
+    loop {
+        let look = desc.look(Direction::Read);
+        let stopped = match desc.begin_accept() {
+            Accept::Busy => waits.wait_for_accept(),
+            Accept::Begun(begun) if ready_now(fd, libc::POLLIN) != 0 => {
+                let turn = Turn::take(fd);
+                if turn.is_none() || ready_now(fd, libc::POLLIN) == 0 {
+                    drop(turn);
+                    waking(|list| desc.end_accept(begun, false, list));
+                    doze(gp, A_TURN);
+                    turns += 1;
+                    // A connection that is there is accepted in a context that was cancelled, too.
+                    if turns > TURNS_AT_MOST
+                        && let Some(error) = ambient::error(gp)
+                    {
+                        return -(error as isize);
+                    }
+                    continue;
+                }
+                let word = plain();
+                drop(turn);
+                waking(|list| desc.end_accept(begun, true, list));
+                waits.forget();
+                return word;
+            }
+            Accept::Begun(begun) => {
+                waking(|list| desc.end_accept(begun, false, list));
+                if !may_wait(fd, flags) {
+                    // The kernel says what is wrong, at once.
+                    return plain();
+                }
+                waits.wait(look)
+            }
+        };
+        match stopped {
+            Ok(()) => {}
+            Err(Stopped::Error(error)) => return -(error as isize),
+            Err(Stopped::CantWait) => return plain(),
+        }
+    }
+}
+
+/// Whether an `accept` that finds nobody is one that waits: on a socket that listens, with flags that there are, and
+/// with a number left for the connection.
+fn may_wait(fd: c_int, flags: c_int) -> bool {
+    let mut listens: c_int = 0;
+    flags & !(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK) == 0
+        && socket_option(fd, libc::SO_ACCEPTCONN, &mut listens) == 0
+        && listens != 0
+        && !has_no_number_left()
+}
+
+/// The kernel sets a number aside before it looks for a connection, or at what it is to accept from.
+fn has_no_number_left() -> bool {
+    let Some(no_listener) = netpoll::own().next() else { return false };
+    // SAFETY: no memory is involved.
+    let word = unsafe { raw(libc::SYS_accept4, [no_listener as usize, 0, 0, 0, 0, 0]) };
+    word == -(libc::EMFILE as isize)
+}
+
+fd::gives_out! {
+    fn accept(fd: c_int, address: *mut sockaddr, len: *mut socklen_t) -> c_int =
+        |gp, real| result(accept_one(gp, fd, address, len, 0)) as c_int;
+
+    fn accept4(fd: c_int, address: *mut sockaddr, len: *mut socklen_t, flags: c_int) -> c_int =
+        |gp, real| result(accept_one(gp, fd, address, len, flags)) as c_int;
+}

@@ -1,0 +1,93 @@
+//! Connecting, which knows no flag that says "don't block": `O_NONBLOCK` is set for the moment of the call, unless the
+//! user has.
+
+use super::io::block;
+use super::real::{result, take_over};
+use super::socket::word;
+use super::wait::{AGAIN, Stopped, Waits, ready_now, socket_option};
+use crate::g::G;
+use crate::netpoll::{self, Direction, Kind, Look, is_nonblocking};
+use goroutines_switch::sys::raw;
+use libc::{c_int, sockaddr, socklen_t};
+
+const IN_PROGRESS: isize = -(libc::EINPROGRESS as isize);
+const ALREADY: isize = -(libc::EALREADY as isize);
+
+fn connect_one(gp: &'static G, fd: c_int, address: *const sockaddr, len: socklen_t) -> isize {
+    let args = [word(fd), address as usize, len as usize, 0, 0, 0];
+    let plain = || block(gp, libc::SYS_connect, args);
+    let Some(desc) = netpoll::desc(fd) else { return plain() };
+    if super::io::kind_of(fd, desc) != Kind::Socket || is_nonblocking(fd) {
+        // SAFETY: the user's own call.
+        return unsafe { raw(libc::SYS_connect, args) };
+    }
+    let mut kind: c_int = 0;
+    socket_option(fd, libc::SO_TYPE, &mut kind);
+    if kind == libc::SOCK_DGRAM {
+        // SAFETY: the user's own call. It only notes the address.
+        return unsafe { raw(libc::SYS_connect, args) };
+    }
+    let look = desc.look(Direction::Write);
+    let word = without_blocking(fd, || {
+        // SAFETY: the user's own call.
+        unsafe { raw(libc::SYS_connect, args) }
+    });
+    match word {
+        // A local socket whose listener's queue is full: there is no event for room in it.
+        AGAIN => plain(),
+        // Under way; the second one: since a call before this.
+        IN_PROGRESS | ALREADY => {
+            let waits = Waits::new(gp, fd, desc, Direction::Write);
+            finish(waits, fd, look, word, plain)
+        }
+        other => other,
+    }
+}
+
+/// Waits for a connection under way. `in_time` is the word for a time-out.
+fn finish(
+    mut waits: Waits,
+    fd: c_int,
+    mut look: Look,
+    in_time: isize,
+    plain: impl FnOnce() -> isize,
+) -> isize {
+    loop {
+        if ready_now(fd, libc::POLLOUT) != 0 {
+            // Once more, as the kernel does at the end of its wait: it takes the error, and the socket is as new then;
+            // or it is not for under way any more. (`SO_ERROR` would only take the error.)
+            return match plain() {
+                word if word == -(libc::EISCONN as isize) => 0,
+                word => word,
+            };
+        }
+        match waits.wait(look) {
+            Ok(()) => look = waits.look(),
+            // As the kernel says when SO_SNDTIMEO is over.
+            Err(Stopped::Error(libc::EAGAIN)) => return in_time,
+            Err(Stopped::Error(error)) => return -(error as isize),
+            Err(Stopped::CantWait) => return plain(),
+        }
+    }
+}
+
+fn without_blocking(fd: c_int, call: impl FnOnce() -> isize) -> isize {
+    let control = |command: c_int, value: usize| {
+        // SAFETY: no memory is involved.
+        unsafe { raw(libc::SYS_fcntl, [word(fd), command as usize, value, 0, 0, 0]) }
+    };
+    let _section = crate::g::current::enter();
+    let flags = control(libc::F_GETFL, 0);
+    if flags < 0 {
+        return flags;
+    }
+    control(libc::F_SETFL, flags as usize | libc::O_NONBLOCK as usize);
+    let word = call();
+    control(libc::F_SETFL, flags as usize);
+    word
+}
+
+take_over! {
+    fn connect(fd: c_int, address: *const sockaddr, len: socklen_t) -> c_int =
+        |gp, real| result(connect_one(gp, fd, address, len)) as c_int;
+}
