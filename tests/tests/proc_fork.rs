@@ -7,6 +7,8 @@ use goroutines::go;
 use goroutines_tests::io::{at_each, ms};
 use goroutines_tests::proc::in_child;
 use std::io::{Read, Write};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier};
 use std::thread;
@@ -243,6 +245,40 @@ fn a_daemon() {
         from.read_to_end(&mut said).unwrap();
         assert_eq!(said, [1]);
     });
+}
+
+/// A child that is to die with its parent, which to the kernel is the thread that forked.
+#[test]
+fn a_parents_thread_does_not_end() {
+    let ended = in_child("a_parents_thread_does_not_end", &[("GOMAXPROCS", "4")], || {
+        goroutines::runtime::Builder::new().thread_keep_alive(ms(50)).start().unwrap();
+        goroutines::run(|| {
+            let spawn = || {
+                // Each on a thread of its own.
+                goroutines::runtime::blocking(|| {
+                    let time = libc::timespec { tv_sec: 0, tv_nsec: 80_000_000 };
+                    // SAFETY: a time to read.
+                    unsafe { libc::syscall(libc::SYS_nanosleep, &raw const time, 0) };
+                });
+                let mut command = Command::new("sleep");
+                // SAFETY: a system call, which a child may make.
+                unsafe {
+                    command.arg("60").pre_exec(|| {
+                        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+                        Ok(())
+                    });
+                }
+                command.spawn().unwrap()
+            };
+            let all: Vec<_> = (0..4).map(|_| go(spawn)).collect();
+            let mut all: Vec<_> = all.into_iter().map(|child| child.join().unwrap()).collect();
+            thread::sleep(ms(1_000));
+            let alive: Vec<_> = all.iter_mut().map(|c| c.try_wait().unwrap().is_none()).collect();
+            all.iter_mut().for_each(|child| child.kill().unwrap());
+            assert_eq!(alive, [true; 4]);
+        });
+    });
+    ended.expect_status(0);
 }
 
 /// A lock of a library that sees to it that no child finds the lock held, as an allocator does.

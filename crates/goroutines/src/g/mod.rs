@@ -88,6 +88,8 @@ pub(crate) struct G {
     /// How deep it is in calls of `fork` (one may be made by a handler of another), and whether the outermost is
     /// announced. Its own.
     pub(crate) forking: Cell<Forking>,
+    /// It has called `ptrace`. Its own.
+    pub(crate) traces: Cell<bool>,
     /// Its stack has been run on since the scavenger saw to it.
     pub(crate) is_soiled: Cell<bool>,
     /// Its end is the end of the process: it keeps its P afterwards.

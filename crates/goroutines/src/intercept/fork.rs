@@ -91,6 +91,7 @@ extern "C" fn parent() {
         return;
     }
     gp.forking.set(Forking::default());
+    gp.m().is_parent.set(true);
     let (tp, own) = blocks(gp);
     // SAFETY: as above.
     unsafe { facts().move_rseq(tp, own) };

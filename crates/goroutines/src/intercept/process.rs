@@ -2,16 +2,24 @@
 //!
 //! Of several processes (`pid` -1 or a group), or for one to stop or go on, there is no descriptor to wait
 //! for: announced, like everything on a kernel without pidfds.
+//!
+//! **A tracer** is told of its child's stops whether it asks for them or not, and the child may ask to be traced at any
+//! time. So a wait looks again by itself, after a millisecond, two, four and so on. The waits of a goroutine that
+//! traces (it has called `ptrace`) are announced.
+//!
+//! **Parents.** To the kernel the parent is a thread: the M on which a process was made does not end for want of work.
 
 use super::fd;
-use super::real::{result, take_over};
-use super::wait::{AGAIN, Waits, ready_now};
+use super::real::{Real, caller, real, result, take_over};
+use super::wait::{AGAIN, Stopped, Waits, ready_now};
 use crate::g::G;
 use crate::netpoll::{self, Direction};
 use crate::sched::ambient;
 use crate::sched::syscall::{announced, announced_undisturbed};
+use crate::sched::wait::after;
 use goroutines_switch::sys::raw;
-use libc::{c_int, c_long, id_t, idtype_t, pid_t, pthread_t, rusage, siginfo_t};
+use libc::{c_char, c_int, c_long, c_void, id_t, idtype_t, pid_t, pthread_t, rusage, siginfo_t};
+use std::time::Duration;
 
 /// For threads: Linux 6.9.
 const PIDFD_THREAD: usize = libc::O_EXCL as usize;
@@ -32,11 +40,31 @@ fn with_pidfd<R>(pid: pid_t, flags: usize, f: impl FnOnce(c_int) -> R) -> Option
     Some(result)
 }
 
-/// Waits until the pidfd `fd` says that its process has ended. False if that can't be waited for.
+/// Waits until the pidfd `fd` says that its process has ended, or `is_told` finds something else to be said of it.
+fn until_told(gp: &'static G, fd: c_int, mut is_told: impl FnMut() -> bool) {
+    let Some(desc) = netpoll::desc(fd) else { return };
+    let mut delay = Duration::from_millis(1);
+    loop {
+        let attempt = || if ready_now(fd, libc::POLLIN) == 0 { AGAIN } else { 1 };
+        let mut waits = Waits::new(gp, fd, desc, Direction::Read).until(after(delay));
+        let timed_out = waits.done(attempt) == Err(Stopped::Error(libc::EAGAIN));
+        if !timed_out || is_told() {
+            return;
+        }
+        delay *= 2;
+    }
+}
+
+/// Waits until the pidfd `fd` says that its thread has ended. False if that can't be waited for.
 fn until_ended(gp: &'static G, fd: c_int) -> bool {
     let Some(desc) = netpoll::desc(fd) else { return false };
     let attempt = || if ready_now(fd, libc::POLLIN) == 0 { AGAIN } else { 1 };
     Waits::new(gp, fd, desc, Direction::Read).done(attempt).is_ok()
+}
+
+/// The options of a wait. Whose thread's children they are makes no difference between goroutines that move.
+fn options_of(gp: &'static G, options: c_int) -> c_int {
+    if gp.is_locked() { options } else { options & !libc::__WNOTHREAD }
 }
 
 fn wait_for(
@@ -46,6 +74,7 @@ fn wait_for(
     options: c_int,
     usage: *mut rusage,
 ) -> isize {
+    let options = options_of(gp, options);
     let call = |options: c_int| {
         let (pid, options) = (pid as isize as usize, options as isize as usize);
         let args = [pid, status as usize, options, usage as usize, 0, 0];
@@ -55,12 +84,18 @@ fn wait_for(
     if options & libc::WNOHANG != 0 {
         return call(options);
     }
-    if pid > 0 && options & (libc::WUNTRACED | libc::WCONTINUED) == 0 {
-        let first = call(options | libc::WNOHANG);
-        if first != 0 {
-            return first;
+    if pid > 0 && options & (libc::WUNTRACED | libc::WCONTINUED) == 0 && !gp.traces.get() {
+        let mut word = call(options | libc::WNOHANG);
+        if word == 0 {
+            let is_told = || {
+                word = call(options | libc::WNOHANG);
+                word != 0
+            };
+            with_pidfd(pid, 0, |fd| until_told(gp, fd, is_told));
         }
-        with_pidfd(pid, 0, |fd| until_ended(gp, fd));
+        if word != 0 {
+            return word;
+        }
         if let Some(error) = ambient::error(gp) {
             let last = call(options | libc::WNOHANG);
             return if last == 0 { -(error as isize) } else { last };
@@ -73,34 +108,26 @@ fn wait_for_id(
     gp: &'static G,
     kind: idtype_t,
     id: id_t,
-    info: *mut siginfo_t,
     options: c_int,
-    real: impl FnOnce() -> c_int,
+    real: impl FnOnce(c_int) -> c_int,
 ) -> c_int {
     let only_exits = options & libc::WEXITED != 0
         && options & (libc::WNOHANG | libc::WSTOPPED | libc::WCONTINUED) == 0;
-    if only_exits && !info.is_null() {
-        // Has it ended? Left as it is.
-        let args = [
-            kind as usize,
-            id as usize,
-            info as usize,
-            (options | libc::WNOHANG | libc::WNOWAIT) as usize,
-            0,
-            0,
-        ];
-        // SAFETY: the user's info, which is zeroed for "none".
+    if only_exits && !gp.traces.get() {
+        // Is there something to be said of it? That is left as it is.
+        let options = (options_of(gp, options) | libc::WNOHANG | libc::WNOWAIT) as usize;
+        // SAFETY: our own info, zeroed for "nothing".
         let is_running = || unsafe {
-            info.write(std::mem::zeroed());
-            raw(libc::SYS_waitid, args) == 0 && (*info).si_pid() == 0
+            let mut info: siginfo_t = std::mem::zeroed();
+            let args = [kind as usize, id as usize, &raw mut info as usize, options, 0, 0];
+            raw(libc::SYS_waitid, args) == 0 && info.si_pid() == 0
         };
         if is_running() {
+            let is_told = || !is_running();
             match kind {
-                libc::P_PIDFD => {
-                    until_ended(gp, id as c_int);
-                }
+                libc::P_PIDFD => until_told(gp, id as c_int, is_told),
                 libc::P_PID => {
-                    with_pidfd(id as pid_t, 0, |fd| until_ended(gp, fd));
+                    with_pidfd(id as pid_t, 0, |fd| until_told(gp, fd, is_told));
                 }
                 _ => {}
             }
@@ -111,7 +138,15 @@ fn wait_for_id(
             }
         }
     }
-    announced(gp, real)
+    announced(gp, || real(options_of(gp, options)))
+}
+
+/// Makes a process by `real`.
+fn made<R>(gp: &'static G, real: impl FnOnce() -> R) -> R {
+    announced(gp, || {
+        gp.m().is_parent.set(true);
+        real()
+    })
 }
 
 /// The end of a thread that libc has made.
@@ -121,6 +156,25 @@ fn until_thread_ended(gp: &'static G, thread: pthread_t) {
     let tid = unsafe { facts.tid_of(thread as usize) };
     if tid > 0 {
         with_pidfd(tid, PIDFD_THREAD, |fd| until_ended(gp, fd));
+    }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn waitid(
+    kind: idtype_t,
+    id: id_t,
+    info: *mut siginfo_t,
+    options: c_int,
+) -> c_int {
+    static REAL: Real = Real::new(c"waitid");
+    let real = |options| {
+        let real = real!(REAL as fn(idtype_t, id_t, *mut siginfo_t, c_int) -> c_int);
+        // SAFETY: forwarded.
+        unsafe { real(kind, id, info, options) }
+    };
+    match caller() {
+        None => real(options),
+        Some(gp) => wait_for_id(gp, kind, id, options, real),
     }
 }
 
@@ -134,15 +188,25 @@ take_over! {
     fn wait(status: *mut c_int) -> pid_t =
         |gp, real| result(wait_for(gp, -1, status, 0, std::ptr::null_mut())) as pid_t;
 
-    fn waitid(kind: idtype_t, id: id_t, info: *mut siginfo_t, options: c_int) -> c_int =
-        |gp, real| wait_for_id(gp, kind, id, info, options, real);
+    fn posix_spawn(
+        pid: *mut pid_t, path: *const c_char, actions: *const c_void, attr: *const c_void,
+        argv: *const *mut c_char, env: *const *mut c_char,
+    ) -> c_int = |gp, real| made(gp, real);
+
+    fn posix_spawnp(
+        pid: *mut pid_t, file: *const c_char, actions: *const c_void, attr: *const c_void,
+        argv: *const *mut c_char, env: *const *mut c_char,
+    ) -> c_int = |gp, real| made(gp, real);
+
+    fn popen(command: *const c_char, kind: *const c_char) -> *mut libc::FILE =
+        |gp, real| made(gp, real);
 
     fn pthread_join(thread: pthread_t, value: *mut *mut libc::c_void) -> c_int = |gp, real| {
         until_thread_ended(gp, thread);
         announced(gp, real)
     };
 
-    fn system(command: *const libc::c_char) -> c_int = |gp, real| announced(gp, real);
+    fn system(command: *const c_char) -> c_int = |gp, real| made(gp, real);
 
     fn sigtimedwait(
         set: *const libc::sigset_t, info: *mut siginfo_t, time: *const libc::timespec,

@@ -27,9 +27,10 @@
 //! | `socket`, `accept*`, `socketpair`, `pipe*`, `dup*`, `fcntl(F_DUPFD)`, `eventfd`, `epoll_create*`, `timerfd_create`, `inotify_init*`, `memfd_create`, `signalfd`, `close`, `close_range`, `closefrom` | fd | of everybody: what is known of the number ends |
 //! | `fcntl(F_SETFL)`, `ioctl(FIONBIO)`, `setsockopt(SO_*TIMEO, SO_RCVLOWAT)`, of everybody | fd, mark | what is remembered of settings ends |
 //! | `getaddrinfo`, `getnameinfo`, `gethostby*` | dns | announced |
-//! | `waitpid`, `wait4`, `waitid`, of one process | process | parked, by a pidfd; of several, or for stops: announced |
+//! | `waitpid`, `wait4`, `waitid`, of one process | process | parked, by a pidfd, and looked at again now and then, as it may be traced; of several, for stops, by a tracer: announced |
 //! | `pthread_join` | process | parked, by the thread's pidfd (Linux 6.9); before: announced |
-//! | `system`, `sigwait*`, `pause`, `mq_*`, `msg*`, `semop` | process | announced |
+//! | `posix_spawn`, `posix_spawnp`, `popen`, `system` | process | announced; the thread, to the kernel the parent, does not end for want of work |
+//! | `sigwait*`, `pause`, `mq_*`, `msg*`, `semop` | process | announced |
 //! | `pthread_mutex_*lock` | mutex | parked; shared ones: announced |
 //! | … robust, with a priority protocol, shared ones that know their owner; `_trylock`, `_unlock`, `_consistent`, `_setprioceiling` of those | bound | announced, made as the OS thread it is on; locked to that while it holds one |
 //! | `pthread_rwlock_*lock` | rwlock | parked; for writing, where writers are preferred: announced; shared ones: announced, made as the OS thread |

@@ -63,6 +63,11 @@ impl Waits {
         Self { gp, fd, desc, direction, asked: false, until: NEVER, woken: false }
     }
 
+    /// Waits until then, whatever the user has set.
+    pub(super) fn until(self, until: u64) -> Self {
+        Self { asked: true, until, ..self }
+    }
+
     /// Asks `attempt` until it says something else than `EAGAIN`. Several times for one call, if that has
     /// several steps.
     pub(super) fn done(&mut self, mut attempt: impl FnMut() -> isize) -> Result<isize, Stopped> {

@@ -47,6 +47,9 @@ pub(crate) struct M {
     pub(crate) waits_for_lockedg: Cell<bool>,
     /// It is to end with the goroutine that was locked to it. Its own.
     pub(crate) dying: Cell<bool>,
+    /// It has made a process. To the kernel the child's parent is this thread (`PR_SET_PDEATHSIG`, `ptrace`), so it
+    /// does not end for want of work. Its own.
+    pub(crate) is_parent: Cell<bool>,
     /// It waits here for a P.
     pub(crate) note: Note,
     /// Link of the idle list; guarded by the scheduler lock.
@@ -123,6 +126,7 @@ impl M {
             lockedg: AtomicPtr::new(null_mut()),
             waits_for_lockedg: Cell::new(false),
             dying: Cell::new(false),
+            is_parent: Cell::new(false),
             note: Note::new(),
             link: AtomicPtr::new(null_mut()),
             settling: Cell::new(false),

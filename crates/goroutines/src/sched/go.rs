@@ -150,6 +150,7 @@ unsafe fn join_up(gp: &'static G, task: *const Task) {
     gp.locks.set(0);
     gp.blocking.set(0);
     gp.is_last.set(false);
+    gp.traces.set(false);
     gp.haste.reset();
     gp.is_soiled.set(true);
     gp.task.set(task);

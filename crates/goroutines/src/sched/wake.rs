@@ -169,7 +169,10 @@ pub(crate) fn stopm(mp: &'static M, until: u64) -> Stop {
     shared.midle = mp.as_ptr();
     shared.nmidle += 1;
     drop(shared);
-    let keep = SCHED.thread_keep_ns.load(Ordering::Relaxed);
+    let keep = match mp.is_parent.get() {
+        true => NEVER,
+        false => SCHED.thread_keep_ns.load(Ordering::Relaxed),
+    };
     let now = sys::nanotime();
     // Who sleeps for a timer does so until then: nobody else would.
     let for_timer = until != NEVER;

@@ -1,10 +1,12 @@
 //! fork and its kin, credentials.
 
+mod waits;
+
 use goroutines_twin_tests::{Row, run_rows};
 use std::process::ExitCode;
 
 fn rows() -> Vec<Row> {
-    let families: &[fn() -> Vec<Row>] = &[];
+    let families: &[fn() -> Vec<Row>] = &[waits::rows];
     families.iter().flat_map(|rows| rows()).collect()
 }
 

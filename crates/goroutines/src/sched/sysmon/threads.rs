@@ -154,6 +154,7 @@ extern "C" fn m_main(arg: *mut c_void) -> *mut c_void {
     wake::take_nextp(mp);
     run::main_loop(mp);
     mp.dying.set(false);
+    mp.is_parent.set(false);
     crate::g::current::set_m(std::ptr::null());
     if let Some(altstack) = altstack {
         altstack.remove();
