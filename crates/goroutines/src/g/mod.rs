@@ -83,6 +83,8 @@ pub(crate) struct G {
     reason: AtomicU8,
     /// How soon those that it wakes must run.
     pub(crate) haste: haste::Haste,
+    /// It has set an alternate stack. Its own.
+    pub(crate) has_altstack: Cell<bool>,
     /// It is in a call that the runtime has announced. Its own.
     pub(crate) in_call: AtomicBool,
     /// How deep it is in calls of `fork` (one may be made by a handler of another), and whether the outermost is
@@ -112,6 +114,8 @@ pub(crate) struct G {
     pub(crate) ambient: AtomicPtr<Run>,
     /// The wait that may be ended by that context; 0: none was yet. Written by itself.
     pub(crate) cancel_ticket: AtomicU64,
+    /// Its alternate stack, while it is off its M (`m/altstack.rs`).
+    pub(crate) altstack: Cell<libc::stack_t>,
     /// The lock it waits for again and again. Its own.
     #[cfg(feature = "intercept")]
     pub(crate) losing: Cell<Losing>,

@@ -16,11 +16,12 @@
 //! * SH3: a handler may be left by `siglongjmp`. The outermost one notes where its frame is; whoever finds the
 //!   count raised looks whether that frame still lives, and sets the count right if not ([`set_right`]).
 //!
-//! Handlers of faults (`SIGSEGV` and its kin) are left alone: they may never return. Handlers installed by a raw
-//! system call are told by the signals they block (`sched/preempt.rs`, PR5).
+//! Handlers of faults (`SIGSEGV` and its kin) run as other code does: they may never return, and may come back on
+//! another M. Handlers installed by a raw system call are told by the signals they block (`sched/preempt.rs`, PR5).
 
-use super::real::{Real, real, set_errno};
+use super::real::{Real, real, result, set_errno};
 use crate::g::{G, current};
+use crate::m::altstack;
 use crate::sched::{SCHED, fault, preempt};
 use libc::{c_int, c_void, sighandler_t, siginfo_t};
 use std::cell::Cell;
@@ -29,6 +30,23 @@ use std::sync::atomic::{AtomicI32, AtomicU64, AtomicUsize, Ordering};
 
 /// Signals are numbered from 1 to 64.
 const SIGNALS: usize = 65;
+
+/// The alternate stack is the goroutine's.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sigaltstack(new: *const libc::stack_t, old: *mut libc::stack_t) -> c_int {
+    static REAL: Real = Real::new(c"sigaltstack");
+    let Some(gp) = current::g() else {
+        // SAFETY: forwarded.
+        return unsafe {
+            real!(REAL as fn(*const libc::stack_t, *mut libc::stack_t) -> c_int)(new, old)
+        };
+    };
+    // Not a section: a handler, which may call it, can't get a P.
+    current::raise(gp);
+    let word = altstack::call(gp, gp.m(), new, old);
+    current::lower(gp);
+    result(word) as c_int
+}
 
 /// The user's handler of a signal, its flags, and the signals that it blocks.
 struct Slot {
@@ -232,16 +250,33 @@ fn as_the_kernel_does(slot: &Slot, call: impl FnOnce()) {
     crate::base::sys::block_signal(preempt::SIGNAL, true);
 }
 
+/// What the kernel calls for the user's handlers of faults: it may wait, and come back on another M; but not from
+/// the M's own stack (AS4).
+extern "C" fn fault_handler(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
+    let here = 0u8;
+    if current::g().is_some_and(|gp| altstack::is_on_own(gp.m(), &raw const here as usize)) {
+        return handler(signal, info, context);
+    }
+    let Some(slot) = SLOTS.get(signal as usize) else { return };
+    let user = slot.handler.load(Ordering::Acquire);
+    if !is_function(user) {
+        return; // as in `handler`; a fault comes again
+    }
+    // SAFETY: the user's handler; one that takes fewer arguments ignores the rest.
+    let user = unsafe { std::mem::transmute::<usize, Handler>(user) };
+    user(signal, info, context);
+    // SAFETY: the kernel's signal frame.
+    fault::amend(unsafe { &mut *context.cast::<libc::ucontext_t>() });
+}
+
 /// Our handler's address.
 pub(crate) fn address() -> usize {
     handler as *const () as usize
 }
 
-/// The runtime takes its signal: what was installed for it by a raw system call is passed on to.
+/// The runtime takes its signal: what was installed for it, by a raw system call even, is the user's.
 pub(crate) fn adopt(before: &libc::sigaction) {
-    if before.sa_sigaction != address() {
-        store(&SLOTS[preempt::SIGNAL as usize], before);
-    }
+    store(&SLOTS[preempt::SIGNAL as usize], before);
 }
 
 /// The user's handler of `signal`.
@@ -311,15 +346,13 @@ unsafe extern "C" fn sigaction(
     // SAFETY: null, or the user's action.
     let wanted = unsafe { new.as_ref() };
     let slot = usize::try_from(signal).ok().and_then(|signal| SLOTS.get(signal));
-    let (Some(slot), false) = (slot, is_fault(signal)) else {
+    let Some(slot) = slot else {
         // SAFETY: forwarded.
         return unsafe { real(signal, new, old) };
     };
-    if wanted.is_some_and(|wanted| is_ours(wanted.sa_sigaction)) {
-        // SAFETY: forwarded.
-        return unsafe { real(signal, new, old) };
-    }
-    if signal == preempt::SIGNAL && preempt::is_installed() {
+    let by_us = wanted.is_some_and(|wanted| is_ours(wanted.sa_sigaction));
+    let ours = if is_fault(signal) { fault_handler as *const () as usize } else { address() };
+    if !by_us && signal == preempt::SIGNAL && preempt::is_installed() {
         // SAFETY: null, or the caller's action to fill in.
         return virtual_action(slot, wanted, unsafe { old.as_mut() });
     }
@@ -327,9 +360,10 @@ unsafe extern "C" fn sigaction(
     let mut action = wanted.copied();
     if let Some(action) = &mut action
         && is_function(action.sa_sigaction)
+        && !by_us
     {
         store(slot, action);
-        action.sa_sigaction = address();
+        action.sa_sigaction = ours;
         action.sa_flags |= libc::SA_SIGINFO;
     }
     let action = action.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
@@ -338,7 +372,7 @@ unsafe extern "C" fn sigaction(
     // SAFETY: null, or what the call has filled in.
     if let Some(old) = unsafe { old.as_mut() }
         && result == 0
-        && old.sa_sigaction == address()
+        && old.sa_sigaction == ours
     {
         (old.sa_sigaction, old.sa_flags) = before;
     }

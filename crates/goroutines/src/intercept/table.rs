@@ -39,6 +39,7 @@
 //! | `pthread_barrier_wait` | sync | announced |
 //! | `pthread_mutex_unlock`, `pthread_rwlock_unlock`, `pthread_cond_signal`, `_broadcast`, `sem_post`, of anybody | mutex, rwlock, cond, semaphore | libc's, then goroutines are woken |
 //! | `sigaction`, `signal` and their other names (`__sigaction`, `bsd_signal`, `ssignal`, `sysv_signal`, `__sysv_signal`, `sigset`, `sigignore`, `siginterrupt`), of anybody | signal | handlers run with the no-preempt count raised, their time announced; the user's for `SIGURG` is kept, and called for any that is not the runtime's |
+//! | `sigaltstack` | signal | each goroutine its own; without one, the runtime's of the M |
 //! | `pthread_getattr_np` | pthread | of itself: the goroutine's stack (glibc would ask the kernel about a thread id that is none) |
 //! | `pthread_exit` | pthread | fatal error: there is no thread to end; `runtime::goexit` ends a goroutine |
 //! | `pthread_cancel` | pthread | of a goroutine: `ESRCH` |

@@ -3,6 +3,7 @@
 //! Its own stack ("g0") is the thread's; the scheduler loop lives there. Goroutines run on their
 //! carriers, switched to from g0 or directly from each other.
 
+pub(crate) mod altstack;
 pub(crate) mod lease;
 pub(crate) mod thread;
 
@@ -73,11 +74,13 @@ pub(crate) struct M {
     /// It was sent the runtime's signal.
     pub(crate) signalled: AtomicBool,
     pub(crate) rand: Rand,
-    /// What a signal frame of this thread must carry.
+    /// The runtime's alternate stack on this thread.
     pub(crate) altstack: Cell<libc::stack_t>,
     /// The head of the robust list that the kernel was told of; 0: libc's own. Its own.
     #[cfg(feature = "intercept")]
     pub(crate) robust_list: Cell<usize>,
+    /// The goroutine whose alternate stack the kernel has instead. Its own.
+    pub(crate) altstack_of: Cell<*mut G>,
     /// What the monitor has seen of it.
     pub(crate) seen: UnsafeCell<Seen>,
 }
@@ -143,6 +146,7 @@ impl M {
             altstack: Cell::new(unsafe { std::mem::zeroed() }),
             #[cfg(feature = "intercept")]
             robust_list: Cell::new(0),
+            altstack_of: Cell::new(null_mut()),
             seen: UnsafeCell::new(Seen::default()),
         }
     }

@@ -13,8 +13,6 @@
 //! * HT2: they do not enter the program's allocator, whose lock a descheduled goroutine may hold. [`is_helper`] tells
 //!   an allocator so: that of the tests ends the process.
 
-use super::M;
-use goroutines_switch::sys;
 use std::cell::Cell;
 use std::ffi::{CStr, c_int, c_void};
 use std::io;
@@ -129,44 +127,4 @@ pub(crate) fn settle(name: &CStr) {
 fn set_name(name: &CStr) {
     // SAFETY: a NUL-terminated name.
     unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
-}
-
-/// A stack for signal handlers that can't use the goroutine's: that of a stack overflow.
-pub(crate) struct AltStack {
-    base: *mut u8,
-    bytes: usize,
-}
-
-impl AltStack {
-    /// Maps one, with a guard, and makes it the calling thread's; noted in `mp` for signal frames.
-    pub(crate) fn install(mp: &M) -> Option<Self> {
-        // SAFETY: getauxval reads what the kernel laid out.
-        let least = unsafe { libc::getauxval(libc::AT_MINSIGSTKSZ) } as usize;
-        let guard = goroutines_switch::guard::GUARD_BYTES;
-        let bytes = guard + (least + (32 << 10)).next_multiple_of(4096);
-        let base = sys::map(bytes).ok()?;
-        // SAFETY: our new mapping; the stack is given to the kernel until `remove`.
-        unsafe {
-            let _ = goroutines_switch::guard::install(base);
-            let stack = libc::stack_t {
-                ss_sp: base.add(guard).cast(),
-                ss_flags: 0,
-                ss_size: bytes - guard,
-            };
-            libc::sigaltstack(&raw const stack, std::ptr::null_mut());
-            mp.altstack.set(stack);
-        }
-        Some(Self { base, bytes })
-    }
-
-    /// Takes it from the thread, which is about to end.
-    pub(crate) fn remove(self) {
-        let off =
-            libc::stack_t { ss_sp: std::ptr::null_mut(), ss_flags: libc::SS_DISABLE, ss_size: 0 };
-        // SAFETY: not running on it; after the call nobody uses it.
-        unsafe {
-            libc::sigaltstack(&raw const off, std::ptr::null_mut());
-            sys::unmap(self.base, self.bytes);
-        }
-    }
 }

@@ -11,6 +11,7 @@ use crate::base::fatal::throw;
 use crate::base::sys;
 use crate::g::status::State;
 use crate::g::{G, current};
+use crate::m::altstack;
 use crate::p::P;
 use std::sync::atomic::Ordering;
 
@@ -42,6 +43,7 @@ pub(crate) fn exit(gp: &'static G) -> ! {
     if !gp.lockedm.load(Ordering::Relaxed).is_null() {
         super::locked::end_with_thread(gp);
     }
+    altstack::forget(gp);
     let next = if gp.m().dying.get() { None } else { pick(gp) };
     leave_to(gp, next, move |gp, mp| {
         gp.status.set(State::Dead);

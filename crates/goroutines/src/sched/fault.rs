@@ -1,10 +1,11 @@
 //! Stack overflow: a fault in a goroutine's guard page.
 //!
-//! The handler runs on the M's alternate stack, as the goroutine's has no room. A fault elsewhere goes
+//! The handler runs on the alternate stack, mostly the M's, as the goroutine's has no room. A fault elsewhere goes
 //! to whoever handled it before (std's own handler, a debugger's, or the default).
 
 use crate::base::sys;
 use crate::g::current;
+use crate::m::altstack;
 use std::ffi::{c_int, c_void};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -36,6 +37,18 @@ pub(crate) fn install() {
     }
 }
 
+/// A handler of a fault returns: its frame goes on where it is now, which may be another M than the one that it
+/// came from. (From here on it stays: the fault's signal is blocked, PR5.)
+pub(crate) fn amend(frame: &mut libc::ucontext_t) {
+    if let Some(gp) = current::g() {
+        current::raise(gp);
+        if let Some(stack) = altstack::restored(gp, gp.m()) {
+            frame.uc_stack = stack;
+        }
+        current::lower(gp);
+    }
+}
+
 extern "C" fn handler(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
     // SAFETY: the kernel's siginfo; that of a fault has an address.
     let (code, address) = unsafe { ((*info).si_code, (*info).si_addr() as usize) };
@@ -60,6 +73,8 @@ extern "C" fn handler(signal: c_int, info: *mut libc::siginfo_t, context: *mut c
             let f: extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void) =
                 unsafe { std::mem::transmute(previous) };
             f(signal, info, context);
+            // SAFETY: the kernel's signal frame.
+            amend(unsafe { &mut *context.cast::<libc::ucontext_t>() });
         }
     }
     // (std's handler, too, sets the default and trusts that the instruction faults again.)

@@ -12,8 +12,8 @@
 //! **When it is not done.**
 //! * PR1: inside a section. The wish is noted and done when the section ends.
 //! * PR2: in `runtime::blocking`: the P can be taken without the goroutine.
-//! * PR3: on an alternate signal stack, which is the thread's. (Another library's coroutine is a part of the
-//!   goroutine that resumed it: its stack holds the frame as well as the goroutine's own.)
+//! * PR3: on the M's alternate signal stack. (A goroutine's own is the goroutine's; and another library's
+//!   coroutine is a part of whoever resumed it: its stack holds the frame as well as any.)
 //! * PR4: inside libc, ld.so or a shared allocator. Who is stopped there may hold the lock that the next
 //!   `malloc` of anybody waits for, the monitor's `pthread_create` included. The monitor asks again in
 //!   100 µs; after a few times it takes the *P* instead (`m/lease.rs`): others run, and the goroutine
@@ -40,7 +40,7 @@
 use super::{SCHED, park, syscall};
 use crate::base::sys;
 use crate::g::{G, current, pending};
-use crate::m::M;
+use crate::m::{M, altstack};
 use goroutines_switch::thread_pointer::facts;
 use std::ffi::{c_int, c_void};
 use std::io;
@@ -194,14 +194,6 @@ fn is_in_section(gp: &'static G, sp: usize) -> bool {
     gp.nopreempt.load(Ordering::Relaxed) != 0
 }
 
-/// Whether `sp` is on an alternate signal stack of the thread's.
-fn is_on_alternate(frame: &libc::ucontext_t, mp: &M, sp: usize) -> bool {
-    [frame.uc_stack, mp.altstack.get()].iter().any(|stack| {
-        let from = stack.ss_sp as usize;
-        (from..from + stack.ss_size).contains(&sp)
-    })
-}
-
 fn interrupted(gp: &'static G, frame: &mut libc::ucontext_t) {
     let sp = frame.uc_mcontext.gregs[libc::REG_RSP as usize] as usize;
     if is_in_section(gp, sp) {
@@ -219,7 +211,7 @@ fn interrupted(gp: &'static G, frame: &mut libc::ucontext_t) {
     let pc = frame.uc_mcontext.gregs[libc::REG_RIP as usize] as usize;
     let stays = facts().in_libc(pc)
         || !crate::m::thread::has_usual_mask(&frame.uc_sigmask)
-        || is_on_alternate(frame, mp, sp);
+        || altstack::is_on_own(mp, sp);
     if stays {
         mp.in_libc.store(true, Ordering::Relaxed); // PR3, PR4, PR5
     } else if !mp.lease.is_owned() {
@@ -234,11 +226,13 @@ fn interrupted(gp: &'static G, frame: &mut libc::ucontext_t) {
         gp.pending.fetch_and(!pending::PREEMPT, Ordering::Relaxed);
     }
     let now = gp.m(); // SC2
-    if !std::ptr::eq(now, mp) {
-        frame.uc_stack = now.altstack.get();
-        if let Some(mask) = crate::m::thread::mask() {
-            frame.uc_sigmask = *mask;
-        }
+    if let Some(stack) = altstack::restored(gp, now) {
+        frame.uc_stack = stack;
+    }
+    if !std::ptr::eq(now, mp)
+        && let Some(mask) = crate::m::thread::mask()
+    {
+        frame.uc_sigmask = *mask;
     }
     current::lower(gp);
 }

@@ -19,7 +19,7 @@ use crate::base::fatal::throw;
 use crate::g::status::State;
 use crate::g::task::Kind;
 use crate::g::{G, current};
-use crate::m::M;
+use crate::m::{M, altstack};
 use crate::timer::alarm::NEVER;
 use goroutines_switch::switch;
 use std::mem::ManuallyDrop;
@@ -77,6 +77,9 @@ where
         None => {
             mp.curg.store(std::ptr::null_mut(), Ordering::Release);
             note_switch(mp);
+            if !mp.altstack_of.get().is_null() {
+                altstack::change(mp, None);
+            }
             mp.g0.get()
         }
     };
@@ -108,6 +111,9 @@ fn begin(mp: &'static M, next: Next) {
     gp.status.set(State::Running);
     mp.curg.store(gp.as_ptr(), Ordering::Release);
     note_switch(mp);
+    if gp.has_altstack.get() || !mp.altstack_of.get().is_null() {
+        altstack::change(mp, Some(gp));
+    }
 }
 
 /// Runs `next` from g0, until somebody comes back to g0.

@@ -1,5 +1,6 @@
 //! Signals: masks, handlers, waits.
 
+mod altstacks;
 mod handlers;
 mod names;
 mod urg;
@@ -8,7 +9,7 @@ use goroutines_twin_tests::{Row, run_rows};
 use std::process::ExitCode;
 
 fn rows() -> Vec<Row> {
-    let families: &[fn() -> Vec<Row>] = &[handlers::rows, names::rows, urg::rows];
+    let families: &[fn() -> Vec<Row>] = &[altstacks::rows, handlers::rows, names::rows, urg::rows];
     families.iter().flat_map(|rows| rows()).collect()
 }
 

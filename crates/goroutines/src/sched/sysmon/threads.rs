@@ -150,7 +150,7 @@ extern "C" fn m_main(arg: *mut c_void) -> *mut c_void {
     crate::g::current::set_m(mp);
     // SAFETY: nothing has switched on this M yet.
     unsafe { *mp.g0.get() = goroutines_switch::Context::of_this_thread() };
-    let altstack = crate::m::thread::AltStack::install(mp);
+    let altstack = crate::m::altstack::AltStack::install(mp);
     wake::take_nextp(mp);
     run::main_loop(mp);
     mp.dying.set(false);

@@ -1,0 +1,179 @@
+//! Alternate signal stacks.
+//!
+//! **The problem.** The kernel keeps one per OS thread. Libraries set one per thread, in which they have their
+//! handlers of faults run, and drop it with their thread-locals; each M has one of the runtime's, without which a
+//! stack overflow could not be told.
+//!
+//! **Chosen.** A goroutine's alternate stack is its own: installed while the goroutine runs, on whichever M. One
+//! that has set none runs with the M's. Where it is changed, at switches, the kernel is told, and says at the same
+//! time what the one before had: it is the kernel that knows (a handler on a stack with `SS_AUTODISARM` runs
+//! without any, and gets it back when it returns). All others pay a load at a switch.
+//!
+//! * AS1: `M::altstack_of` is the goroutine whose alternate stack the kernel has; null: the M's own.
+//! * AS2: a goroutine's is taken from the kernel before the goroutine is published, so no signal comes to the
+//!   stack of one that runs elsewhere.
+//! * AS3: a signal frame that goes on elsewhere must say what the kernel has there ([`restored`]).
+//! * AS4: who runs on an M's own does not leave the M: handlers there run with the count raised, those of faults
+//!   too (`intercept/signal.rs`).
+
+use super::M;
+use crate::g::G;
+use goroutines_switch::sys;
+use std::ptr::null_mut;
+
+/// What the kernel takes for "none".
+const NONE: libc::stack_t =
+    libc::stack_t { ss_sp: null_mut(), ss_flags: libc::SS_DISABLE, ss_size: 0 };
+
+/// glibc's headers have it, the crate does not.
+const SS_AUTODISARM: i32 = 1 << 31;
+
+/// A stack for signal handlers that can't use the goroutine's: that of a stack overflow.
+pub(crate) struct AltStack {
+    base: *mut u8,
+    bytes: usize,
+}
+
+impl AltStack {
+    /// Maps one, with a guard, and makes it the calling thread's; noted in `mp` for signal frames.
+    pub(crate) fn install(mp: &M) -> Option<Self> {
+        // SAFETY: getauxval reads what the kernel laid out.
+        let least = unsafe { libc::getauxval(libc::AT_MINSIGSTKSZ) } as usize;
+        let guard = goroutines_switch::guard::GUARD_BYTES;
+        let bytes = guard + (least + (32 << 10)).next_multiple_of(4096);
+        let base = sys::map(bytes).ok()?;
+        // SAFETY: our new mapping; the stack is given to the kernel until `remove`.
+        unsafe {
+            let _ = goroutines_switch::guard::install(base);
+            let stack = libc::stack_t {
+                ss_sp: base.add(guard).cast(),
+                ss_flags: 0,
+                ss_size: bytes - guard,
+            };
+            set(&stack);
+            mp.altstack.set(stack);
+        }
+        Some(Self { base, bytes })
+    }
+
+    /// Takes it from the thread, which is about to end.
+    pub(crate) fn remove(self) {
+        let off =
+            libc::stack_t { ss_sp: std::ptr::null_mut(), ss_flags: libc::SS_DISABLE, ss_size: 0 };
+        set(&off);
+        // SAFETY: not running on it; after the call nobody uses it.
+        unsafe { sys::unmap(self.base, self.bytes) };
+    }
+}
+
+/// Makes `stack` the calling thread's.
+fn set(stack: &libc::stack_t) {
+    let args = [std::ptr::from_ref(stack) as usize, 0, 0, 0, 0, 0];
+    // SAFETY: a stack_t to read; whoever calls has the memory that it names.
+    unsafe { sys::raw(libc::SYS_sigaltstack, args) };
+}
+
+/// Makes `stack` the calling thread's, though the caller may run on the one that it has, which the kernel
+/// refuses: so it is asked from `elsewhere`, the end of a stack. What it had.
+fn exchange(stack: &libc::stack_t, elsewhere: usize) -> libc::stack_t {
+    let mut before = NONE;
+    let (new, old) = (std::ptr::from_ref(stack), &raw mut before);
+    // SAFETY: stacks to read and to write. A signal that comes meanwhile finds a stack with room, which nobody
+    // is on. Registers are as in `sys::raw`.
+    unsafe {
+        std::arch::asm!(
+            "xchg rsp, {elsewhere}",
+            "syscall",
+            "mov rsp, {elsewhere}",
+            elsewhere = inout(reg) elsewhere => _,
+            inlateout("rax") libc::SYS_sigaltstack as isize => _,
+            in("rdi") new, in("rsi") old,
+            lateout("rcx") _, lateout("r11") _,
+        );
+    }
+    before
+}
+
+fn end(stack: &libc::stack_t) -> usize {
+    (stack.ss_sp as usize + stack.ss_size) & !15
+}
+
+/// The goroutine `next` (none: g0) is about to run on `mp`, and it or the one before has an alternate stack.
+/// On `mp`, with the count raised, before the switch (AS2).
+#[cold]
+#[inline(never)]
+pub(crate) fn change(mp: &M, next: Option<&'static G>) {
+    let own = mp.altstack.get();
+    if own.ss_size == 0 {
+        return; // there was no memory for it
+    }
+    let next = next.filter(|gp| gp.has_altstack.get());
+    let wanted = next.map_or(own, |gp| gp.altstack.get());
+    let to = next.map_or(null_mut(), G::as_ptr);
+    // SAFETY: AS1: null, or a G, which is never freed.
+    let Some(gp) = (unsafe { mp.altstack_of.replace(to).as_ref() }) else {
+        // AS4: nobody leaves who is on the M's own.
+        return set(&wanted);
+    };
+    let before = exchange(&wanted, end(&own));
+    let flags = before.ss_flags & (SS_AUTODISARM | libc::SS_DISABLE);
+    gp.altstack.set(libc::stack_t { ss_flags: flags, ..before });
+}
+
+/// What the signal frame of `gp`, which goes on on `mp`, must say (AS3), if not what it says.
+pub(crate) fn restored(gp: &G, mp: &M) -> Option<libc::stack_t> {
+    // A goroutine's own is the same everywhere.
+    (!gp.has_altstack.get()).then(|| mp.altstack.get())
+}
+
+/// Whether `sp` is on the runtime's alternate stack of `mp`.
+pub(crate) fn is_on_own(mp: &M, sp: usize) -> bool {
+    let own = mp.altstack.get();
+    (own.ss_sp as usize..end(&own)).contains(&sp)
+}
+
+/// `sigaltstack` of the goroutine `gp`, on `mp`, with the count raised. The kernel's word: it judges the
+/// arguments, also by where the stack pointer is.
+#[cfg(feature = "intercept")]
+pub(crate) fn call(
+    gp: &'static G,
+    mp: &M,
+    new: *const libc::stack_t,
+    old: *mut libc::stack_t,
+) -> isize {
+    // SAFETY: the user's arguments, which the kernel looks at.
+    let ask = |new: *const libc::stack_t, old: *mut libc::stack_t| unsafe {
+        sys::raw(libc::SYS_sigaltstack, [new as usize, old as usize, 0, 0, 0, 0])
+    };
+    let is_off = || {
+        let mut now = NONE;
+        ask(std::ptr::null(), &raw mut now);
+        now.ss_flags & libc::SS_DISABLE != 0
+    };
+    let had = gp.has_altstack.get();
+    // In a handler that runs on a stack with SS_AUTODISARM, which comes back when it returns.
+    let is_disarmed = had && is_off();
+    let word = ask(new, old);
+    if word < 0 {
+        return word;
+    }
+    if !had && !old.is_null() {
+        // SAFETY: the kernel has just written it.
+        unsafe { old.write(NONE) };
+    }
+    if new.is_null() || is_disarmed {
+        return 0;
+    }
+    let is_on = !is_off();
+    gp.has_altstack.set(is_on);
+    mp.altstack_of.set(if is_on { gp.as_ptr() } else { null_mut() });
+    if !is_on {
+        set(&mp.altstack.get());
+    }
+    0
+}
+
+/// The goroutine has ended, in a section: what it has set goes with it at the switch to the next.
+pub(crate) fn forget(gp: &G) {
+    gp.has_altstack.set(false);
+}
