@@ -11,14 +11,15 @@ use crate::g::task::{RunList, Runnable};
 use std::cell::Cell;
 use std::marker::PhantomPinned;
 use std::ptr::null;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// One who waits.
 #[derive(Debug)]
 pub(crate) struct Waiting {
     gp: &'static G,
     ticket: Ticket,
-    /// What for, in a list that is shared by several things.
-    pub(crate) key: usize,
+    /// What for, in a list that is shared by several things. Changed under the list's lock only.
+    key: AtomicUsize,
     /// Which kind of it; as the list's owner says.
     pub(crate) bits: u32,
     /// Since when, where that matters to the list's owner.
@@ -37,7 +38,7 @@ impl Waiting {
         Self {
             gp,
             ticket,
-            key,
+            key: AtomicUsize::new(key),
             bits,
             since_ns: 0,
             next: Cell::new(null()),
@@ -45,6 +46,11 @@ impl Waiting {
             queued: Cell::new(false),
             _pinned: PhantomPinned,
         }
+    }
+
+    /// What it waits for.
+    pub(crate) fn key(&self) -> usize {
+        self.key.load(Ordering::Relaxed)
     }
 }
 
@@ -100,6 +106,37 @@ impl WaitList {
             }
         }
         true
+    }
+
+    /// Has up to `most` of those that wait for `from` wait for `to`, first to last: in the list `into`, or where they are.
+    /// How many.
+    ///
+    /// # Safety
+    /// * The caller has the locks of both lists.
+    pub(crate) unsafe fn hand_over(
+        &mut self,
+        mut into: Option<&mut Self>,
+        (from, to): (usize, usize),
+        most: usize,
+    ) -> usize {
+        let mut moved = 0;
+        let mut at = self.head;
+        while moved < most {
+            // SAFETY: in the list, under its lock.
+            let Some(one) = (unsafe { at.as_ref() }) else { break };
+            at = one.next.get();
+            if one.key() != from || one.gp.wait.is_over(one.ticket) {
+                continue;
+            }
+            one.key.store(to, Ordering::Relaxed);
+            if let Some(into) = &mut into {
+                self.remove(one);
+                // SAFETY: it stays where it is, as before, and is in no list now.
+                unsafe { into.push(one) };
+            }
+            moved += 1;
+        }
+        moved
     }
 
     /// Ends the waits of up to `most` of those that `want` chooses, first to last, and takes them out; who

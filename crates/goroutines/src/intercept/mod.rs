@@ -24,6 +24,8 @@ mod file;
 #[cfg(feature = "intercept")]
 mod futex;
 #[cfg(feature = "intercept")]
+mod futex_call;
+#[cfg(feature = "intercept")]
 mod io;
 #[cfg(feature = "intercept")]
 mod known;

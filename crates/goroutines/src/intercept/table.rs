@@ -9,10 +9,11 @@
 //!
 //! | symbols | file | in a goroutine |
 //! |---|---|---|
-//! | `syscall(SYS_futex)`: `WAIT`, `WAIT_BITSET`, private | futex | parked |
-//! | … `WAKE`, `WAKE_BITSET`, private, of anybody | futex | wakes goroutines, then threads |
-//! | … `REQUEUE`, `CMP_REQUEUE`, `WAKE_OP`, private | futex | goroutines that would move are woken |
-//! | … shared between processes, `LOCK_PI` | futex | announced |
+//! | `syscall(SYS_futex)`: `WAIT`, `WAIT_BITSET`, private; `futex_wait` | futex_call | parked; what is not in order is the kernel's to refuse |
+//! | … `WAKE`, `WAKE_BITSET`, private; `futex_wake`, of anybody | futex_call | wakes goroutines, then threads |
+//! | … `REQUEUE`, `CMP_REQUEUE`, private; `futex_requeue`, of anybody | futex_call | wakes and moves threads, then goroutines |
+//! | … `WAKE_OP`, private, of anybody | futex_call | made here where goroutines may wait for its words |
+//! | … shared between processes, `LOCK_PI`, `futex_waitv` | futex_call | announced (lock the thread for `LOCK_PI`: its owner is the thread) |
 //! | `nanosleep`, `clock_nanosleep`, `usleep`, `sleep` | time | parked; CPU-time clocks: announced |
 //! | `sched_yield` | time | yields the P; where nobody waits for it, the CPU |
 //! | `read`, `readv`, `write`, `writev`, `__read_chk` | io | sockets, pipes, eventfds, timerfds, terminals: parked; files: announced |

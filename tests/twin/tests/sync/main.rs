@@ -6,13 +6,14 @@ use std::process::ExitCode;
 
 mod c;
 mod conditions;
+mod futexes;
 mod mutexes;
 mod rwlocks;
 mod semaphores;
 
 fn rows() -> Vec<Row> {
     let families: &[fn() -> Vec<Row>] =
-        &[mutexes::rows, conditions::rows, rwlocks::rows, semaphores::rows];
+        &[mutexes::rows, conditions::rows, rwlocks::rows, semaphores::rows, futexes::rows];
     families.iter().flat_map(|rows| rows()).collect()
 }
 
