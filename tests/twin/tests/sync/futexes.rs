@@ -162,6 +162,12 @@ fn operations(t: &Trace) {
     }
 }
 
+/// Waits until `n` parties have said that they are about to wait, and then some.
+fn asleep(ready: &AtomicU32, n: u32) {
+    make::until(10_000, || ready.load(Ordering::SeqCst) == n);
+    ms(60);
+}
+
 /// Parties that wait at `w`, in order: the first stands first.
 fn sleepers(
     t: &Trace,
@@ -171,13 +177,15 @@ fn sleepers(
     private: i32,
 ) -> Vec<Flow<()>> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
+    static READY: AtomicU32 = AtomicU32::new(0);
     (0..n)
         .map(|i| {
             let op = libc::FUTEX_WAIT_BITSET | private;
             let flow = t.spawn(&format!("s{}", NEXT.fetch_add(1, Ordering::SeqCst)), move |t| {
+                READY.fetch_add(1, Ordering::SeqCst);
                 t.says("wait", futex(at(w), op, 7, 0, 0, mask(i)));
             });
-            ms(40);
+            asleep(&READY, NEXT.load(Ordering::SeqCst));
             flow
         })
         .collect()
@@ -244,14 +252,16 @@ fn requeue(t: &Trace, private: i32, compare: bool) {
     t.says("to itself", futex(at(a), op, 1, 1, at(a), 7));
     all.into_iter().for_each(Flow::join);
     // One that is moved gives up.
-    let later = timespec { tv_sec: 0, tv_nsec: 300_000_000 };
+    static READY: AtomicU32 = AtomicU32::new(0);
+    let later = timespec { tv_sec: 1, tv_nsec: 0 };
     let one = t.spawn("gives up", move |t| {
+        READY.store(1, Ordering::SeqCst);
         t.says(
             "wait",
             futex(at(a), libc::FUTEX_WAIT | private, 7, &raw const later as usize, 0, 0),
         );
     });
-    ms(100);
+    asleep(&READY, 1);
     t.says("move", call(0, 1, 7));
     one.join();
     t.says("nobody there", wake(b, 1));
