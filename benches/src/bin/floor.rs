@@ -34,7 +34,7 @@ fn switches() {
     let carrier = class.make().expect("memory for a stack");
     let mut here = Context::of_this_thread();
     // SAFETY: nothing runs on the new carrier. What will run there needs nothing of libc: no `start`.
-    let mut there = unsafe { carrier.prepare(to_and_fro) };
+    let mut there = unsafe { carrier.prepare(to_and_fro, goroutines_switch::FLOAT_DEFAULT) };
     let mut both = [&raw mut here, &raw mut there];
     ns_each(|n| {
         for _ in 0..n / 2 {

@@ -42,7 +42,7 @@ pub mod switch;
 pub mod sys;
 pub mod thread_pointer;
 
-pub use arch::{FRAME_BYTES, thread_pointer};
+pub use arch::{FLOAT_DEFAULT, FRAME_BYTES, float_words, thread_pointer};
 pub use stack::{Carrier, Class};
 pub use switch::{Context, Entry, borrow, switch};
 

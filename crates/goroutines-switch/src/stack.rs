@@ -267,12 +267,13 @@ impl Carrier {
         unsafe { (*self.tail()).tls.tp }
     }
 
-    /// Lays out a first frame that will call `entry`. Thread-locals are those of a new thread afterwards.
+    /// Lays out a first frame that will call `entry`, with a floating-point environment of
+    /// [`float_words`](crate::float_words). Thread-locals are those of a new thread afterwards.
     ///
     /// # Safety
     /// * Nothing runs on the carrier, and nothing will run on it again but what this sets up.
     #[inline]
-    pub unsafe fn prepare(self, entry: Entry) -> Context {
+    pub unsafe fn prepare(self, entry: Entry, float: u64) -> Context {
         // SAFETY: the tail was written; nothing runs here (caller).
         let tail = unsafe { &mut *self.tail() };
         if tail.used {
@@ -282,7 +283,7 @@ impl Carrier {
         tail.used = true;
         let top = (tail.tls.tp - thread_pointer::facts().static_bytes) & !15;
         // SAFETY: 16-aligned, and S3: all below is dead.
-        let sp = unsafe { arch::init_frame(top as *mut u8, entry, self.header.as_ptr()) };
+        let sp = unsafe { arch::init_frame(top as *mut u8, entry, self.header.as_ptr(), float) };
         Context::new(sp, tail.tls.tp)
     }
 

@@ -15,8 +15,11 @@
 //! ```
 //!
 //! All else is caller-saved. The control words are callee-saved by the ABI, and a goroutine is a
-//! thread: rounding modes must not leak from one into the next. Loading them is dear, so they are
-//! loaded only where they differ (status flags, bits 0–5 of mxcsr, are nobody's to keep).
+//! thread: rounding modes must not leak from one into the next, and a thread finds the exceptions that its
+//! floating point has raised (bits 0–5 of mxcsr) after a wait, too. Loading the words is dear, so each is
+//! loaded only where it differs. (The x87's own status, which `long double` sets, is not kept.)
+//!
+//! A thread begins with the floating-point environment of the one that made it: [`float_words`].
 //!
 //! All switches return by `ret` to the same few call sites, so the return predictor is mostly right
 //! although the stack changed under it.
@@ -70,6 +73,26 @@ pub fn thread_pointer() -> usize {
     tp
 }
 
+/// What a thread has by the ABI when it begins: mxcsr, and above it the x87 control word.
+pub const FLOAT_DEFAULT: u64 = 0x1f80 | 0x037f << 32;
+
+/// The running flow's floating-point control and status (mxcsr), and above it the x87 control word.
+#[inline]
+#[must_use]
+pub fn float_words() -> u64 {
+    let mut words = [0u32; 2];
+    // SAFETY: two stores to memory of ours.
+    unsafe {
+        std::arch::asm!(
+            "stmxcsr dword ptr [{at}]",
+            "fnstcw word ptr [{at} + 4]",
+            at = in(reg) words.as_mut_ptr(),
+            options(nostack, preserves_flags),
+        );
+    }
+    u64::from(words[0]) | u64::from(words[1]) << 32
+}
+
 /// Saves the running context in `save`, continues `to`, and hands it `word`.
 /// Returns the word of whoever continues `save`.
 ///
@@ -117,12 +140,11 @@ pub(crate) unsafe extern "C" fn switch_raw(
         "je 2f",
         "wrfsbase rcx",
         "3:",
-        // Control words: reload only where control bits (not the status flags) differ.
-        "xor r8d, dword ptr [rsp]",
-        "test r8d, 0xffffffc0",
+        "cmp r8d, dword ptr [rsp]",
         "jne 4f",
+        "6:",
         "cmp r11w, word ptr [rsp + 4]",
-        "jne 4f",
+        "jne 7f",
         "5:",
         "mov rax, r9",
         "add rsp, 8",
@@ -152,6 +174,8 @@ pub(crate) unsafe extern "C" fn switch_raw(
         "jmp 3b",
         "4:",
         "ldmxcsr dword ptr [rsp]",
+        "jmp 6b",
+        "7:",
         "fldcw word ptr [rsp + 4]",
         "jmp 5b",
         ".cfi_endproc",
@@ -246,12 +270,11 @@ pub(crate) unsafe fn init_frame(
     top: *mut u8,
     entry: extern "C" fn(*mut u8, usize) -> !,
     header: *mut u8,
+    float: u64,
 ) -> usize {
-    const MXCSR_DEFAULT: usize = 0x1f80;
-    const X87_DEFAULT: usize = 0x037f;
     let frame = top.wrapping_sub(FRAME_BYTES).cast::<usize>();
     let words = [
-        MXCSR_DEFAULT | X87_DEFAULT << 32,
+        float as usize,
         0,               // r15
         0,               // r14
         entry as usize,  // r13

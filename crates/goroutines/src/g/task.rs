@@ -31,6 +31,8 @@ pub(crate) struct Task {
     pub(crate) creator: Cell<u64>,
     pub(crate) location: &'static Location<'static>,
     pub(crate) created_ns: Cell<u64>,
+    /// The floating-point environment that it begins with: that of the one who started it.
+    pub(crate) float: Cell<u64>,
     /// The runtime's own: not counted.
     pub(crate) is_system: bool,
     /// For `thread/join.rs`: who waits for its end; the handle that names it.
@@ -60,6 +62,7 @@ impl Task {
             creator: Cell::new(0),
             location,
             created_ns: Cell::new(0),
+            float: Cell::new(goroutines_switch::FLOAT_DEFAULT),
             is_system,
             joiner: AtomicPtr::new(null_mut()),
             thread: AtomicPtr::new(null_mut()),

@@ -23,6 +23,7 @@ static GETAFFINITY: Real = Real::new(c"pthread_getaffinity_np");
 static SETAFFINITY: Real = Real::new(c"pthread_setaffinity_np");
 static GETSCHEDPARAM: Real = Real::new(c"pthread_getschedparam");
 static SETSCHEDPARAM: Real = Real::new(c"pthread_setschedparam");
+static SETSCHEDPRIO: Real = Real::new(c"pthread_setschedprio");
 static GETCPUCLOCKID: Real = Real::new(c"pthread_getcpuclockid");
 
 #[unsafe(no_mangle)]
@@ -151,6 +152,19 @@ unsafe extern "C" fn pthread_setschedparam(
     let args = [0, policy as usize, param as usize, 0, 0, 0];
     // SAFETY: the caller's param.
     error_of(unsafe { goroutines_switch::sys::raw(libc::SYS_sched_setscheduler, args) })
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn pthread_setschedprio(thread: pthread_t, priority: c_int) -> c_int {
+    if is_self(thread).is_none() {
+        let real = real!(SETSCHEDPRIO as fn(pthread_t, c_int) -> c_int);
+        // SAFETY: forwarded.
+        return unsafe { real(thread, priority) };
+    }
+    let param = sched_param { sched_priority: priority };
+    let args = [0, &raw const param as usize, 0, 0, 0, 0];
+    // SAFETY: a parameter to read.
+    error_of(unsafe { goroutines_switch::sys::raw(libc::SYS_sched_setparam, args) })
 }
 
 #[unsafe(no_mangle)]

@@ -44,7 +44,7 @@
 //! | `pthread_getattr_np` | pthread | of itself: the goroutine's stack (glibc would ask the kernel about a thread id that is none) |
 //! | `pthread_exit` | pthread | fatal error: there is no thread to end; `runtime::goexit` ends a goroutine |
 //! | `pthread_cancel` | pthread | of a goroutine: `ESRCH` |
-//! | `pthread_{get,set}affinity_np`, `pthread_{get,set}schedparam`, `pthread_getcpuclockid` | pthread | of itself: the OS thread it is on (lock it first) |
+//! | `pthread_{get,set}affinity_np`, `pthread_{get,set}schedparam`, `pthread_setschedprio`, `pthread_getcpuclockid` | pthread | of itself: the OS thread it is on (lock it first) |
 //! | `dlopen` | loader | afterwards, checks that the library's thread-locals fit into goroutines |
 //! | `fork` | fork | not taken over: handlers (`pthread_atfork`), the first to be registered, leave the child with this goroutine as its only thread |
 //! | `_Fork`, `vfork` | fork | the same; `vfork` is `fork` |

@@ -103,6 +103,7 @@ fn begin(task: &Task, creator: Option<&'static G>) {
     }
     task.creator.set(creator.map_or(0, G::id));
     task.created_ns.set(sys::coarse_nanotime());
+    task.float.set(goroutines_switch::float_words());
     if task.is_system {
         return;
     }
@@ -142,7 +143,7 @@ fn next_goid(pp: Option<&'static P>) -> u64 {
 unsafe fn join_up(gp: &'static G, task: *const Task) {
     // SAFETY: nothing runs on the carrier.
     unsafe {
-        *gp.context.get() = gp.carrier().prepare(super::run::entry);
+        *gp.context.get() = gp.carrier().prepare(super::run::entry, (*task).float.get());
         gp.goid.store((*task).id(), Ordering::Relaxed);
     }
     gp.nopreempt.store(1, Ordering::Relaxed);

@@ -129,14 +129,16 @@ fn messages_of_signals(t: &Trace) {
 fn dlerror_is_each_flows_own(t: &Trace) {
     unsafe {
         t.says("at first", text(libc::dlerror()));
-        libc::dlopen(c"/no/such.so".as_ptr(), libc::RTLD_NOW);
-        t.spawn("other", |t| {
+        // Made before: std looks for symbols when it makes a thread.
+        let other = t.spawn("other", |t| {
+            ms(100);
             t.says("at first", text(libc::dlerror()));
             libc::dlsym(null_mut(), c"no_such_symbol".as_ptr());
             t.says("own", text(libc::dlerror()).contains("no_such_symbol"));
-        })
-        .join();
+        });
         ms(20);
+        libc::dlopen(c"/no/such.so".as_ptr(), libc::RTLD_NOW);
+        other.join();
         t.says("own", text(libc::dlerror()).contains("/no/such.so"));
         t.says("once", text(libc::dlerror()));
     }
@@ -325,6 +327,7 @@ fn clocks_go_on(t: &Trace) {
     t.says("the process's goes on", now(libc::CLOCK_PROCESS_CPUTIME_ID).1 > before);
 }
 
+/// A new thread begins with its maker's.
 fn rounding_is_each_flows_own(t: &Trace) {
     const UP: i32 = 0x800;
     const DOWN: i32 = 0x400;
@@ -332,7 +335,6 @@ fn rounding_is_each_flows_own(t: &Trace) {
         t.says("at first", fegetround());
         fesetround(UP);
         let other = t.spawn("other", |t| {
-            // A new thread has its maker's.
             t.says("at first", fegetround());
             fesetround(DOWN);
             ms(50);
