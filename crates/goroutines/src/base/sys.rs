@@ -93,6 +93,14 @@ pub(crate) fn block_signals(set: u64) -> u64 {
     before
 }
 
+/// Waits for a signal's handler to run, with the signals of `set` blocked.
+#[cfg(feature = "intercept")]
+pub(crate) fn suspend(set: u64) {
+    let args = [&raw const set as usize, size_of::<u64>(), 0, 0, 0, 0];
+    // SAFETY: a signal set to read.
+    unsafe { raw(libc::SYS_rt_sigsuspend, args) };
+}
+
 /// Blocks exactly the signals of `set` for the calling thread.
 #[cfg(feature = "intercept")]
 pub(crate) fn set_signals(set: u64) {

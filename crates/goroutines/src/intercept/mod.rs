@@ -60,6 +60,8 @@ pub(crate) mod sync;
 #[cfg(feature = "intercept")]
 mod time;
 #[cfg(feature = "intercept")]
+mod undisturbed;
+#[cfg(feature = "intercept")]
 mod user_memory;
 #[cfg(feature = "intercept")]
 mod wait;

@@ -15,10 +15,10 @@ use super::wait::{AGAIN, Stopped, Waits, ready_now};
 use crate::g::G;
 use crate::netpoll::{self, Direction};
 use crate::sched::ambient;
-use crate::sched::syscall::{announced, announced_undisturbed};
+use crate::sched::syscall::announced;
 use crate::sched::wait::after;
 use goroutines_switch::sys::raw;
-use libc::{c_char, c_int, c_long, c_void, id_t, idtype_t, pid_t, pthread_t, rusage, siginfo_t};
+use libc::{c_char, c_int, c_void, id_t, idtype_t, pid_t, pthread_t, rusage, siginfo_t};
 use std::time::Duration;
 
 /// For threads: Linux 6.9.
@@ -207,30 +207,4 @@ take_over! {
     };
 
     fn system(command: *const c_char) -> c_int = |gp, real| made(gp, real);
-
-    fn sigtimedwait(
-        set: *const libc::sigset_t, info: *mut siginfo_t, time: *const libc::timespec,
-    ) -> c_int = |gp, real| announced_undisturbed(gp, real);
-
-    fn sigwaitinfo(set: *const libc::sigset_t, info: *mut siginfo_t) -> c_int =
-        |gp, real| announced_undisturbed(gp, real);
-
-    fn sigwait(set: *const libc::sigset_t, signal: *mut c_int) -> c_int =
-        |gp, real| announced_undisturbed(gp, real);
-
-    fn pause() -> c_int = |gp, real| announced_undisturbed(gp, real);
-
-    fn mq_receive(queue: c_int, at: *mut libc::c_char, n: usize, priority: *mut libc::c_uint) -> c_long =
-        |gp, real| announced_undisturbed(gp, real);
-
-    fn mq_send(queue: c_int, at: *const libc::c_char, n: usize, priority: libc::c_uint) -> c_int =
-        |gp, real| announced_undisturbed(gp, real);
-
-    fn msgrcv(queue: c_int, at: *mut libc::c_void, n: usize, kind: c_long, flags: c_int) -> isize =
-        |gp, real| announced_undisturbed(gp, real);
-
-    fn msgsnd(queue: c_int, at: *const libc::c_void, n: usize, flags: c_int) -> c_int =
-        |gp, real| announced_undisturbed(gp, real);
-
-    fn semop(set: c_int, list: *mut libc::sembuf, n: usize) -> c_int = |gp, real| announced_undisturbed(gp, real);
 }

@@ -20,6 +20,7 @@
 //! another M. Handlers installed by a raw system call are told by the signals they block (`sched/preempt.rs`, PR5).
 
 use super::real::{Real, real, result, set_errno};
+use super::undisturbed;
 use crate::g::{G, current};
 use crate::m::altstack;
 use crate::sched::{SCHED, fault, preempt};
@@ -217,6 +218,8 @@ extern "C" fn handler(signal: c_int, info: *mut siginfo_t, context: *mut c_void)
     } else {
         user(signal, info, context);
     }
+    // SAFETY: the kernel's siginfo.
+    undisturbed::handled(unsafe { (*info).si_code });
     // Not one less: inner handlers may have been left by `siglongjmp`.
     DEPTH.set(depth);
     RAISED.set(raised);

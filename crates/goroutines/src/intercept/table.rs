@@ -31,7 +31,8 @@
 //! | `waitpid`, `wait4`, `waitid`, of one process | process | parked, by a pidfd, and looked at again now and then, as it may be traced; of several, for stops, by a tracer: announced |
 //! | `pthread_join` | process | parked, by the thread's pidfd (Linux 6.9); before: announced |
 //! | `posix_spawn`, `posix_spawnp`, `popen`, `system` | process | announced; the thread, to the kernel the parent, does not end for want of work |
-//! | `sigwait*`, `pause`, `mq_*`, `msg*`, `semop` | process | announced |
+//! | `sigwait*`, `mq_*`, `msg*`, `semop`, `semtimedop`, `aio_suspend`, `lio_listio` | undisturbed | announced; the runtime's signal waits |
+//! | `pause`, `sigsuspend`, `sigpause` | undisturbed | announced; ended by a handler of a signal to the process, too, wherever it runs |
 //! | `pthread_mutex_*lock` | mutex | parked; shared ones: announced |
 //! | … robust, with a priority protocol, shared ones that know their owner; `_trylock`, `_unlock`, `_consistent`, `_setprioceiling` of those | bound | announced, made as the OS thread it is on; locked to that while it holds one |
 //! | `pthread_rwlock_*lock` | rwlock | parked; for writing, where writers are preferred: announced; shared ones: announced, made as the OS thread |

@@ -4,12 +4,14 @@ mod altstacks;
 mod handlers;
 mod names;
 mod urg;
+mod waits;
 
 use goroutines_twin_tests::{Row, run_rows};
 use std::process::ExitCode;
 
 fn rows() -> Vec<Row> {
-    let families: &[fn() -> Vec<Row>] = &[altstacks::rows, handlers::rows, names::rows, urg::rows];
+    let families: &[fn() -> Vec<Row>] =
+        &[altstacks::rows, handlers::rows, names::rows, urg::rows, waits::rows];
     families.iter().flat_map(|rows| rows()).collect()
 }
 
