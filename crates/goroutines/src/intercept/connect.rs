@@ -1,12 +1,14 @@
 //! Connecting, which knows no flag that says "don't block": `O_NONBLOCK` is set for the moment of the call, unless the
-//! user has.
+//! user has. One at a time does so with one socket, lest somebody else in this process takes that for the user's.
 
 use super::io::block;
+use super::mark::file_of;
 use super::real::{result, take_over};
 use super::socket::word;
 use super::wait::{AGAIN, Stopped, Waits, ready_now, socket_option};
-use crate::g::G;
-use crate::netpoll::{self, Direction, Kind, Look, is_nonblocking};
+use crate::base::lock::Lock;
+use crate::g::{G, current};
+use crate::netpoll::{self, Direction, Kind, Look};
 use goroutines_switch::sys::raw;
 use libc::{c_int, sockaddr, socklen_t};
 
@@ -17,9 +19,8 @@ fn connect_one(gp: &'static G, fd: c_int, address: *const sockaddr, len: socklen
     let args = [word(fd), address as usize, len as usize, 0, 0, 0];
     let plain = || block(gp, libc::SYS_connect, args);
     let Some(desc) = netpoll::desc(fd) else { return plain() };
-    if super::io::kind_of(fd, desc) != Kind::Socket || is_nonblocking(fd) {
-        // SAFETY: the user's own call.
-        return unsafe { raw(libc::SYS_connect, args) };
+    if super::io::kind_of(fd, desc) != Kind::Socket {
+        return plain();
     }
     let mut kind: c_int = 0;
     socket_option(fd, libc::SO_TYPE, &mut kind);
@@ -33,14 +34,16 @@ fn connect_one(gp: &'static G, fd: c_int, address: *const sockaddr, len: socklen
         unsafe { raw(libc::SYS_connect, args) }
     });
     match word {
+        // The user has set it.
+        None => plain(),
         // A local socket whose listener's queue is full: there is no event for room in it.
-        AGAIN => plain(),
+        Some(AGAIN) => plain(),
         // Under way; the second one: since a call before this.
-        IN_PROGRESS | ALREADY => {
+        Some(word @ (IN_PROGRESS | ALREADY)) => {
             let waits = Waits::new(gp, fd, desc, Direction::Write);
             finish(waits, fd, look, word, plain)
         }
-        other => other,
+        Some(other) => other,
     }
 }
 
@@ -71,20 +74,24 @@ fn finish(
     }
 }
 
-fn without_blocking(fd: c_int, call: impl FnOnce() -> isize) -> isize {
+/// Makes `call` with `O_NONBLOCK` set. None where it was, or can't be.
+fn without_blocking(fd: c_int, call: impl FnOnce() -> isize) -> Option<isize> {
+    static MOMENTS: [Lock<()>; 64] = [const { Lock::new(()) }; 64];
     let control = |command: c_int, value: usize| {
         // SAFETY: no memory is involved.
         unsafe { raw(libc::SYS_fcntl, [word(fd), command as usize, value, 0, 0, 0]) }
     };
-    let _section = crate::g::current::enter();
+    let moment = &MOMENTS[file_of(fd).1 as usize % MOMENTS.len()];
+    let _section = current::enter();
+    let _moment = moment.lock();
     let flags = control(libc::F_GETFL, 0);
-    if flags < 0 {
-        return flags;
+    if flags < 0 || flags as i32 & libc::O_NONBLOCK != 0 {
+        return None;
     }
     control(libc::F_SETFL, flags as usize | libc::O_NONBLOCK as usize);
     let word = call();
     control(libc::F_SETFL, flags as usize);
-    word
+    Some(word)
 }
 
 take_over! {

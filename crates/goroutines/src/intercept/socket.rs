@@ -96,7 +96,8 @@ fn receive_from(
     }
     let plain = || block(gp, libc::SYS_recvfrom, args(0, flags));
     let is_whole = flags & libc::MSG_WAITALL != 0;
-    if flags & ASIDE != 0 || is_whole && flags & libc::MSG_PEEK != 0 {
+    // (A stream that is asked for nothing waits once, whatever comes.)
+    if n == 0 || flags & ASIDE != 0 || is_whole && flags & libc::MSG_PEEK != 0 {
         return plain();
     }
     let call = |waits: &mut Waits| {

@@ -15,17 +15,14 @@ use crate::g::reason::WaitReason;
 use crate::g::wait::Cause;
 use crate::g::wait_list::Waiting;
 use crate::g::{G, current};
-use crate::netpoll::{Desc, Direction, Enlisted, Kind, Look, TAKES, is_nonblocking};
+use crate::netpoll::{CHANGES, Desc, Direction, Enlisted, Kind, Look, TAKES, is_nonblocking};
 use crate::sched::ambient;
 use crate::sched::wait::{after, wait_unless_cancelled, waking};
 use crate::sched::watch;
 use crate::timer::alarm::NEVER;
 use goroutines_switch::sys::raw;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
-
-/// Counts changes of what is asked for. From 1.
-static CHANGES: AtomicU32 = AtomicU32::new(1);
 
 /// `O_NONBLOCK` or a time-out of some descriptor has been changed.
 pub(super) fn settings_changed() {

@@ -28,7 +28,7 @@
 //! * D4: `drained` is one more than a count noted before a short read, and all that came with that count's edges was
 //!   taken by it. What it says of an earlier incarnation does no harm: a registration brings an edge.
 
-use super::{EPOLL, NEW_WAITERS, WAITERS, WRITERS, is_nonblocking};
+use super::{CHANGES, EPOLL, NEW_WAITERS, WAITERS, WRITERS, is_nonblocking};
 use crate::base::lock::Lock;
 use crate::g::current;
 use crate::g::task::RunList;
@@ -392,8 +392,9 @@ impl Desc {
             return state.verified < 2;
         }
         match -EPOLL.again(fd, self.data(fd)) as i32 {
-            0 if self.plain.load(Ordering::Relaxed) != 0 && is_nonblocking(fd) => {
-                // Set behind our back: who waits is to be told.
+            0 if self.is_plain(CHANGES.load(Ordering::Relaxed)) && is_nonblocking(fd) => {
+                // Set behind our back, maybe before the wait began: who waits is to be told. (What this process sets
+                // ends no wait that has begun.)
                 self.plain.store(0, Ordering::Relaxed);
                 state.end_all(Cause::Ready, out);
             }

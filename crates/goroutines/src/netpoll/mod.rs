@@ -24,6 +24,9 @@ static EPOLL: Epoll = Epoll::new();
 /// Waiters in the lists of descriptors: goroutines that may be woken by an event.
 static WAITERS: AtomicU32 = AtomicU32::new(0);
 
+/// Counts changes of what users set of descriptors: `O_NONBLOCK`, time-outs (`intercept/wait.rs`). From 1.
+pub(crate) static CHANGES: AtomicU32 = AtomicU32::new(1);
+
 /// Those of them that wait to write.
 static WRITERS: AtomicU32 = AtomicU32::new(0);
 

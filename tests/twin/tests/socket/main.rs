@@ -1,16 +1,30 @@
 //! Sockets, polling, sleeps.
 
+mod accept;
+mod connect;
 mod memory;
+mod options;
 mod partial;
+mod polls;
 mod select;
 mod shutdown;
+mod sleeps;
 
 use goroutines_twin_tests::{Row, run_rows};
 use std::process::ExitCode;
 
 fn rows() -> Vec<Row> {
-    let families: &[fn() -> Vec<Row>] =
-        &[memory::rows, partial::rows, select::rows, shutdown::rows];
+    let families: &[fn() -> Vec<Row>] = &[
+        accept::rows,
+        connect::rows,
+        memory::rows,
+        options::rows,
+        partial::rows,
+        polls::rows,
+        sleeps::rows,
+        select::rows,
+        shutdown::rows,
+    ];
     families.iter().flat_map(|rows| rows()).collect()
 }
 
