@@ -175,3 +175,44 @@ fn nobody_who_waits_for_a_stack_is_forgotten() {
     child.expect_clean();
     assert!(child.text().contains("all ended"), "{child}");
 }
+
+/// Guard pages that are mappings of their own (as before Linux 6.13) use up what the system allows. Threads, libraries
+/// and the like need some too.
+#[test]
+fn stacks_leave_mappings_to_the_program() {
+    const GUARD_MARKERS: u32 = 102;
+    let child = in_child("stacks_leave_mappings_to_the_program", &[], || {
+        sandbox::refuse(libc::SYS_madvise, Some(GUARD_MARKERS), libc::EINVAL);
+        goroutines::run(|| {
+            let gate = WaitGroup::new();
+            gate.add(1);
+            let mut started = Vec::new();
+            let error = loop {
+                let gate = gate.clone();
+                match thread::Builder::new().spawn(move || gate.wait()) {
+                    Ok(handle) => started.push(handle),
+                    Err(e) => break e,
+                }
+            };
+            assert!(error.to_string().contains("vm.max_map_count"), "{error}");
+            println!("{} started", started.len());
+            let threads: Vec<_> = (0..100)
+                .map(|_| std::thread::Builder::new().spawn(|| 7).expect("a thread can be made"))
+                .collect();
+            threads.into_iter().for_each(|one| assert_eq!(one.join().unwrap(), 7));
+            for i in 0..500 {
+                let prot = if i % 2 == 0 { libc::PROT_READ } else { libc::PROT_NONE };
+                let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+                // SAFETY: a new mapping.
+                let at = unsafe { libc::mmap(std::ptr::null_mut(), 4096, prot, flags, -1, 0) };
+                assert_ne!(at, libc::MAP_FAILED, "no mapping is left");
+            }
+            gate.done();
+            started.into_iter().for_each(|handle| handle.join().unwrap());
+            assert_eq!(go(|| 7).join().unwrap(), 7, "and it goes on");
+            println!("all ended");
+        });
+    });
+    child.expect_clean();
+    assert!(child.text().contains("all ended"), "{child}");
+}

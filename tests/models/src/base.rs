@@ -96,6 +96,10 @@ pub(crate) mod atomic {
         }
     }
 
+    pub(crate) fn entry_barrier() {
+        light_barrier();
+    }
+
     pub(crate) fn heavy_barrier() -> bool {
         if !lacks(Weak::Heavy) {
             full_fence();

@@ -15,10 +15,48 @@ pub(crate) fn light_barrier() {
     compiler_fence(Ordering::SeqCst);
 }
 
-/// The dear half: every running thread of the process executes a full barrier before it returns.
+/// Since when the kernel has had no heavy barrier, plus one; 0: it has one. A sandbox may take it away later.
+static DEAR_SINCE_NS: AtomicU64 = AtomicU64::new(0);
+/// The same, for those who only ask whether.
+static DEAR: AtomicBool = AtomicBool::new(false);
+
+/// How long until all threads know that it is gone: longer than a processor keeps a store to itself.
+const KNOWN_NS: u64 = 10_000_000;
+
+/// The cheap half where a load follows that the other half is to come before: a full barrier where there is no heavy
+/// one.
+#[inline(always)]
+pub(crate) fn entry_barrier() {
+    light_barrier();
+    if DEAR.load(Ordering::Relaxed) {
+        fence(Ordering::SeqCst);
+    }
+}
+
+/// Asks the kernel for heavy barriers. Where it has none (or a sandbox refuses them), each entry pays. At the start.
+pub(crate) fn prepare_barriers() {
+    if !super::sys::membarrier_register() {
+        DEAR_SINCE_NS.store(1, Ordering::Relaxed);
+        DEAR.store(true, Ordering::SeqCst);
+    }
+}
+
+/// The dear half: every running thread of the process executes a full barrier before it returns, or has executed one in
+/// its [`entry_barrier`].
 ///
-/// False where the kernel has no such call; the caller must then not rely on it.
+/// False where that is not so, as the kernel has begun to refuse the call just now; the caller must then not rely on it.
 pub(crate) fn heavy_barrier() -> bool {
     fence(Ordering::SeqCst);
-    super::sys::membarrier()
+    match DEAR_SINCE_NS.load(Ordering::Relaxed) {
+        0 => super::sys::membarrier() || is_refused(),
+        since => super::sys::nanotime().saturating_sub(since) > KNOWN_NS,
+    }
+}
+
+#[cold]
+fn is_refused() -> bool {
+    DEAR.store(true, Ordering::SeqCst);
+    let now = super::sys::nanotime() + 1;
+    let _ = DEAR_SINCE_NS.compare_exchange(0, now, Ordering::SeqCst, Ordering::Relaxed);
+    false
 }

@@ -8,7 +8,7 @@
 //! **Chosen.** Both. Who goes to sleep, which is rare and takes microseconds anyway, marks the word, and counts
 //! itself, and then has the kernel execute a barrier on all processors that run this process (`membarrier`) before
 //! it looks once more. So who has unlocked plainly before is seen, and who does so afterwards sees the count. Where
-//! there is no such call, who sleeps wakes every millisecond to look.
+//! there is no such call, each plain unlock has a barrier of its own (`base/atomic.rs`).
 //!
 //! A plain [`unlock_plainly`](LockWord::unlock_plainly) reads the count after the lock is free: only for who keeps
 //! the lock alive. In the commit of a park nobody does: the goroutine may have gone on, and dropped it.
@@ -18,7 +18,7 @@
 //! * LW2: who sleeps has set `held` to 2 and raised `sleepers` before; who unlocks sees one or the other and wakes
 //!   one, who looks himself, or sleeps again.
 
-use crate::base::atomic::{AtomicU32, Ordering, heavy_barrier, light_barrier};
+use crate::base::atomic::{AtomicU32, Ordering, entry_barrier, heavy_barrier};
 use crate::base::sys::{cycles, futex_wait, futex_wake};
 use std::time::Duration;
 
@@ -95,7 +95,7 @@ impl LockWord {
         #[cfg(loom)]
         self.held.swap(0, Ordering::Release);
         // The other half is in sleep().
-        light_barrier();
+        entry_barrier();
         if self.sleepers.load(Ordering::Relaxed) != 0 {
             wake_one(&raw const self.held);
         }

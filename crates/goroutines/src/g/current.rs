@@ -1,7 +1,7 @@
 //! Which goroutine is running, and the sections in which it stays on its M.
 
 use super::{G, pending};
-use crate::base::atomic::light_barrier;
+use crate::base::atomic::{entry_barrier, light_barrier};
 use crate::base::origin;
 use crate::m::M;
 use std::cell::Cell;
@@ -84,7 +84,7 @@ pub(crate) fn enter() -> Section {
 pub(crate) fn raise(gp: &G) {
     // Plain load and store: only this goroutine, and its signal handler, which leaves it as it was.
     gp.nopreempt.store(gp.nopreempt.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-    light_barrier();
+    entry_barrier();
 }
 
 impl Section {

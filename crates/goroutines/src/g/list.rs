@@ -53,6 +53,13 @@ impl GList {
         self.len += 1;
     }
 
+    /// Appends the first of `other`, which is not empty.
+    pub(crate) fn extend_by_first_of(&mut self, other: &mut Self) {
+        if let Some(first) = other.pop_front() {
+            self.push_back(first);
+        }
+    }
+
     /// The first.
     pub(crate) fn first(&self) -> Option<&'static G> {
         // SAFETY: null, or a goroutine of this list.

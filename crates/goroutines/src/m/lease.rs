@@ -129,7 +129,7 @@ impl Lease {
 
     /// Tries to take the P of a goroutine in user code. True: it is the caller's.
     ///
-    /// `barrier` is the heavy barrier (false: there is none, so nothing is taken). `in_user_code` is
+    /// `barrier` is the heavy barrier (false: there is none just now, so nothing is taken). `in_user_code` is
     /// asked after it: is this M's goroutine still the one seen before, is its count 0, and is the P the
     /// one meant (LE2)? One thread at a time.
     #[must_use]

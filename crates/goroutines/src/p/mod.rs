@@ -3,14 +3,15 @@
 //! There are `GOMAXPROCS` of them. An M holds one while it runs goroutines; who holds a P owns its
 //! run queue, its list of free goroutines and its counters, without locks.
 
+pub(crate) mod free;
 pub(crate) mod memory;
 pub(crate) mod pace;
 pub(crate) mod runq;
 
-use crate::g::GList;
 use crate::g::task::Opaque;
 use crate::m::M;
 use crate::timer::Timers;
+use free::FreeList;
 use runq::LocalQueue;
 use std::cell::{Cell, UnsafeCell};
 use std::ptr::null_mut;
@@ -33,6 +34,14 @@ pub(crate) enum PStatus {
     Stopped = 3,
 }
 
+/// Bits of [`P::wanted`].
+pub(crate) mod wanted {
+    /// A slice has been used up here: what comes next begins one of its own.
+    pub(crate) const SLICE: u32 = 1;
+    /// What was not used of the free list is to be given to all.
+    pub(crate) const UNUSED: u32 = 2;
+}
+
 /// One processor.
 #[repr(C, align(128))]
 pub(crate) struct P {
@@ -48,7 +57,7 @@ pub(crate) struct P {
     /// It waits for an M that is to start spinning.
     pub(crate) wants_spinning: Cell<bool>,
     /// Goroutines that ended here, to be used again. Owner only.
-    pub(crate) gfree: UnsafeCell<GList>,
+    pub(crate) gfree: UnsafeCell<FreeList>,
     /// Memory of tasks. Owner only.
     pub(crate) tasks: memory::Store,
     /// Unused goroutine ids `[next, end)`. Owner only.
@@ -60,8 +69,8 @@ pub(crate) struct P {
     pub(crate) had_share: AtomicBool,
     /// How many may be queued here without an M being woken for them.
     pub(crate) pace: pace::Pace,
-    /// A slice has been used up here: what comes next begins one of its own.
-    pub(crate) used_up: AtomicBool,
+    /// What the owner is to see to before it runs the next: bits of [`wanted`].
+    pub(crate) wanted: AtomicU32,
     /// What those who go first have taken. Owner only but for the monitor's word.
     pub(crate) lead: Lead,
     /// Who is to be woken when. Others look too.
@@ -102,14 +111,14 @@ impl P {
             schedtick: AtomicU32::new(0),
             link: AtomicPtr::new(null_mut()),
             wants_spinning: Cell::new(false),
-            gfree: UnsafeCell::new(GList::new()),
+            gfree: UnsafeCell::new(FreeList::new()),
             tasks: memory::Store::new(),
             goids: Cell::new((0, 0)),
             created: AtomicU64::new(0),
             ended: AtomicU64::new(0),
             had_share: AtomicBool::new(false),
             pace: pace::Pace::new(),
-            used_up: AtomicBool::new(false),
+            wanted: AtomicU32::new(0),
             lead: Lead {
                 looked_ns: Cell::new(0),
                 led: Cell::new(false),

@@ -1,7 +1,6 @@
 //! Starting the runtime: once a process, by the first who needs it.
 
 use super::{ALLP, SCHED, preempt, sysmon, wake};
-use crate::base::sys;
 use crate::p::MAX_PROCS;
 use goroutines_switch::{Class, thread_pointer};
 use std::io;
@@ -57,7 +56,7 @@ fn start_default() {
 
 fn boot(config: &Config) -> io::Result<()> {
     thread_pointer::init(config.keep_surplus)?;
-    sys::membarrier_register();
+    crate::base::atomic::prepare_barriers();
     crate::netpoll::open()?;
     crate::m::thread::remember_mask();
     let stack =
@@ -76,11 +75,12 @@ fn boot(config: &Config) -> io::Result<()> {
     }
     let procs = config.gomaxprocs.or_else(env_procs).unwrap_or_else(num_cpu);
     make_procs(procs.clamp(1, MAX_PROCS as u32));
-    super::fault::install();
-    preempt::install()?;
-    crate::intercept::fork::watch();
     crate::base::origin::mark();
+    // What may fail comes first: the program's handlers stay, then.
     sysmon::start()?;
+    preempt::install()?;
+    super::fault::install();
+    crate::intercept::fork::watch();
     crate::intercept::credentials::install();
     SCHED.started.store(true, Ordering::Release);
     Ok(())

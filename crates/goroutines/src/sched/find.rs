@@ -19,8 +19,8 @@ use crate::base::sys;
 use crate::g::reason::WaitReason;
 use crate::g::task::{Kind, RunList, Runnable};
 use crate::m::M;
-use crate::p::P;
 use crate::p::runq::RING;
+use crate::p::{P, wanted};
 use std::sync::atomic::Ordering;
 
 /// Every so many slices the global queue comes first. A prime, so that it does not beat with anything.
@@ -67,8 +67,8 @@ pub(crate) fn at_hand(pp: &'static P) -> Option<Candidate> {
 
 #[inline]
 fn in_queues(pp: &'static P) -> Option<Candidate> {
-    if pp.used_up.load(Ordering::Relaxed) {
-        after_slice(pp);
+    if pp.wanted.load(Ordering::Relaxed) != 0 {
+        see_to(pp);
     } else if pp.schedtick.load(Ordering::Relaxed).is_multiple_of(GLOBAL_EVERY)
         && let Some(found) = global_first(pp)
     {
@@ -127,14 +127,25 @@ fn has_used_up_a_slice(one: Runnable) -> bool {
     matches!(one.kind(), Kind::G(gp) if gp.reason() == WaitReason::Preempted)
 }
 
+/// What the owner of `pp` is to do before it runs the next.
+#[cold]
+#[inline(never)]
+fn see_to(pp: &'static P) {
+    let bits = pp.wanted.swap(0, Ordering::Relaxed);
+    if bits & wanted::UNUSED != 0 {
+        // SAFETY: the caller owns pp.
+        unsafe { go::give_unused(&mut SCHED.lock(), pp) };
+    }
+    if bits & wanted::SLICE != 0 {
+        after_slice(pp);
+    }
+}
+
 /// A slice was used up. What is in `runnext` would go on with it, and a chain of goroutines each of which
 /// starts the next would never end: it goes to the tail of the ring. And as slices are long, what waits in
 /// the global queue need not wait for the ring to become empty: this P's share goes to the ring's tail.
 /// (Go does neither.)
-#[cold]
-#[inline(never)]
 fn after_slice(pp: &'static P) {
-    pp.used_up.store(false, Ordering::Relaxed);
     // SAFETY: the caller owns pp.
     unsafe { pp.runq.demote_next(|overflow| ready::spill(&mut SCHED.lock(), overflow)) };
     let mut shared = SCHED.lock();

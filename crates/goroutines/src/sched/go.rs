@@ -13,10 +13,11 @@ use super::{SCHED, Shared, current_p, ready, wake};
 use crate::base::{fatal, sys};
 use crate::g::status::State;
 use crate::g::task::{Runnable, Task};
-use crate::g::{G, GList, current};
+use crate::g::{G, current};
 use crate::m::M;
 use crate::m::lease::Reclaimed;
 use crate::p::P;
+use crate::p::free::FreeList;
 use goroutines_switch::Class;
 use std::io;
 use std::ptr::null_mut;
@@ -165,7 +166,7 @@ unsafe fn join_up(gp: &'static G, task: *const Task) {
 #[inline]
 pub(crate) unsafe fn attach_local(pp: &'static P, task: *const Task) -> Option<&'static G> {
     // SAFETY: we own pp.
-    let gp = unsafe { (*pp.gfree.get()).pop_front() }?;
+    let gp = unsafe { (*pp.gfree.get()).pop() }?;
     // SAFETY: from a free list.
     unsafe { join_up(gp, task) };
     Some(gp)
@@ -251,7 +252,7 @@ fn free_one(class: &'static Class) -> Option<&'static G> {
     if is_default && let Some(pp) = current_p() {
         // SAFETY: we own pp.
         let free = unsafe { &mut *pp.gfree.get() };
-        if let Some(gp) = free.pop_front() {
+        if let Some(gp) = free.pop() {
             return Some(gp);
         }
         if SCHED.gfree_size.load(Ordering::Relaxed) == 0 {
@@ -260,9 +261,9 @@ fn free_one(class: &'static Class) -> Option<&'static G> {
         let mut shared = SCHED.lock();
         for _ in 0..BATCH {
             let Some(gp) = shared.gfree_pop(class) else { break };
-            free.push_back(gp);
+            free.push_cold(gp);
         }
-        return free.pop_front();
+        return free.pop();
     }
     if is_default && SCHED.gfree_size.load(Ordering::Relaxed) == 0 {
         return None;
@@ -284,7 +285,8 @@ pub(crate) fn free(gp: &'static G, pp: Option<&'static P>) {
     };
     // SAFETY: we own pp.
     let free = unsafe { &mut *pp.gfree.get() };
-    free.push_front(gp);
+    free.push(gp);
+    super::scavenge::soil();
     if free.len() >= KEEP {
         flush(free, class);
     }
@@ -292,11 +294,27 @@ pub(crate) fn free(gp: &'static G, pp: Option<&'static P>) {
 
 /// Gives goroutines of a P's free list to all.
 #[cold]
-fn flush(free: &mut GList, class: &'static Class) {
+fn flush(free: &mut FreeList, class: &'static Class) {
     let mut shared = SCHED.lock();
     while free.len() > KEEP - BATCH {
-        let Some(gp) = free.pop_front() else { return };
+        let Some(gp) = free.pop() else { return };
         shared.gfree_push(gp, class);
+    }
+}
+
+/// Gives those of the free list of `pp` to all that were not used since this was done last. The rest is looked at again.
+///
+/// # Safety
+/// * The caller owns `pp`.
+pub(crate) unsafe fn give_unused(shared: &mut Shared, pp: &'static P) {
+    // SAFETY: caller.
+    let free = unsafe { &mut *pp.gfree.get() };
+    let mut unused = free.take_unused();
+    while let Some(gp) = unused.pop_front() {
+        shared.gfree_push(gp, default_class());
+    }
+    if free.len() > 0 {
+        super::scavenge::soil();
     }
 }
 
@@ -314,22 +332,20 @@ impl Shared {
     }
 
     pub(crate) fn gfree_push(&mut self, gp: &'static G, class: &'static Class) {
-        self.gfree[class.index()].push_front(gp);
-        self.gfree_changed(class);
+        let free = &mut self.gfree[class.index()];
+        // The scavenger stops at the first that needs nothing.
         if gp.is_soiled.get() {
+            free.push_front(gp);
             super::scavenge::soil();
+        } else {
+            free.push_back(gp);
         }
+        self.gfree_changed(class);
     }
 
     /// An ended goroutine whose stack the scavenger has not done: those are in front.
     pub(crate) fn gfree_pop_soiled(&mut self, class: &'static Class) -> Option<&'static G> {
         let first = self.gfree[class.index()].first()?;
         if first.is_soiled.get() { self.gfree_pop(class) } else { None }
-    }
-
-    /// Puts one whose stack is done behind the others.
-    pub(crate) fn gfree_append(&mut self, gp: &'static G, class: &'static Class) {
-        self.gfree[class.index()].push_back(gp);
-        self.gfree_changed(class);
     }
 }

@@ -41,6 +41,7 @@ use super::{SCHED, park, syscall};
 use crate::base::sys;
 use crate::g::{G, current, pending};
 use crate::m::{M, altstack};
+use crate::p::wanted;
 use goroutines_switch::thread_pointer::facts;
 use std::ffi::{c_int, c_void};
 use std::io;
@@ -107,7 +108,7 @@ fn is_wanted(mp: &M) -> bool {
     if mp.preempt_tick.load(Ordering::Acquire) == tick {
         // Noted where the next scheduling decision is made: the goroutine may be about to park, or to
         // end, and never look itself.
-        pp.used_up.store(true, Ordering::Relaxed);
+        pp.wanted.fetch_or(wanted::SLICE, Ordering::Relaxed);
         return true;
     }
     SCHED.is_stopping()

@@ -5,11 +5,12 @@
 //! leaves stacks with many pages touched on the free list; a second later they are down to the page that
 //! holds their thread block.
 
-use super::{SCHED, go, park, ready};
+use super::{SCHED, go, park, preempt, ready};
 use crate::g::reason::WaitReason;
 use crate::g::task::Task;
 use crate::g::{G, GList, current};
-use crate::p::memory;
+use crate::p::{PStatus, memory, wanted};
+use goroutines_switch::Class;
 use std::panic::Location;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
@@ -81,10 +82,13 @@ pub(crate) fn wake() {
 
 fn run() {
     loop {
-        while sweep() {
-            let section = current::enter();
-            if let Some(gp) = section.g() {
-                park::yield_now(gp);
+        ask_for_unused();
+        for class in Class::all() {
+            while sweep(class) {
+                let section = current::enter();
+                if let Some(gp) = section.g() {
+                    park::yield_now(gp);
+                }
             }
         }
         if memory::trim() {
@@ -105,10 +109,34 @@ fn run() {
     }
 }
 
-/// Takes some stacks from the free list, drops their pages, and puts them back behind the others.
+/// What lies unused on the free lists of Ps is to come to that of all: at once from idle ones; others see to it before
+/// they run the next goroutine, and one whose goroutine goes on and on is asked to end its slice.
+fn ask_for_unused() {
+    let _section = current::enter();
+    let mut shared = SCHED.lock();
+    let mut at = shared.pidle;
+    // SAFETY: the list is of static Ps, owned by who has the scheduler lock.
+    while let Some(pp) = unsafe { at.as_ref() } {
+        // SAFETY: as above.
+        unsafe { go::give_unused(&mut shared, pp) };
+        at = pp.link.load(Ordering::Relaxed);
+    }
+    drop(shared);
+    for pp in SCHED.procs().iter().filter(|pp| pp.status() == PStatus::Running) {
+        if pp.wanted.fetch_or(wanted::UNUSED, Ordering::Relaxed) & wanted::UNUSED == 0 {
+            continue;
+        }
+        // SAFETY: null, or an M, which is never freed.
+        let mp = unsafe { pp.m.load(Ordering::Acquire).as_ref() };
+        if let Some(mp) = mp.filter(|mp| !mp.lease.in_syscall()) {
+            preempt::ask(mp, pp.schedtick.load(Ordering::Relaxed));
+        }
+    }
+}
+
+/// Takes some stacks of a class from the free list, drops their pages, and puts them back behind the others.
 /// False when all have been seen.
-fn sweep() -> bool {
-    let class = go::default_class();
+fn sweep(class: &'static Class) -> bool {
     let mut batch = GList::new();
     let section = current::enter();
     {
@@ -131,7 +159,7 @@ fn sweep() -> bool {
     let _section = current::enter();
     let mut shared = SCHED.lock();
     while let Some(gp) = clean.pop_front() {
-        shared.gfree_append(gp, class);
+        shared.gfree_push(gp, class);
     }
     drop(shared);
     found

@@ -170,7 +170,7 @@ fn retire(shared: &mut Shared, pp: &'static P) {
         }
         pp.timers.move_to(&ALLP[0].timers);
         let free = &mut *pp.gfree.get();
-        while let Some(gp) = free.pop_front() {
+        while let Some(gp) = free.pop() {
             shared.gfree_push(gp, go::default_class());
         }
     }

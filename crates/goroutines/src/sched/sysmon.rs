@@ -20,7 +20,7 @@ pub(super) use retake::take;
 
 use super::{SCHED, deadlock, scavenge, watch};
 use crate::base::sys::{self, Note};
-use crate::g::task::RunList;
+use crate::g::task::{Kind, RunList};
 use crate::m::{M, Seen};
 use crate::netpoll;
 use crate::p::{P, PStatus};
@@ -238,6 +238,16 @@ struct Look {
     next_end_ns: Option<u64>,
 }
 
+/// Whether any of those that wait for a stack is not the runtime's own.
+fn are_users_starved() -> bool {
+    let mut any = false;
+    SCHED.starved.each(|one| {
+        // SAFETY: a task in the list is alive.
+        any |= !matches!(one.kind(), Kind::Task(task) if unsafe { (*task).is_system });
+    });
+    any
+}
+
 impl Look {
     /// A slice that began at `since_ns` will end.
     fn slice_ends(&mut self, since_ns: u64) {
@@ -411,7 +421,7 @@ impl Monitor {
         let ended = super::exit::ended();
         match self.starving_since_ns {
             Some((since, before)) if before == ended => {
-                if now - since > STARVE_NS {
+                if now - since > STARVE_NS && are_users_starved() {
                     crate::base::fatal::fatal("out of memory for goroutine stacks");
                 }
             }

@@ -13,6 +13,9 @@ use std::ptr::null_mut;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+/// Who does not heed the signal for so long does not get it: a sandbox refuses it, or it is blocked by a raw call.
+const UNHEARD_NS: u64 = 50_000_000;
+
 /// Goroutines that no M was woken for, as the one that runs seemed likely to leave at once (`g/haste.rs`,
 /// `p/pace.rs`), and that have waited since the look before, are to run elsewhere.
 pub(super) fn look_at_queued(pp: &P, mp: &M, seen: &mut Seen, now: u64, look: &mut Look) {
@@ -105,6 +108,9 @@ pub(super) fn look_at_running(
     }
     if seen.asked_ns == 0 {
         seen.asked_ns = now;
+    }
+    if now - seen.asked_ns > UNHEARD_NS.max(5 * slice) && take(pp, mp) {
+        return; // no signal reaches it
     }
     pp.lead.slice_ns.store(for_ns, Ordering::Relaxed);
     preempt::ask(mp, seen.tick);
