@@ -93,6 +93,16 @@ pub(crate) fn block_signals(set: u64) -> u64 {
     before
 }
 
+/// Whether the calling thread has a shadow stack.
+pub(crate) fn shadow_stacks() -> bool {
+    const STATUS: usize = 0x5005; // ARCH_SHSTK_STATUS
+    let mut status = 0u64;
+    let args = [STATUS, &raw mut status as usize, 0, 0, 0, 0];
+    // SAFETY: a word to write.
+    let known = unsafe { raw(libc::SYS_arch_prctl, args) } == 0;
+    known && status & 1 != 0
+}
+
 /// Waits for a signal's handler to run, with the signals of `set` blocked.
 #[cfg(feature = "intercept")]
 pub(crate) fn suspend(set: u64) {

@@ -57,6 +57,7 @@ fn start_default() {
 fn boot(config: &Config) -> io::Result<()> {
     thread_pointer::init(config.keep_surplus)?;
     crate::base::atomic::prepare_barriers();
+    super::registers::look()?;
     crate::netpoll::open()?;
     crate::m::thread::remember_mask();
     let stack =

@@ -34,6 +34,7 @@ pub(crate) mod locked;
 pub(crate) mod park;
 pub(crate) mod preempt;
 pub(crate) mod ready;
+mod registers;
 pub(crate) mod run;
 pub(crate) mod scavenge;
 pub(crate) mod starved;

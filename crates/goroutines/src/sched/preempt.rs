@@ -37,7 +37,7 @@
 //! M that goes on with another goroutine can be signalled. The handler runs on the goroutine's stack (no
 //! `SA_ONSTACK`).
 
-use super::{SCHED, park, syscall};
+use super::{SCHED, locked, park, registers, syscall};
 use crate::base::sys;
 use crate::g::{G, current, pending};
 use crate::m::{M, altstack};
@@ -213,6 +213,11 @@ fn interrupted(gp: &'static G, frame: &mut libc::ucontext_t) {
     let stays = facts().in_libc(pc)
         || !crate::m::thread::has_usual_mask(&frame.uc_sigmask)
         || altstack::is_on_own(mp, sp);
+    // Its frame can be returned from on this thread only.
+    let bound = !stays && registers::are_bound_to_thread(frame);
+    if bound {
+        locked::lock(gp);
+    }
     if stays {
         mp.in_libc.store(true, Ordering::Relaxed); // PR3, PR4, PR5
     } else if !mp.lease.is_owned() {
@@ -225,6 +230,9 @@ fn interrupted(gp: &'static G, frame: &mut libc::ucontext_t) {
         park::preempted(gp);
         sys::block_signal(SIGNAL, true);
         gp.pending.fetch_and(!pending::PREEMPT, Ordering::Relaxed);
+    }
+    if bound {
+        locked::unlock(gp);
     }
     let now = gp.m(); // SC2
     if let Some(stack) = altstack::restored(gp, now) {
