@@ -68,15 +68,25 @@ fn situation(row: &Row, trace: &Trace) {
     let mut left: Vec<String> = descriptors()
         .into_iter()
         .filter(|(number, what)| before.get(number) != Some(what))
-        .map(|(_, what)| match std::path::Path::new(&what).starts_with(std::env::temp_dir()) {
-            true => "a temporary file".to_owned(),
-            false => what.split(":[").next().unwrap_or_default().to_owned(),
-        })
+        .map(|(_, what)| kind_of(&what))
         .collect();
     left.sort();
     if !left.is_empty() {
         trace.says("descriptors left", left.join(", "));
     }
+}
+
+/// What a descriptor stands for, without the numbers that are others each time.
+fn kind_of(what: &str) -> String {
+    if std::path::Path::new(what).starts_with(std::env::temp_dir()) {
+        return "a temporary file".to_owned();
+    }
+    let what = what.split(":[").next().unwrap_or_default();
+    let mut kind = what.replace(|c: char| c.is_ascii_digit(), "#");
+    while kind.contains("##") {
+        kind = kind.replace("##", "#");
+    }
+    kind
 }
 
 /// The process's descriptors, and what they are.

@@ -5,6 +5,11 @@ pub(crate) mod atomic;
 pub(crate) mod fatal;
 pub(crate) mod lock;
 pub(crate) mod lock_word;
+#[cfg_attr(
+    not(feature = "intercept"),
+    expect(dead_code, reason = "some are only made for calls that are taken over")
+)]
+pub(crate) mod optional;
 pub(crate) mod origin;
 pub(crate) mod rand;
 pub(crate) mod sys;

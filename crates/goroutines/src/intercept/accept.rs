@@ -90,7 +90,7 @@ fn accept_one(
     let plain = || block(gp, libc::SYS_accept4, args);
     let Some(desc) = netpoll::desc(fd) else { return plain() };
     let mut waits = Waits::new(gp, fd, desc, Direction::Read);
-    if super::io::kind_of(fd, desc) != Kind::Socket {
+    if super::kind::kind_of(fd, desc) != Kind::Socket {
         return plain();
     }
     let mut turns = 0;

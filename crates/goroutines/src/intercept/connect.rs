@@ -19,7 +19,7 @@ fn connect_one(gp: &'static G, fd: c_int, address: *const sockaddr, len: socklen
     let args = [word(fd), address as usize, len as usize, 0, 0, 0];
     let plain = || block(gp, libc::SYS_connect, args);
     let Some(desc) = netpoll::desc(fd) else { return plain() };
-    if super::io::kind_of(fd, desc) != Kind::Socket {
+    if super::kind::kind_of(fd, desc) != Kind::Socket {
         return plain();
     }
     let mut kind: c_int = 0;

@@ -158,17 +158,26 @@ unsafe extern "C" fn close(fd: c_int) -> c_int {
     })
 }
 
-/// `to` is closed and given out at once.
-fn duplicated(from: c_int, to: c_int, real: impl FnOnce() -> c_int) -> c_int {
+/// Another file is put under `to`, by `real`. A read or a write that waits there goes on with the file there was.
+pub(super) fn duplicated<R: From<i32>>(from: c_int, to: c_int, real: impl FnOnce() -> R) -> R {
     if from == to {
         return real();
     }
     if is_ours(to) {
         set_errno(libc::EBADF);
-        return -1;
+        return R::from(-1);
     }
-    taken_back(to);
-    given_out(real())
+    let is_touched = netpoll::is_touched(to) && may_renew();
+    if is_touched {
+        waking(|list| netpoll::replacing(to, list));
+    }
+    let result = real();
+    if is_touched || netpoll::is_touched(to) && may_renew() {
+        let before = errno();
+        waking(|list| netpoll::replaced(to, list));
+        set_errno(before);
+    }
+    result
 }
 
 #[unsafe(no_mangle)]

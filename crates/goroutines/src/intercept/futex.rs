@@ -270,6 +270,9 @@ unsafe extern "C" fn syscall(
             futex_call::newer(number, arguments)
         }
         libc::SYS_close => super::fd::close_by_number(a as c_int, || forward(number, arguments)),
+        libc::SYS_dup2 | libc::SYS_dup3 => {
+            super::fd::duplicated(a as c_int, b as c_int, || forward(number, arguments))
+        }
         libc::SYS_pidfd_open | libc::SYS_pidfd_getfd | libc::SYS_socket | libc::SYS_openat2 => {
             super::fd::given_out(forward(number, arguments) as c_int).into()
         }

@@ -1,12 +1,15 @@
 //! Reading and writing: `read`, `write`, `readv`, `writev`, on whatever the descriptor stands for.
 //!
-//! How a call is tried without blocking depends on that ([`Kind`]), which is found out once a number and
-//! forgotten with its incarnation. Where it was forgotten too late, the kernel says so (`ENOTSOCK`,
+//! What that is, how a call on it is tried, and when a goroutine may park for it stands in `kind.rs`. It is found out
+//! once a number and forgotten with its incarnation. Where it was forgotten too late, the kernel says so (`ENOTSOCK`,
 //! `EOPNOTSUPP`), and we look again.
 
+use super::kind::{self, Contract, kind_of};
 use super::real::{result, take_over};
 use super::socket;
-use super::wait::{AGAIN, Stopped, Waits, ready_now};
+use super::user_memory::Buffers;
+use super::wait::{Moved, Stopped, Waits, ready_now};
+use crate::base::optional::Optional;
 use crate::g::G;
 use crate::netpoll::{self, Desc, Direction, Kind};
 use crate::sched::syscall::announced;
@@ -24,38 +27,20 @@ fn word(fd: i32) -> usize {
     fd as isize as usize
 }
 
-/// What `fd` stands for, as far as waiting is concerned.
-#[inline]
-pub(super) fn kind_of(fd: i32, desc: &Desc) -> Kind {
-    match desc.kind() {
-        Kind::Unknown => find_kind(fd, desc),
-        kind => kind,
-    }
+/// `preadv2` and `pwritev2`, with `RWF_NOWAIT`.
+static NOWAIT: [Optional; 2] = [const { Optional::new() }; 2];
+
+/// Whether pipes can be tried without blocking.
+fn has_nowait(direction: Direction) -> bool {
+    let number = [libc::SYS_preadv2, libc::SYS_pwritev2][direction as usize];
+    NOWAIT[direction as usize].is_here(|| try_vector(number, -1, &[]))
 }
 
+/// A trial has said `error`, which a sandbox may say of every one. True: it does.
 #[cold]
-fn find_kind(fd: i32, desc: &Desc) -> Kind {
-    // SAFETY: plain old data, written by the call.
-    let mut stat: libc::stat = unsafe { std::mem::zeroed() };
-    // SAFETY: one stat to write.
-    if unsafe { raw(libc::SYS_fstat, [word(fd), &raw mut stat as usize, 0, 0, 0, 0]) } < 0 {
-        return Kind::File;
-    }
-    let kind = match stat.st_mode & libc::S_IFMT {
-        libc::S_IFSOCK => Kind::Socket,
-        libc::S_IFIFO => Kind::Nowait,
-        libc::S_IFREG | libc::S_IFDIR | libc::S_IFBLK => Kind::File,
-        // /dev/null, zero, full.
-        libc::S_IFCHR if libc::major(stat.st_rdev) == 1 => match libc::minor(stat.st_rdev) {
-            3 | 5 | 7 => Kind::Memory,
-            _ => Kind::PollFirst,
-        },
-        libc::S_IFCHR => Kind::PollFirst,
-        // eventfd, timerfd, inotify and the like.
-        _ => Kind::Nowait,
-    };
-    desc.set_kind(kind);
-    kind
+fn is_refused(direction: Direction, error: isize) -> bool {
+    let number = [libc::SYS_preadv2, libc::SYS_pwritev2][direction as usize];
+    NOWAIT[direction as usize].refuses(error, || try_vector(number, -1, &[]))
 }
 
 /// A read or a write with a list of buffers, tried without blocking.
@@ -71,87 +56,185 @@ pub(super) fn block(gp: &'static G, number: libc::c_long, args: [usize; 6]) -> i
     announced(gp, || unsafe { raw(number, args) })
 }
 
+/// What became of a call on a descriptor of some kind.
+enum Came {
+    /// To this end.
+    To(Result<isize, Stopped>),
+    /// It was of another kind: look again.
+    Again,
+}
+
+/// The kind of `fd`; a pipe that can't be tried is as a FIFO.
+fn kind_to_try(fd: i32, desc: &Desc, direction: Direction) -> Kind {
+    match kind_of(fd, desc) {
+        Kind::Pipe if !has_nowait(direction) => Kind::Fifo,
+        kind => kind,
+    }
+}
+
 /// Reads into a list of buffers. The word of the kernel.
-fn read_list(gp: &'static G, fd: i32, list: &[iovec], plain: impl Fn() -> isize) -> isize {
-    let Some(desc) = netpoll::desc(fd) else { return plain() };
+fn read_list(gp: &'static G, fd: i32, list: &[iovec], plain: impl Fn(i32) -> isize) -> isize {
+    let mut fd = fd;
+    // The file's number, once another was put under that it was called with.
+    let mut _held: Option<Moved> = None;
     loop {
-        let mut waits = Waits::new(gp, fd, desc, Direction::Read);
-        let done = match kind_of(fd, desc) {
-            Kind::Socket => {
-                let word = socket::receive_list(&mut waits, fd, list);
-                if word == Ok(NOT_SOCKET) {
-                    desc.set_kind(Kind::Unknown);
-                    continue;
-                }
-                word
-            }
-            Kind::Nowait | Kind::Memory => {
-                match waits.done(|| try_vector(libc::SYS_preadv2, fd, list)) {
-                    Ok(NOT_SUPPORTED) => {
-                        desc.set_kind(Kind::PollFirst);
-                        continue;
-                    }
-                    Ok(INVALID) => Ok(plain()),
-                    other => other,
-                }
-            }
-            Kind::PollFirst => match waits.done(|| readable(fd)) {
-                Ok(_) => Ok(plain()),
-                stopped => stopped,
-            },
-            Kind::File | Kind::Unknown => Ok(plain()),
-        };
-        return match done {
-            Ok(word) => word,
-            Err(Stopped::Error(error)) => -(error as isize),
-            Err(Stopped::CantWait) => plain(),
+        let Some(desc) = netpoll::desc(fd) else { return plain(fd) };
+        let mut waits = Waits::movable(gp, fd, desc, Direction::Read);
+        let came = read_kind(gp, &mut waits, (fd, desc), list, || plain(fd));
+        if let Some(moved) = waits.take_moved()
+            && matches!(came, Came::To(Err(Stopped::CantWait)))
+        {
+            drop(waits);
+            fd = moved.number();
+            _held = Some(moved);
+            continue;
+        }
+        return match came {
+            Came::Again => continue,
+            Came::To(Ok(word)) => word,
+            Came::To(Err(Stopped::Error(error))) => -(error as isize),
+            Came::To(Err(Stopped::CantWait)) => plain(fd),
         };
     }
 }
 
-fn readable(fd: i32) -> isize {
-    if ready_now(fd, libc::POLLIN) == 0 { AGAIN } else { 1 }
-}
-
-fn writable(fd: i32) -> isize {
-    if ready_now(fd, libc::POLLOUT) == 0 { AGAIN } else { 1 }
+fn read_kind(
+    gp: &'static G,
+    waits: &mut Waits,
+    (fd, desc): (i32, &'static Desc),
+    list: &[iovec],
+    plain: impl Fn() -> isize,
+) -> Came {
+    let look = desc.look(Direction::Read);
+    let kind = kind_to_try(fd, desc, Direction::Read);
+    match kind {
+        Kind::Socket => {
+            let word = socket::receive_list(waits, fd, list);
+            if word == Ok(NOT_SOCKET) {
+                desc.set_kind(Kind::Unknown, look);
+                return Came::Again;
+            }
+            return Came::To(word);
+        }
+        Kind::Pipe | Kind::Event if has_nowait(Direction::Read) => {
+            match waits.done(|| try_vector(libc::SYS_preadv2, fd, list)) {
+                Ok(NOT_SUPPORTED) if kind == Kind::Pipe => {
+                    desc.set_kind(Kind::Fifo, look);
+                    return Came::Again;
+                }
+                Ok(NOT_SUPPORTED) => {}
+                Ok(word) if word < 0 && is_refused(Direction::Read, word) => return Came::Again,
+                Ok(INVALID) => return Came::To(Ok(plain())),
+                other => return Came::To(other),
+            }
+        }
+        Kind::File | Kind::Memory | Kind::Unknown => return Came::To(Ok(plain())),
+        _ => {}
+    }
+    let bytes = length(list);
+    let mut has_waited = false;
+    let ready = waits.until_ready(libc::POLLIN, |look| {
+        let contract = kind::reading(gp, fd, (desc, kind, look), bytes);
+        has_waited = contract == Contract::Edges;
+        contract
+    });
+    Came::To(ready.map(|_| match plain() {
+        // A terminal that hangs up is an error to a read that waits, and at its end to those that come later.
+        0 if has_waited && kind == Kind::Pty && ready_now(fd, 0) & libc::POLLHUP != 0 => {
+            -(libc::EIO as isize)
+        }
+        word => word,
+    }))
 }
 
 /// Writes a list of buffers whole, as a blocking call does. The word of the kernel.
-fn write_list(gp: &'static G, fd: i32, list: &[iovec], plain: impl Fn() -> isize) -> isize {
-    let Some(desc) = netpoll::desc(fd) else { return plain() };
+fn write_list(gp: &'static G, fd: i32, list: &[iovec], plain: impl Fn(i32) -> isize) -> isize {
+    let mut fd = fd;
+    let mut _held: Option<Moved> = None;
     loop {
-        let mut waits = Waits::new(gp, fd, desc, Direction::Write);
-        let done = match kind_of(fd, desc) {
-            Kind::Socket => {
-                let word = super::send::send_list(&mut waits, fd, list);
-                if word == Ok(NOT_SOCKET) {
-                    desc.set_kind(Kind::Unknown);
+        let Some(desc) = netpoll::desc(fd) else { return plain(fd) };
+        let mut waits = Waits::movable(gp, fd, desc, Direction::Write);
+        let came = write_kind(gp, &mut waits, (fd, desc), list, || plain(fd));
+        if let Some(moved) = waits.take_moved() {
+            match came {
+                Came::To(Err(Stopped::CantWait)) => {
+                    drop(waits);
+                    fd = moved.number();
+                    _held = Some(moved);
                     continue;
                 }
-                word
-            }
-            Kind::Nowait | Kind::Memory => {
-                let step = |rest: &[iovec]| try_vector(libc::SYS_pwritev2, fd, rest);
-                match write_whole(&mut waits, list, step) {
-                    // An eventfd's reads know RWF_NOWAIT, its writes don't.
-                    Ok(NOT_SUPPORTED) => waits.done(|| writable(fd)).map(|_| plain()),
-                    Ok(INVALID) => Ok(plain()),
-                    other => other,
+                Came::To(Ok(done)) if done > 0 => {
+                    return write_rest(gp, moved.number(), list, done as usize);
                 }
+                _ => {}
             }
-            Kind::PollFirst => match waits.done(|| writable(fd)) {
-                Ok(_) => Ok(plain()),
-                stopped => stopped,
-            },
-            Kind::File | Kind::Unknown => Ok(plain()),
-        };
-        return match done {
-            Ok(word) => word,
-            Err(Stopped::Error(error)) => -(error as isize),
-            Err(Stopped::CantWait) => plain(),
+        }
+        return match came {
+            Came::Again => continue,
+            Came::To(Ok(word)) => word,
+            Came::To(Err(Stopped::Error(error))) => -(error as isize),
+            Came::To(Err(Stopped::CantWait)) => plain(fd),
         };
     }
+}
+
+fn write_kind(
+    gp: &'static G,
+    waits: &mut Waits,
+    (fd, desc): (i32, &'static Desc),
+    list: &[iovec],
+    plain: impl Fn() -> isize,
+) -> Came {
+    let look = desc.look(Direction::Write);
+    let kind = kind_to_try(fd, desc, Direction::Write);
+    match kind {
+        Kind::Socket => {
+            let word = super::send::send_list(waits, fd, list);
+            if word == Ok(NOT_SOCKET) {
+                desc.set_kind(Kind::Unknown, look);
+                return Came::Again;
+            }
+            Came::To(word)
+        }
+        Kind::Pipe => {
+            let step = |rest: &[iovec]| try_vector(libc::SYS_pwritev2, fd, rest);
+            match write_whole(waits, list, step) {
+                Ok(NOT_SUPPORTED) => {
+                    desc.set_kind(Kind::Fifo, look);
+                    Came::Again
+                }
+                Ok(word) if word < 0 && is_refused(Direction::Write, word) => Came::Again,
+                Ok(INVALID) => Came::To(Ok(plain())),
+                other => Came::To(other),
+            }
+        }
+        Kind::Fifo | Kind::Fed | Kind::Pty | Kind::Master => {
+            let bytes = length(list);
+            let ready = waits.until_ready(libc::POLLOUT, |_| kind::writing(fd, kind, bytes));
+            Came::To(ready.map(|_| plain()))
+        }
+        Kind::Event => {
+            let ready = waits.until_ready(libc::POLLOUT, |_| kind::adding(gp, fd, list));
+            Came::To(ready.map(|_| plain()))
+        }
+        _ => Came::To(Ok(plain())),
+    }
+}
+
+/// Writes what is left of a list after `done` bytes, to a number of its own; blocks the thread. How much was written of
+/// all.
+fn write_rest(gp: &'static G, fd: i32, list: &[iovec], mut done: usize) -> isize {
+    while done < length(list) {
+        let more = rest_of(list, done, |rest| {
+            let args = [word(fd), rest.as_ptr() as usize, rest.len(), 0, 0, 0];
+            block(gp, libc::SYS_writev, args)
+        });
+        match usize::try_from(more) {
+            Ok(more) if more > 0 => done += more,
+            _ => break,
+        }
+    }
+    done as isize
 }
 
 /// How many bytes a list of buffers holds, as far as one call goes.
@@ -206,21 +289,10 @@ fn rest_of<R>(list: &[iovec], mut done: usize, f: impl FnOnce(&[iovec]) -> R) ->
     f(&rest[..n])
 }
 
-/// The caller's list of buffers.
-///
-/// # Safety
-/// * As the call's manual page says.
-unsafe fn list_of<'l>(list: *const iovec, n: c_int) -> Option<&'l [iovec]> {
-    // The kernel is to say what is wrong with other numbers.
-    let n = usize::try_from(n).ok().filter(|n| (1..=1024).contains(n))?;
-    // SAFETY: the caller's promise.
-    Some(unsafe { std::slice::from_raw_parts(list, n) })
-}
-
 fn read_one(gp: &'static G, fd: c_int, buf: *mut c_void, n: size_t) -> isize {
-    let plain = || block(gp, libc::SYS_read, [word(fd), buf as usize, n, 0, 0, 0]);
+    let plain = |fd| block(gp, libc::SYS_read, [word(fd), buf as usize, n, 0, 0, 0]);
     if n == 0 {
-        return plain();
+        return plain(fd);
     }
     read_list(gp, fd, &[iovec { iov_base: buf, iov_len: n }], plain)
 }
@@ -231,15 +303,34 @@ fn is_memory(fd: c_int) -> bool {
 }
 
 fn write_one(gp: &'static G, fd: c_int, buf: *const c_void, n: size_t) -> isize {
-    let plain = || block(gp, libc::SYS_write, [word(fd), buf as usize, n, 0, 0, 0]);
+    let plain = |fd| block(gp, libc::SYS_write, [word(fd), buf as usize, n, 0, 0, 0]);
     if n == 0 {
-        return plain();
+        return plain(fd);
     }
     if is_memory(fd) {
         // SAFETY: the user's own call.
         return unsafe { raw(libc::SYS_write, [word(fd), buf as usize, n, 0, 0, 0]) };
     }
     write_list(gp, fd, &[iovec { iov_base: buf.cast_mut(), iov_len: n }], plain)
+}
+
+/// What to do with a caller's list.
+type OnList = fn(&'static G, i32, &[iovec], &dyn Fn(i32) -> isize) -> isize;
+
+/// `readv`, `writev`: as `on_list` does it, where the kernel has nothing to refuse in the list.
+fn with_list(
+    gp: &'static G,
+    number: libc::c_long,
+    fd: c_int,
+    (list, n): (*const iovec, c_int),
+    on_list: OnList,
+) -> isize {
+    let plain = |fd| block(gp, number, [word(fd), list as usize, n as isize as usize, 0, 0, 0]);
+    let buffers = usize::try_from(n).ok().and_then(|n| Buffers::of(gp, list, n));
+    match buffers.as_ref().and_then(Buffers::as_slice) {
+        Some(list) if length(list) > 0 => on_list(gp, fd, list, &plain),
+        _ => plain(fd),
+    }
 }
 
 take_over! {
@@ -250,23 +341,13 @@ take_over! {
         |gp, real| result(write_one(gp, fd, buf, n));
 
     fn readv(fd: c_int, list: *const iovec, n: c_int) -> ssize_t = |gp, real| {
-        let plain =
-            || block(gp, libc::SYS_readv, [word(fd), list as usize, n as usize, 0, 0, 0]);
-        // SAFETY: the user's own call.
-        match unsafe { list_of(list, n) } {
-            Some(list) if length(list) > 0 => result(read_list(gp, fd, list, plain)),
-            _ => result(plain()),
-        }
+        let on_list: OnList = |gp, fd, list, plain| read_list(gp, fd, list, plain);
+        result(with_list(gp, libc::SYS_readv, fd, (list, n), on_list))
     };
 
     fn writev(fd: c_int, list: *const iovec, n: c_int) -> ssize_t = |gp, real| {
-        let plain =
-            || block(gp, libc::SYS_writev, [word(fd), list as usize, n as usize, 0, 0, 0]);
-        // SAFETY: the user's own call.
-        match unsafe { list_of(list, n) } {
-            Some(list) if length(list) > 0 => result(write_list(gp, fd, list, plain)),
-            _ => result(plain()),
-        }
+        let on_list: OnList = |gp, fd, list, plain| write_list(gp, fd, list, plain);
+        result(with_list(gp, libc::SYS_writev, fd, (list, n), on_list))
     };
 
     /// What C compiled with `_FORTIFY_SOURCE` calls.

@@ -28,11 +28,15 @@ mod futex_call;
 #[cfg(feature = "intercept")]
 mod io;
 #[cfg(feature = "intercept")]
+mod kind;
+#[cfg(feature = "intercept")]
 mod known;
 #[cfg(feature = "intercept")]
 mod loader;
 #[cfg(feature = "intercept")]
 mod mark;
+#[cfg(feature = "intercept")]
+mod moves;
 #[cfg(feature = "intercept")]
 mod mutex;
 #[cfg(feature = "intercept")]

@@ -77,7 +77,7 @@ fn wait_for_any(
             unsafe { source.desc.enlist(source.fd, source.direction, Some(source.look), one) };
         match enlisted {
             Enlisted::Yes => listed += 1,
-            Enlisted::Edge | Enlisted::Gone => early = Some(Outcome::Again),
+            Enlisted::Edge | Enlisted::Gone | Enlisted::Replaced => early = Some(Outcome::Again),
             Enlisted::Refused(_) => early = Some(Outcome::CantWait),
         }
         if early.is_some() {

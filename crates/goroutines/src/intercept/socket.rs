@@ -60,7 +60,7 @@ pub(super) fn with_socket(
 ) -> isize {
     let Some(desc) = netpoll::desc(fd) else { return plain() };
     if desc.kind() != Kind::Socket {
-        super::io::kind_of(fd, desc);
+        super::kind::kind_of(fd, desc);
     }
     match call(&mut Waits::new(gp, fd, desc, direction)) {
         Ok(word) => word,

@@ -16,7 +16,7 @@
 //! | … shared between processes, `LOCK_PI`, `futex_waitv` | futex_call | announced (lock the thread for `LOCK_PI`: its owner is the thread) |
 //! | `nanosleep`, `clock_nanosleep`, `usleep`, `sleep` | time | parked; CPU-time clocks: announced |
 //! | `sched_yield` | time | yields the P; where nobody waits for it, the CPU |
-//! | `read`, `readv`, `write`, `writev`, `__read_chk` | io | sockets, pipes, eventfds, timerfds, terminals: parked; files: announced |
+//! | `read`, `readv`, `write`, `writev`, `__read_chk` | io | parked where it is known what ends the wait (sockets, pipes, counters, timers, watches, terminals: the table in `kind.rs`), else announced |
 //! | `recv`, `recvfrom`, `recvmsg`, `recvmmsg`, `__recv_chk`, `__recvfrom_chk` | socket | parked; `recvmsg` and `recvmmsg` with `MSG_WAITALL`, `recvmmsg` with a time-out, `MSG_OOB`, `MSG_ERRQUEUE`: announced |
 //! | `send`, `sendto`, `sendmsg`, `sendmmsg` | send | parked; with `MSG_FASTOPEN`, and a datagram whose receiver has no room while its sender has: announced |
 //! | `accept`, `accept4` | accept | parked, one at a time asks; announced where another process was faster |
@@ -24,7 +24,7 @@
 //! | `shutdown`, of anybody | mark | those who wait to write to a local socket are woken |
 //! | `poll`, `__poll_chk`, `ppoll`, `select`, `pselect`, `epoll_wait`, `epoll_pwait`, `epoll_pwait2` | poll, select | parked; with a signal mask, and sets of more than `FD_SETSIZE`: announced |
 //! | `open*`, `creat*`, `close`, `pread*`, `pwrite*`, `fsync`, `fdatasync`, `flock`, `lockf`, `fcntl` locks, `ftruncate`, `fallocate`, `msync`, `sync_file_range`, `copy_file_range` | fd, file | announced |
-//! | `sendfile`, `splice`, `tee`, `vmsplice` | file | parked until both ends are ready, then announced, 64 KiB at a time to what is no file |
+//! | `sendfile`, `splice`, `tee`, `vmsplice` | moves | files, pipes, sockets: parked until both ends are ready, then announced, 64 KiB at a time to a socket; else announced |
 //! | `socket`, `accept*`, `socketpair`, `pipe*`, `dup*`, `fcntl(F_DUPFD)`, `eventfd`, `epoll_create*`, `timerfd_create`, `inotify_init*`, `memfd_create`, `signalfd`, `close`, `close_range`, `closefrom` | fd | of everybody: what is known of the number ends |
 //! | `fcntl(F_SETFL)`, `ioctl(FIONBIO)`, `setsockopt(SO_*TIMEO, SO_RCVLOWAT)`, of everybody | fd, mark | what is remembered of settings ends |
 //! | `getaddrinfo`, `getnameinfo`, `gethostby*` | dns | announced |
@@ -62,6 +62,10 @@
 //! * `fork` and `clone` as raw system calls: the child is an ordinary thread from the first call on that is taken
 //!   over. (What `clone` with `CLONE_VM` makes shares the goroutine's memory and thread-locals, and must make no
 //!   such call.)
+//!
+//! **A number that is closed while a goroutine waits for it.** The goroutine is told so: `EBADF`. (A thread goes on with
+//! the file, or waits for ever.) Where `dup2` puts another file under the number, a read or a write goes on with the
+//! file there was, as on a thread; `accept`, `recv`, `poll` and their like look at the new one.
 //!
 //! **`EINTR`.** A parked goroutine is not interrupted: a signal to the process is some thread's. The runtime's
 //! own signal restarts what it interrupts; calls that Linux never restarts (a read with `SO_RCVTIMEO`, `poll`,

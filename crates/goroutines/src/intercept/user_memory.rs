@@ -16,7 +16,7 @@
 //!   thread's call would say `EFAULT` most times. A program that does so has lost the race on a thread, too.
 //!
 //! Everything that is read or written here is plain old data of C, possibly unaligned, and shared with threads that
-//! the runtime knows nothing of: it is copied once, by raw pointers, and no reference to it is ever made.
+//! the runtime knows nothing of: it is copied once, by raw pointers. (Lists of buffers are used in place.)
 
 #![expect(dead_code, reason = "its users come one after the other")]
 
@@ -200,6 +200,17 @@ impl Buffers {
         let at = self.at;
         // SAFETY: UM1: the kernel could read the list when this was made.
         (0..self.n).map(move |i| unsafe { at.wrapping_add(i).read_unaligned() })
+    }
+
+    /// The list in place; none if it is not aligned, as C's lists are.
+    pub(super) fn as_slice(&self) -> Option<&[iovec]> {
+        match self.n {
+            0 => Some(&[]),
+            // SAFETY: UM1: the kernel could read the list when this was made. One that is changed meanwhile gives other
+            // numbers, each of which is good for the kernel.
+            n if self.at.is_aligned() => Some(unsafe { std::slice::from_raw_parts(self.at, n) }),
+            _ => None,
+        }
     }
 
     /// How many bytes they hold, as far as one call goes.

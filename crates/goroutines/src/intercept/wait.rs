@@ -2,7 +2,8 @@
 //!
 //! A call is tried in a way that does not block; if it would, the goroutine waits for an edge and tries
 //! again. What the user has set is asked for then: `O_NONBLOCK` (the answer is `EAGAIN`), `SO_RCVTIMEO` and
-//! `SO_SNDTIMEO` (the time is that of the whole call).
+//! `SO_SNDTIMEO` (the time is that of the whole call). Where the trial's "would block" is not what the blocking call
+//! would do, `kind.rs` says so.
 //!
 //! **A TCP stream that is read again and again** would be asked the same each time, and tried in vain first: three
 //! system calls a wait. That it is blocking and has no time-out is remembered until anybody in the process changes
@@ -11,13 +12,16 @@
 //! Ps compute: the data may be there before its edge. A change by a raw system call, or by another process, is
 //! seen when the registration is verified: a read that waits may go on to do so for 0.2 s.
 
+use super::kind::Contract;
 use crate::g::reason::WaitReason;
 use crate::g::wait::Cause;
 use crate::g::wait_list::Waiting;
 use crate::g::{G, current};
-use crate::netpoll::{CHANGES, Desc, Direction, Enlisted, Kind, Look, TAKES, is_nonblocking};
+use crate::netpoll::{
+    BACK, CHANGES, Desc, Direction, Enlisted, Kind, Look, MOVES, TAKES, is_nonblocking,
+};
 use crate::sched::ambient;
-use crate::sched::wait::{after, wait_unless_cancelled, waking};
+use crate::sched::wait::{after, wait, wait_unless_cancelled, waking};
 use crate::sched::watch;
 use crate::timer::alarm::NEVER;
 use goroutines_switch::sys::raw;
@@ -53,11 +57,88 @@ pub(super) struct Waits {
     until: u64,
     /// News was taken that others may be waiting for.
     woken: bool,
+    /// Bits of its [`Waiting`].
+    bits: u32,
+    /// It counts as awake (D5 in `netpoll/desc.rs`), in this incarnation.
+    awake: Option<u32>,
+    /// Where the call goes on, as another file was put under its number; -1: nowhere else.
+    moved: i32,
+    /// A context ends it.
+    can_end: bool,
 }
 
 impl Waits {
     pub(super) fn new(gp: &'static G, fd: i32, desc: &'static Desc, direction: Direction) -> Self {
-        Self { gp, fd, desc, direction, asked: false, until: NEVER, woken: false }
+        // What is printed is not cut off: std panics.
+        let can_end = direction == Direction::Read || !(1..=2).contains(&fd);
+        let (until, moved) = (NEVER, -1);
+        Self {
+            gp,
+            fd,
+            desc,
+            direction,
+            asked: false,
+            until,
+            woken: false,
+            bits: TAKES,
+            awake: None,
+            moved,
+            can_end,
+        }
+    }
+
+    /// Those of a call that goes on with the file there was, where another is put under its number: then it is stopped
+    /// (`CantWait`, or with what it has done), and [`take_moved`](Self::take_moved) says under which number.
+    pub(super) fn movable(
+        gp: &'static G,
+        fd: i32,
+        desc: &'static Desc,
+        direction: Direction,
+    ) -> Self {
+        let mut waits = Self::new(gp, fd, desc, direction);
+        waits.bits |= MOVES;
+        waits
+    }
+
+    /// Whether another file was put under the number since the call began to wait: then it goes on under another number.
+    #[inline]
+    fn is_moved(&mut self, look: Look) -> bool {
+        self.awake.is_some_and(|incarnation| look.is_after(incarnation)) && self.find_moved()
+    }
+
+    #[cold]
+    fn find_moved(&mut self) -> bool {
+        let _section = current::enter();
+        let kept = self.awake.take().and_then(|incarnation| self.desc.take_kept(incarnation));
+        self.moved = kept.unwrap_or(-1);
+        kept.is_some()
+    }
+
+    /// The number under which the call is to go on, which is the caller's from now on.
+    pub(super) fn take_moved(&mut self) -> Option<Moved> {
+        let number = std::mem::replace(&mut self.moved, -1);
+        (number >= 0).then_some(Moved(number))
+    }
+
+    /// Waits until `poll` says that one of `events` is there: true; or until the call is to be made without that, as
+    /// `contract` says.
+    pub(super) fn until_ready(
+        &mut self,
+        events: i16,
+        mut contract: impl FnMut(Look) -> Contract,
+    ) -> Result<bool, Stopped> {
+        loop {
+            let look = self.desc.look(self.direction);
+            if self.is_moved(look) {
+                return Err(Stopped::CantWait);
+            }
+            let is_ready = ready_now(self.fd, events) != 0;
+            if is_ready || contract(look) == Contract::Make {
+                self.pass_on();
+                return Ok(is_ready);
+            }
+            self.wait(look)?;
+        }
     }
 
     /// Waits until then, whatever the user has set.
@@ -70,6 +151,9 @@ impl Waits {
     pub(super) fn done(&mut self, mut attempt: impl FnMut() -> isize) -> Result<isize, Stopped> {
         loop {
             let look = self.desc.look(self.direction);
+            if self.is_moved(look) {
+                return Err(Stopped::CantWait);
+            }
             let word = at_once(&mut attempt);
             if word != AGAIN {
                 self.pass_on();
@@ -93,6 +177,9 @@ impl Waits {
         let mut may_be_over = of != Further::Written;
         loop {
             let look = self.look();
+            if self.is_moved(look) {
+                return None;
+            }
             if may_be_over && of.is_over(self.fd) {
                 return None;
             }
@@ -141,6 +228,9 @@ impl Waits {
     ) -> Result<isize, Stopped> {
         loop {
             let look = self.desc.look(Direction::Read);
+            if self.is_moved(look) {
+                return Err(Stopped::CantWait);
+            }
             if watch::is_late() || !(self.is_plain() && self.desc.is_drained(look)) {
                 let word = at_once(&mut attempt);
                 if word != AGAIN {
@@ -165,7 +255,9 @@ impl Waits {
     /// Who waits too may have a look now.
     pub(super) fn pass_on(&mut self) {
         if std::mem::take(&mut self.woken) {
-            waking(|list| self.desc.pass_on(self.direction, list));
+            let awake = self.awake.take();
+            let kept = waking(|list| self.desc.pass_on(self.direction, awake, list));
+            drop(kept.map(Moved));
         }
     }
 
@@ -217,18 +309,27 @@ impl Waits {
         let gp = self.gp;
         let _section = current::enter();
         let ticket = gp.wait.begin();
-        let one = Waiting::new(gp, ticket, 0, TAKES);
+        let is_back = look.zip(self.awake).is_some_and(|(look, awake)| !look.is_after(awake));
+        let bits = if is_back { self.bits | BACK } else { self.bits };
+        let one = Waiting::new(gp, ticket, 0, bits);
         // SAFETY: it stays here until its wait has ended, or `delist`.
         match unsafe { self.desc.enlist(self.fd, self.direction, look, &one) } {
-            Enlisted::Yes => {}
-            Enlisted::Edge => return Ok(()),
+            Enlisted::Yes => self.awake = None,
+            Enlisted::Edge | Enlisted::Replaced => return Ok(()),
             Enlisted::Gone => return Err(Stopped::Error(libc::EBADF)),
             Enlisted::Refused(error) => return Err(self.refused(error)),
         }
-        match wait_unless_cancelled(gp, WaitReason::Io, ticket, self.until) {
+        let wait = if self.can_end { wait_unless_cancelled } else { wait };
+        let cause = wait(gp, WaitReason::Io, ticket, self.until);
+        let is_out = matches!(cause, Cause::Cancelled | Cause::Timeout)
+            && self.desc.delist(self.direction, &one);
+        if !is_out && self.bits & MOVES != 0 {
+            self.awake = look.map(Look::incarnation);
+        }
+        match cause {
+            // None: that was the end of another context's stretch.
             Cause::Cancelled => {
-                self.desc.delist(self.direction, &one);
-                // None: that was the end of another context's stretch.
+                self.woken |= !is_out;
                 ambient::error(gp).map_or(Ok(()), |error| Err(Stopped::Error(error)))
             }
             Cause::Ready => {
@@ -237,7 +338,7 @@ impl Waits {
             }
             Cause::Gone => Err(Stopped::Error(libc::EBADF)),
             Cause::Timeout => {
-                self.desc.delist(self.direction, &one);
+                self.woken |= !is_out;
                 Err(Stopped::Error(libc::EAGAIN))
             }
         }
@@ -248,7 +349,7 @@ impl Waits {
         match error {
             libc::EBADF => Stopped::Error(error),
             libc::EPERM => {
-                self.desc.set_kind(Kind::File);
+                self.desc.set_kind(Kind::File, self.desc.look(self.direction));
                 Stopped::CantWait
             }
             _ => Stopped::CantWait,
@@ -284,6 +385,26 @@ impl Further {
 impl Drop for Waits {
     fn drop(&mut self) {
         self.pass_on();
+        drop(self.take_moved());
+    }
+}
+
+/// A number of a call's own for a file that is no longer under the number it was called with.
+pub(super) struct Moved(i32);
+
+impl Moved {
+    /// The number.
+    pub(super) fn number(&self) -> i32 {
+        self.0
+    }
+}
+
+impl Drop for Moved {
+    fn drop(&mut self) {
+        super::fd::close_by_number(self.0, || {
+            // SAFETY: its own.
+            unsafe { raw(libc::SYS_close, [self.0 as usize, 0, 0, 0, 0, 0]) as i32 }
+        });
     }
 }
 

@@ -12,7 +12,9 @@
 //! ([`Desc::pass_on`]), for there may be more and the kernel does not say so twice.
 //!
 //! **Incarnations.** A number that is closed, or given out anew, begins another *incarnation*: who waits is
-//! told that it is gone, and an event that is still on its way for an earlier one is not looked at. We see
+//! told that it is gone, and an event that is still on its way for an earlier one is not looked at. Where `dup2` puts
+//! another file under a number, a read or a write that waits, or was woken just now, goes on with the file there was, under
+//! a number of its own ([`MOVES`], [`Desc::take_kept`]); other waits look at the new file. We see
 //! most of that happen (`intercept/fd.rs`). What we don't see, a number closed and given out by raw system
 //! calls, leaves us with a registration that the kernel has dropped: so the registrations of those who wait
 //! long are renewed now and then ([`Desc::verify`], by the monitor), which finds that out.
@@ -27,7 +29,11 @@
 //! * D3: an edge that the kernel reports after a registration, for its incarnation, raises the count.
 //! * D4: `drained` is one more than a count noted before a short read, and all that came with that count's edges was
 //!   taken by it. What it says of an earlier incarnation does no harm: a registration brings an edge.
+//! * D5: a call that moves, and was taken out of a list by another, counts as awake until it is back in the list, or has
+//!   passed on. When another file is put under the number, a number of the old file is kept for as many as wait and are
+//!   awake; the last of these takes it, or has it closed.
 
+use super::own::{close_own, own_number};
 use super::{CHANGES, EPOLL, NEW_WAITERS, WAITERS, WRITERS, is_nonblocking};
 use crate::base::lock::Lock;
 use crate::g::current;
@@ -48,22 +54,75 @@ pub(crate) enum Direction {
 /// What a waiter does when it is woken: bits of [`Waiting::bits`].
 pub(crate) const TAKES: u32 = 1;
 
-/// How calls on a descriptor are tried without blocking.
+/// A wait of a call that goes on with the file there was, when `dup2` puts another under its number.
+pub(crate) const MOVES: u32 = 2;
+/// The same, of one that counts as awake (D5).
+pub(crate) const BACK: u32 = 4;
+
+/// What a descriptor stands for, as far as waiting is concerned. (`intercept/kind.rs`)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Kind {
     /// Not looked at yet.
     Unknown = 0,
-    /// A socket: `MSG_DONTWAIT`.
+    /// A socket.
     Socket = 1,
-    /// A pipe, an eventfd: `RWF_NOWAIT`.
-    Nowait = 2,
-    /// A terminal, an inotify: by asking `poll` first.
-    PollFirst = 3,
-    /// A file, a device: it can't be waited for.
-    File = 4,
+    /// A pipe, which is taken for an anonymous one until the kernel refuses `RWF_NOWAIT`.
+    Pipe = 2,
+    /// A FIFO that may never have had a writer.
+    Fifo = 3,
+    /// A FIFO that has, or had, a writer.
+    Fed = 4,
+    /// An eventfd.
+    Event = 5,
+    /// A timerfd.
+    Timer = 6,
+    /// A signalfd.
+    Signals = 7,
+    /// An inotify, a fanotify.
+    Watch = 8,
+    /// A program's side of a pseudo terminal.
+    Pty = 9,
+    /// A pseudo terminal's master.
+    Master = 10,
+    /// Another terminal.
+    Terminal = 11,
     /// `/dev/null` and its kin: nothing waits there.
-    Memory = 5,
+    Memory = 12,
+    /// A file, a device, what is not known: it can't be waited for.
+    File = 13,
+}
+
+impl Kind {
+    const ALL: [Self; 14] = [
+        Self::Unknown,
+        Self::Socket,
+        Self::Pipe,
+        Self::Fifo,
+        Self::Fed,
+        Self::Event,
+        Self::Timer,
+        Self::Signals,
+        Self::Watch,
+        Self::Pty,
+        Self::Master,
+        Self::Terminal,
+        Self::Memory,
+        Self::File,
+    ];
+}
+
+/// How a number comes to stand for something else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Renewal {
+    /// It is about to be closed.
+    Closing,
+    /// It was just given out.
+    Opened,
+    /// Another file is about to be put under it.
+    Replacing,
+    /// Another file was just put under it.
+    Replaced,
 }
 
 /// One descriptor number.
@@ -91,8 +150,24 @@ struct State {
     registered: bool,
     /// Somebody accepts a connection.
     accepting: bool,
+    /// The last incarnation began as another file was put under the number.
+    replaced: bool,
+    /// D5.
+    awake: u32,
+    /// D5. There if `left` is not 0.
+    kept: Kept,
     /// How often the registration was verified since somebody began to wait; see `super::sweep`.
     verified: u8,
+}
+
+/// A number of a file that was replaced, for calls that go on with it.
+#[derive(Clone, Copy)]
+struct Kept {
+    number: i32,
+    /// Of that incarnation.
+    incarnation: u32,
+    /// So many have not come for it yet.
+    left: u32,
 }
 
 /// What was so before a call was tried.
@@ -120,10 +195,26 @@ pub(crate) enum Enlisted {
     Yes,
     /// There was an edge meanwhile: try the call again.
     Edge,
-    /// The number stands for something else by now.
+    /// The number was closed meanwhile, and may stand for something else by now.
     Gone,
+    /// Another file was put under the number meanwhile: try the call again.
+    Replaced,
     /// The kernel does not take it; its `errno`.
     Refused(i32),
+}
+
+impl Look {
+    /// Whether it is of another incarnation.
+    #[inline]
+    pub(crate) fn is_after(self, incarnation: u32) -> bool {
+        self.incarnation != incarnation
+    }
+
+    /// Its incarnation.
+    #[inline]
+    pub(crate) fn incarnation(self) -> u32 {
+        self.incarnation
+    }
 }
 
 impl Desc {
@@ -198,19 +289,17 @@ impl Desc {
 
     #[inline]
     pub(crate) fn kind(&self) -> Kind {
-        match self.kind.load(Ordering::Relaxed) {
-            1 => Kind::Socket,
-            2 => Kind::Nowait,
-            3 => Kind::PollFirst,
-            4 => Kind::File,
-            5 => Kind::Memory,
-            _ => Kind::Unknown,
-        }
+        Kind::ALL[usize::from(self.kind.load(Ordering::Relaxed)) % Kind::ALL.len()]
     }
 
-    pub(crate) fn set_kind(&self, kind: Kind) {
-        self.kind.store(kind as u8, Ordering::Relaxed);
-        self.touched.store(1, Ordering::Release);
+    /// It was found to be of that kind, in the incarnation of `look`.
+    pub(crate) fn set_kind(&self, kind: Kind, look: Look) {
+        let _section = current::enter();
+        let _state = self.state.lock();
+        if self.incarnation.load(Ordering::Relaxed) == look.incarnation {
+            self.kind.store(kind as u8, Ordering::Relaxed);
+            self.touched.store(1, Ordering::Release);
+        }
     }
 
     fn data(&self, fd: i32) -> u64 {
@@ -266,7 +355,7 @@ impl Desc {
         let mut state = self.state.lock();
         let is_gone = |look: Look| self.incarnation.load(Ordering::Relaxed) != look.incarnation;
         if look.is_some_and(is_gone) {
-            return Enlisted::Gone;
+            return if state.replaced { Enlisted::Replaced } else { Enlisted::Gone };
         }
         let error = self.register(&mut state, fd);
         if error < 0 {
@@ -278,6 +367,9 @@ impl Desc {
         }
         // SAFETY: the caller's promise.
         unsafe { state.waiters[direction as usize].push(one) };
+        if one.bits & BACK != 0 {
+            state.awake = state.awake.saturating_sub(1);
+        }
         state.verified = 0;
         WAITERS.fetch_add(1, Ordering::SeqCst);
         if direction == Direction::Write {
@@ -289,12 +381,14 @@ impl Desc {
         Enlisted::Yes
     }
 
-    /// Takes `one` out again, if nobody has. In a section.
-    pub(crate) fn delist(&self, direction: Direction, one: &Waiting) {
+    /// Takes `one` out again; false if somebody has. In a section.
+    pub(crate) fn delist(&self, direction: Direction, one: &Waiting) -> bool {
         let mut state = self.state.lock();
-        if state.waiters[direction as usize].remove(one) {
+        let was_there = state.waiters[direction as usize].remove(one);
+        if was_there {
             forget(direction as usize, 1);
         }
+        was_there
     }
 
     /// The kernel reports `events` for the incarnation `incarnation`.
@@ -336,36 +430,63 @@ impl Desc {
     pub(super) fn rouse_writers(&self, out: &mut RunList) {
         let mut state = self.state.lock();
         self.count(Direction::Write);
-        let (_, taken) =
-            state.waiters[Direction::Write as usize].end(Cause::Ready, usize::MAX, out, |_| true);
-        forget(Direction::Write as usize, taken);
+        state.end(Direction::Write as usize, Cause::Ready, out);
     }
 
-    /// Who was woken has got something: the next may look too. In a section.
-    pub(crate) fn pass_on(&self, direction: Direction, out: &mut RunList) {
+    /// Who was woken has got something: the next may look too. `awake`: it counts as awake, in that incarnation; a number
+    /// that was kept for such ones, of whom it is the last, is the caller's to close. In a section.
+    #[must_use]
+    pub(crate) fn pass_on(
+        &self,
+        direction: Direction,
+        awake: Option<u32>,
+        out: &mut RunList,
+    ) -> Option<i32> {
         let mut state = self.state.lock();
         if !state.waiters[direction as usize].is_empty() {
             state.wake(direction, out);
         }
+        let incarnation = awake?;
+        if self.incarnation.load(Ordering::Relaxed) == incarnation {
+            state.awake = state.awake.saturating_sub(1);
+            return None;
+        }
+        state.take_kept(incarnation).filter(|_| state.kept.left == 0)
     }
 
-    /// The number is about to be closed, or was just given out: a new incarnation. Who waits is told.
+    /// A number for the file that this was in an incarnation, if another file was put under it; for a call that counts as
+    /// awake there, and does not any more. In a section.
+    pub(crate) fn take_kept(&self, incarnation: u32) -> Option<i32> {
+        let mut state = self.state.lock();
+        let number = state.take_kept(incarnation)?;
+        // The last one takes the number itself.
+        if state.kept.left == 0 { Some(number) } else { own_number(number) }
+    }
+
+    /// The number comes to stand for something else: a new incarnation. Who waits is told.
     #[inline]
-    pub(super) fn renew(&self, fd: i32, is_open: bool, out: &mut RunList) {
+    pub(super) fn renew(&self, fd: i32, how: Renewal, out: &mut RunList) {
         if self.touched.load(Ordering::Acquire) != 0 {
-            self.renew_touched(fd, is_open, out);
+            self.renew_touched(fd, how, out);
         }
     }
 
-    fn renew_touched(&self, fd: i32, is_open: bool, out: &mut RunList) {
+    fn renew_touched(&self, fd: i32, how: Renewal, out: &mut RunList) {
         let mut state = self.state.lock();
         self.touched.store(0, Ordering::Relaxed);
         self.next_incarnation(&mut state);
+        let is_open = matches!(how, Renewal::Closing | Renewal::Replacing);
         if std::mem::take(&mut state.registered) && is_open {
             // The file may live on under another number, and would go on to report.
             EPOLL.remove(fd);
         }
-        state.end_all(Cause::Gone, out);
+        state.replaced = matches!(how, Renewal::Replacing | Renewal::Replaced);
+        let cause = if state.replaced { Cause::Ready } else { Cause::Gone };
+        state.end_all(cause, out);
+        let awake = std::mem::take(&mut state.awake);
+        if how == Renewal::Replacing && awake > 0 {
+            state.keep(fd, self.incarnation.load(Ordering::Relaxed).wrapping_sub(1), awake);
+        }
     }
 
     fn next_incarnation(&self, state: &mut State) {
@@ -377,6 +498,7 @@ impl Desc {
         self.hasty.store(0, Ordering::Relaxed);
         self.incarnation.fetch_add(1, Ordering::Release);
         state.accepting = false;
+        state.replaced = false;
     }
 
     /// Renews the registration of one who waits long, in case the kernel has lost it without our knowing.
@@ -400,20 +522,20 @@ impl Desc {
             }
             // A local socket that another process has shut down for writing reports nothing: they look anew.
             0 => {
-                let writers = &mut state.waiters[Direction::Write as usize];
-                let (_, taken) = writers.end(Cause::Ready, usize::MAX, out, |_| true);
-                forget(Direction::Write as usize, taken);
+                state.end(Direction::Write as usize, Cause::Ready, out);
             }
             libc::EBADF => {
                 state.registered = false;
                 self.next_incarnation(&mut state);
                 state.end_all(Cause::Gone, out);
+                state.awake = 0;
             }
             _ => {
                 // It stands for another file now, or for the same, opened again: they shall look anew.
                 state.registered = false;
                 self.next_incarnation(&mut state);
                 state.end_all(Cause::Ready, out);
+                state.awake = 0;
             }
         }
         state.verified < 2
@@ -441,14 +563,51 @@ impl State {
             return;
         }
         let (_, lookers) = list.end(Cause::Ready, usize::MAX, out, |one| one.bits & TAKES == 0);
-        let (_, takers) = list.end(Cause::Ready, 1, out, |_| true);
+        let awake = &mut self.awake;
+        let (_, takers) = list.end(Cause::Ready, 1, out, |one| wakes(one, awake));
         forget(direction as usize, lookers + takers);
     }
 
     fn end_all(&mut self, cause: Cause, out: &mut RunList) {
-        for (direction, list) in self.waiters.iter_mut().enumerate() {
-            let (_, taken) = list.end(cause, usize::MAX, out, |_| true);
-            forget(direction, taken);
+        for direction in 0..self.waiters.len() {
+            self.end(direction, cause, out);
         }
     }
+
+    /// Ends all waits of a direction.
+    fn end(&mut self, direction: usize, cause: Cause, out: &mut RunList) {
+        let awake = &mut self.awake;
+        let list = &mut self.waiters[direction];
+        let (_, taken) = list.end(cause, usize::MAX, out, |one| wakes(one, awake));
+        forget(direction, taken);
+    }
+
+    /// Keeps a number of the file that `fd` stands for, for so many.
+    fn keep(&mut self, fd: i32, incarnation: u32, left: u32) {
+        if self.kept.left > 0 {
+            // Of a file before: they look at this one.
+            close_own(self.kept.number);
+        }
+        // Where there is none to be had, they look at the new file.
+        self.kept = match own_number(fd) {
+            Some(number) => Kept { number, incarnation, left },
+            None => Kept { number: -1, incarnation, left: 0 },
+        };
+    }
+
+    /// One of those that the number is kept for has come.
+    fn take_kept(&mut self, incarnation: u32) -> Option<i32> {
+        let kept = &mut self.kept;
+        if kept.left == 0 || kept.incarnation != incarnation {
+            return None;
+        }
+        kept.left -= 1;
+        Some(kept.number)
+    }
+}
+
+/// All are chosen; those that move count as awake (D5).
+fn wakes(one: &Waiting, awake: &mut u32) -> bool {
+    *awake += u32::from(one.bits & MOVES != 0);
+    true
 }

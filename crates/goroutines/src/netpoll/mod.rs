@@ -9,10 +9,12 @@
 
 pub(crate) mod desc;
 mod epoll;
+mod own;
 
-pub(crate) use desc::{Accept, Desc, Direction, Enlisted, Kind, Look, TAKES};
+pub(crate) use desc::{Accept, BACK, Desc, Direction, Enlisted, Kind, Look, MOVES, TAKES};
 
 use crate::g::task::RunList;
+use desc::Renewal;
 use epoll::{Epoll, Event};
 use goroutines_switch::sys;
 use std::io;
@@ -142,7 +144,7 @@ pub(crate) fn interrupt() {
 #[inline]
 pub(crate) fn closing(fd: i32, out: &mut RunList) {
     if let Some(desc) = known(fd) {
-        desc.renew(fd, true, out);
+        desc.renew(fd, Renewal::Closing, out);
     }
 }
 
@@ -182,7 +184,21 @@ pub(crate) fn has_new_waiters() -> bool {
 #[inline]
 pub(crate) fn opened(fd: i32, out: &mut RunList) {
     if let Some(desc) = known(fd) {
-        desc.renew(fd, false, out);
+        desc.renew(fd, Renewal::Opened, out);
+    }
+}
+
+/// Another file is about to be put under `fd`. In a section.
+pub(crate) fn replacing(fd: i32, out: &mut RunList) {
+    if let Some(desc) = known(fd) {
+        desc.renew(fd, Renewal::Replacing, out);
+    }
+}
+
+/// Another file was just put under `fd`. In a section.
+pub(crate) fn replaced(fd: i32, out: &mut RunList) {
+    if let Some(desc) = known(fd) {
+        desc.renew(fd, Renewal::Replaced, out);
     }
 }
 
