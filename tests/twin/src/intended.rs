@@ -23,4 +23,10 @@ pub const INTENDED: &[Intended] = &[
         reason: "to see that such a row fails where it does not differ",
         instead: &[("read: 1", "read: 7")],
     },
+    Intended {
+        row: "socket::an_epoll_closed",
+        reason: "a goroutine that waits for a number that is closed is told; a thread waits for what had the number, \
+                 for ever where nothing else has it",
+        instead: &[("epoll: 0", "epoll: -1 EBADF")],
+    },
 ];

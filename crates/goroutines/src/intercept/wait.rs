@@ -413,13 +413,15 @@ pub(super) fn is_stream(fd: i32) -> bool {
     socket_option(fd, libc::SO_TYPE, &mut kind) == 0 && kind == libc::SOCK_STREAM
 }
 
-/// How many bytes of a stream can be read.
+/// How many bytes of a stream can be read; where the kernel does not tell, as many as are wanted.
 pub(super) fn unread(fd: i32) -> usize {
     let mut n: libc::c_int = 0;
     let args = [fd as isize as usize, libc::FIONREAD as usize, &raw mut n as usize, 0, 0, 0];
     // SAFETY: a number to write.
-    unsafe { raw(libc::SYS_ioctl, args) };
-    n.max(0) as usize
+    match unsafe { raw(libc::SYS_ioctl, args) } {
+        0 => n.max(0) as usize,
+        _ => usize::MAX,
+    }
 }
 
 /// Whether what comes next is behind an urgent byte: a call that has something ends there.

@@ -1,7 +1,9 @@
 //! Sockets, polling, sleeps.
 
 mod accept;
+mod closed;
 mod connect;
+mod families;
 mod memory;
 mod options;
 mod partial;
@@ -16,6 +18,8 @@ use std::process::ExitCode;
 fn rows() -> Vec<Row> {
     let families: &[fn() -> Vec<Row>] = &[
         accept::rows,
+        closed::rows,
+        families::rows,
         connect::rows,
         memory::rows,
         options::rows,
