@@ -149,3 +149,66 @@ fn goroutines_that_have_let_go_of_inheriting_locks_are_locked_to_no_thread() {
         goroutines_tests::join_all(all);
     });
 }
+
+/// C11's names, and what is done once: libc's own calls behind them are not seen, so the names are taken over.
+#[test]
+fn hundreds_that_wait_by_c11s_names_hold_no_threads() {
+    const N: u32 = 300;
+    unsafe extern "C" {
+        fn mtx_lock(mutex: *mut libc::pthread_mutex_t) -> libc::c_int;
+        fn mtx_unlock(mutex: *mut libc::pthread_mutex_t) -> libc::c_int;
+        fn cnd_wait(c: *mut libc::pthread_cond_t, m: *mut libc::pthread_mutex_t) -> libc::c_int;
+        fn cnd_broadcast(c: *mut libc::pthread_cond_t) -> libc::c_int;
+        fn thrd_sleep(time: *const libc::timespec, rest: *mut libc::timespec) -> libc::c_int;
+        fn pthread_once(control: *mut libc::c_int, f: extern "C" fn()) -> libc::c_int;
+    }
+    static ONCE: [std::sync::atomic::AtomicI32; 8] =
+        [const { std::sync::atomic::AtomicI32::new(libc::PTHREAD_ONCE_INIT) }; 8];
+    extern "C" fn slow() {
+        std::thread::sleep(ms(200));
+    }
+    if !goroutines_tests::io::PARKS {
+        return;
+    }
+    at_each(|procs| {
+        let lock = Lock::of_type(libc::PTHREAD_MUTEX_NORMAL);
+        let few = |what: &str| {
+            std::thread::sleep(ms(100));
+            let threads = os_threads();
+            assert!(threads < procs + 30, "{what}: {threads} threads");
+        };
+        let all = |body: fn(&Lock, usize)| -> Vec<_> {
+            let lock = &lock;
+            (0..N).map(|_| lock.clone()).map(|lock| go(move || body(&lock, procs))).collect()
+        };
+        // SAFETY: initialised locks; times; controls.
+        unsafe {
+            let sleepers = all(|_, _| {
+                let time = libc::timespec { tv_sec: 0, tv_nsec: 300_000_000 };
+                assert_eq!(thrd_sleep(&raw const time, std::ptr::null_mut()), 0);
+            });
+            few("thrd_sleep");
+            goroutines_tests::join_all(sleepers);
+            let first = all(|_, procs| assert_eq!(pthread_once(ONCE[procs].as_ptr(), slow), 0));
+            few("pthread_once");
+            goroutines_tests::join_all(first);
+            static READY: AtomicU32 = AtomicU32::new(0);
+            READY.store(0, Ordering::Relaxed);
+            assert_eq!(mtx_lock(lock.mutex.get()), 0);
+            let waiters = all(|lock, _| {
+                assert_eq!(mtx_lock(lock.mutex.get()), 0);
+                READY.fetch_add(1, Ordering::Relaxed);
+                assert_eq!(cnd_wait(lock.cond.get(), lock.mutex.get()), 0);
+                assert_eq!(mtx_unlock(lock.mutex.get()), 0);
+            });
+            few("mtx_lock");
+            assert_eq!(mtx_unlock(lock.mutex.get()), 0);
+            wait_until(ms(20_000), "all wait", || READY.load(Ordering::Relaxed) == N);
+            few("cnd_wait");
+            assert_eq!(mtx_lock(lock.mutex.get()), 0);
+            assert_eq!(cnd_broadcast(lock.cond.get()), 0);
+            assert_eq!(mtx_unlock(lock.mutex.get()), 0);
+            goroutines_tests::join_all(waiters);
+        }
+    });
+}

@@ -12,6 +12,8 @@ mod accept;
 #[cfg(feature = "intercept")]
 pub(crate) mod bound;
 #[cfg(feature = "intercept")]
+mod c11;
+#[cfg(feature = "intercept")]
 mod cond;
 #[cfg(feature = "intercept")]
 mod connect;
@@ -39,6 +41,8 @@ mod mark;
 mod moves;
 #[cfg(feature = "intercept")]
 mod mutex;
+#[cfg(feature = "intercept")]
+mod once;
 #[cfg(feature = "intercept")]
 mod poll;
 #[cfg(feature = "intercept")]

@@ -38,12 +38,14 @@
 //! | `pthread_rwlock_*lock` | rwlock | parked; for writing, where writers are preferred: announced; shared ones: announced, made as the OS thread |
 //! | `pthread_cond_*wait` | cond | parked; shared ones: announced |
 //! | `sem_*wait` | semaphore | parked; shared ones: announced |
+//! | `mtx_*lock`, `cnd_*wait`, `cnd_signal`, `cnd_broadcast`, `thrd_sleep`, `thrd_join`, `thrd_yield` | c11 | as pthreads' |
+//! | `pthread_once`, `call_once`, of anybody | once | goroutines that come while it is done are parked |
 //! | `pthread_barrier_wait` | sync | announced |
 //! | `pthread_mutex_unlock`, `pthread_rwlock_unlock`, `pthread_cond_signal`, `_broadcast`, `sem_post`, of anybody | mutex, rwlock, cond, semaphore | libc's, then goroutines are woken |
 //! | `sigaction`, `signal` and their other names (`__sigaction`, `bsd_signal`, `ssignal`, `sysv_signal`, `__sysv_signal`, `sigset`, `sigignore`, `siginterrupt`), of anybody | signal | handlers run with the no-preempt count raised, their time announced; the user's for `SIGURG` is kept, and called for any that is not the runtime's |
 //! | `sigaltstack` | signal | each goroutine its own; without one, the runtime's of the M |
 //! | `pthread_getattr_np` | pthread | of itself: the goroutine's stack (glibc would ask the kernel about a thread id that is none) |
-//! | `pthread_exit` | pthread | fatal error: there is no thread to end; `runtime::goexit` ends a goroutine |
+//! | `pthread_exit`, `thrd_exit` | pthread, c11 | fatal error: there is no thread to end; `runtime::goexit` ends a goroutine |
 //! | `pthread_cancel` | pthread | of a goroutine: `ESRCH` |
 //! | `pthread_{get,set}affinity_np`, `pthread_{get,set}schedparam`, `pthread_setschedprio`, `pthread_getcpuclockid` | pthread | of itself: the OS thread it is on (lock it first) |
 //! | `dlopen` | loader | afterwards, checks that the library's thread-locals fit into goroutines |

@@ -5,6 +5,7 @@ use goroutines_twin_tests::{Row, run_rows};
 use std::process::ExitCode;
 
 mod c;
+mod c11;
 mod conditions;
 mod futexes;
 mod mutexes;
@@ -12,8 +13,14 @@ mod rwlocks;
 mod semaphores;
 
 fn rows() -> Vec<Row> {
-    let families: &[fn() -> Vec<Row>] =
-        &[mutexes::rows, conditions::rows, rwlocks::rows, semaphores::rows, futexes::rows];
+    let families: &[fn() -> Vec<Row>] = &[
+        mutexes::rows,
+        conditions::rows,
+        rwlocks::rows,
+        semaphores::rows,
+        futexes::rows,
+        c11::rows,
+    ];
     families.iter().flat_map(|rows| rows()).collect()
 }
 
