@@ -75,6 +75,7 @@ fn thousands_that_wait_for_a_mutex_of_a_set_type_hold_no_threads() {
     at_each(|procs| {
         for kind in KINDS {
             let lock = Lock::of_type(kind);
+            let before = os_threads();
             let (begun, had) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
             assert_eq!(lock.lock(), 0);
             let all: Vec<_> = (0..N)
@@ -92,11 +93,14 @@ fn thousands_that_wait_for_a_mutex_of_a_set_type_hold_no_threads() {
             wait_until(ms(20_000), "all want the lock", || begun.load(Ordering::Relaxed) == N);
             std::thread::sleep(ms(20));
             let threads = os_threads();
-            assert!(threads < procs + 30, "kind {kind}: {threads} threads for a mutex");
+            assert!(threads < before + procs + 30, "kind {kind}: {threads} threads for a mutex");
             assert_eq!(lock.unlock(), 0);
             wait_until(ms(20_000), "all wait", || had.load(Ordering::Relaxed) == N);
             let threads = os_threads();
-            assert!(threads < procs + 30, "kind {kind}: {threads} threads for a condition");
+            assert!(
+                threads < before + procs + 30,
+                "kind {kind}: {threads} threads for a condition"
+            );
             assert_eq!(lock.lock(), 0);
             lock.broadcast();
             assert_eq!(lock.unlock(), 0);
@@ -133,19 +137,24 @@ fn goroutines_that_have_let_go_of_inheriting_locks_are_locked_to_no_thread() {
             libc::pthread_mutexattr_setprotocol(attr.as_mut_ptr(), libc::PTHREAD_PRIO_INHERIT);
             assert_eq!(libc::pthread_mutex_init(lock.mutex.get(), attr.as_ptr()), 0);
         }
-        let all: Vec<_> = (0..200)
-            .map(|_| {
-                let lock = lock.clone();
-                go(move || {
+        let before = os_threads();
+        let had = Arc::new(AtomicU32::new(0));
+        let all: Vec<_> = (1..=100)
+            .map(|n| {
+                let (lock, had_it) = (lock.clone(), had.clone());
+                let one = go(move || {
                     assert_eq!(lock.lock(), 0);
                     assert_eq!(lock.unlock(), 0);
-                    std::thread::sleep(ms(200));
-                })
+                    had_it.fetch_add(1, Ordering::Relaxed);
+                    std::thread::sleep(ms(500));
+                });
+                // One after the other: those that wait for such a lock do hold threads.
+                wait_until(ms(20_000), "it has had it", || had.load(Ordering::Relaxed) == n);
+                one
             })
             .collect();
-        std::thread::sleep(ms(100));
         let threads = os_threads();
-        assert!(threads < procs + 60, "{threads} threads");
+        assert!(threads < before + procs + 30, "{before} threads, then {threads}");
         goroutines_tests::join_all(all);
     });
 }
@@ -172,10 +181,11 @@ fn hundreds_that_wait_by_c11s_names_hold_no_threads() {
     }
     at_each(|procs| {
         let lock = Lock::of_type(libc::PTHREAD_MUTEX_NORMAL);
+        let before = os_threads();
         let few = |what: &str| {
             std::thread::sleep(ms(100));
             let threads = os_threads();
-            assert!(threads < procs + 30, "{what}: {threads} threads");
+            assert!(threads < before + procs + 30, "{what}: {threads} threads");
         };
         let all = |body: fn(&Lock, usize)| -> Vec<_> {
             let lock = &lock;
