@@ -91,7 +91,14 @@ pub(crate) struct G {
     /// announced. Its own.
     pub(crate) forking: Cell<Forking>,
     /// It has called `ptrace`. Its own.
+    #[cfg(feature = "intercept")]
     pub(crate) traces: Cell<bool>,
+    /// What it has changed of its OS thread keeps it there (`intercept/pinned.rs`). Its own.
+    #[cfg(feature = "intercept")]
+    pub(crate) is_pinned: Cell<bool>,
+    /// Its name, to the kernel's calls.
+    #[cfg(feature = "intercept")]
+    pub(crate) name: crate::intercept::names::Name,
     /// Its stack has been run on since the scavenger saw to it.
     pub(crate) is_soiled: Cell<bool>,
     /// Its end is the end of the process: it keeps its P afterwards.

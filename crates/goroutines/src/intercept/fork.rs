@@ -121,6 +121,12 @@ pub(crate) fn is_copy(gp: &'static G) {
     // SAFETY: this thread's blocks. Nothing is done where the area has moved before the copy was made (FO1).
     unsafe { facts().move_rseq(own, tp) };
     adopt(gp);
+    #[cfg(feature = "intercept")]
+    if let Some(name) = gp.name.get() {
+        let args = [libc::PR_SET_NAME as usize, name.as_ptr() as usize, 0, 0, 0, 0];
+        // SAFETY: a name to read.
+        unsafe { goroutines_switch::sys::raw(libc::SYS_prctl, args) };
+    }
 }
 
 /// Makes the block of `gp` that of the process's first thread (FO2).

@@ -276,6 +276,6 @@ unsafe extern "C" fn syscall(
         libc::SYS_pidfd_open | libc::SYS_pidfd_getfd | libc::SYS_socket | libc::SYS_openat2 => {
             super::fd::given_out(forward(number, arguments) as c_int).into()
         }
-        _ => forward(number, arguments),
+        _ => super::pinned::by_number(number, &arguments, || forward(number, arguments)),
     }
 }

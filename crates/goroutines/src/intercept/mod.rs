@@ -42,7 +42,11 @@ mod moves;
 #[cfg(feature = "intercept")]
 mod mutex;
 #[cfg(feature = "intercept")]
+pub(crate) mod names;
+#[cfg(feature = "intercept")]
 mod once;
+#[cfg(feature = "intercept")]
+mod pinned;
 #[cfg(feature = "intercept")]
 mod poll;
 #[cfg(feature = "intercept")]

@@ -1,19 +1,28 @@
 //! pthread calls that ask about, or end, the calling thread.
 
-use super::real::{Real, real};
+use super::real::{Real, caller, real};
 use crate::base::{fatal, sys};
 use crate::g::{G, current};
-use libc::{c_int, c_void, clockid_t, cpu_set_t, pthread_attr_t, pthread_t, sched_param, size_t};
+use libc::{
+    c_int, c_long, c_void, clockid_t, cpu_set_t, pthread_attr_t, pthread_t, sched_param, size_t,
+};
 
 /// The calling goroutine, if `thread` is it.
 fn is_self(thread: pthread_t) -> Option<&'static G> {
     current::g().filter(|gp| gp.carrier().thread_pointer() == thread as usize)
 }
 
+/// The goroutine that `thread` is.
+pub(super) fn goroutine(thread: pthread_t) -> Option<&'static G> {
+    is_self(thread).or_else(|| {
+        crate::observe::account::every_g()
+            .find(|gp| gp.id() != 0 && gp.carrier().thread_pointer() == thread as usize)
+    })
+}
+
 /// Whether `thread` is any goroutine.
 fn is_goroutine(thread: pthread_t) -> bool {
-    crate::observe::account::every_g()
-        .any(|gp| gp.id() != 0 && gp.carrier().thread_pointer() == thread as usize)
+    goroutine(thread).is_some()
 }
 
 static GETATTR: Real = Real::new(c"pthread_getattr_np");
@@ -23,7 +32,6 @@ static GETAFFINITY: Real = Real::new(c"pthread_getaffinity_np");
 static SETAFFINITY: Real = Real::new(c"pthread_setaffinity_np");
 static GETSCHEDPARAM: Real = Real::new(c"pthread_getschedparam");
 static SETSCHEDPARAM: Real = Real::new(c"pthread_setschedparam");
-static SETSCHEDPRIO: Real = Real::new(c"pthread_setschedprio");
 static GETCPUCLOCKID: Real = Real::new(c"pthread_getcpuclockid");
 
 #[unsafe(no_mangle)]
@@ -105,14 +113,12 @@ unsafe extern "C" fn pthread_setaffinity_np(
     bytes: size_t,
     set: *const cpu_set_t,
 ) -> c_int {
-    if is_self(thread).is_none() {
+    let Some(gp) = is_self(thread) else {
         let real = real!(SETAFFINITY as fn(pthread_t, size_t, *const cpu_set_t) -> c_int);
         // SAFETY: forwarded.
         return unsafe { real(thread, bytes, set) };
-    }
-    let args = [0, bytes, set as usize, 0, 0, 0];
-    // SAFETY: the caller's set.
-    error_of(unsafe { goroutines_switch::sys::raw(libc::SYS_sched_setaffinity, args) })
+    };
+    change(gp, libc::SYS_sched_setaffinity, [0, bytes, set as usize, 0, 0, 0])
 }
 
 #[unsafe(no_mangle)]
@@ -144,27 +150,77 @@ unsafe extern "C" fn pthread_setschedparam(
     policy: c_int,
     param: *const sched_param,
 ) -> c_int {
-    if is_self(thread).is_none() {
+    let Some(gp) = is_self(thread) else {
         let real = real!(SETSCHEDPARAM as fn(pthread_t, c_int, *const sched_param) -> c_int);
         // SAFETY: forwarded.
         return unsafe { real(thread, policy, param) };
-    }
-    let args = [0, policy as usize, param as usize, 0, 0, 0];
-    // SAFETY: the caller's param.
-    error_of(unsafe { goroutines_switch::sys::raw(libc::SYS_sched_setscheduler, args) })
+    };
+    change(gp, libc::SYS_sched_setscheduler, [0, policy as usize, param as usize, 0, 0, 0])
 }
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn pthread_setschedprio(thread: pthread_t, priority: c_int) -> c_int {
-    if is_self(thread).is_none() {
-        let real = real!(SETSCHEDPRIO as fn(pthread_t, c_int) -> c_int);
+    static REAL: Real = Real::new(c"pthread_setschedprio");
+    let Some(gp) = is_self(thread) else {
+        let real = real!(REAL as fn(pthread_t, c_int) -> c_int);
         // SAFETY: forwarded.
         return unsafe { real(thread, priority) };
-    }
+    };
     let param = sched_param { sched_priority: priority };
-    let args = [0, &raw const param as usize, 0, 0, 0, 0];
-    // SAFETY: a parameter to read.
-    error_of(unsafe { goroutines_switch::sys::raw(libc::SYS_sched_setparam, args) })
+    change(gp, libc::SYS_sched_setparam, [0, &raw const param as usize, 0, 0, 0, 0])
+}
+
+/// Changes the OS thread of the calling goroutine, which stays there.
+fn change(gp: &'static G, number: c_long, args: [usize; 6]) -> c_int {
+    // SAFETY: the caller's memory.
+    let call = || error_of(unsafe { goroutines_switch::sys::raw(number, args) });
+    match caller() {
+        Some(_) => super::pinned::pinned(gp, call, |error| *error == 0),
+        None => call(),
+    }
+}
+
+/// As glibc's, with the id of the thread that it is on.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn pthread_sigqueue(
+    thread: pthread_t,
+    signal: c_int,
+    value: libc::sigval,
+) -> c_int {
+    static REAL: Real = Real::new(c"pthread_sigqueue");
+    /// The beginning of a `siginfo_t` of a queued signal.
+    #[repr(C)]
+    struct Info {
+        signal: c_int,
+        errno: c_int,
+        code: c_int,
+        padding: c_int,
+        pid: libc::pid_t,
+        uid: libc::uid_t,
+        value: libc::sigval,
+        rest: [usize; 12],
+    }
+    if is_self(thread).is_none() {
+        let real = real!(REAL as fn(pthread_t, c_int, libc::sigval) -> c_int);
+        // SAFETY: forwarded.
+        return unsafe { real(thread, signal, value) };
+    }
+    let _section = current::enter();
+    // SAFETY: no memory is involved.
+    let (pid, uid) = unsafe { (libc::getpid(), libc::getuid()) };
+    let code = libc::SI_QUEUE;
+    let info = Info { signal, errno: 0, code, padding: 0, pid, uid, value, rest: [0; 12] };
+    let at = &raw const info as usize;
+    let args = [pid as usize, sys::gettid() as usize, signal as usize, at, 0, 0];
+    // SAFETY: the kernel's siginfo.
+    error_of(unsafe { goroutines_switch::sys::raw(libc::SYS_rt_tgsigqueueinfo, args) })
+}
+
+/// C11's name for the same.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn thrd_exit(value: c_int) -> ! {
+    // SAFETY: forwarded.
+    unsafe { pthread_exit(value as isize as *mut c_void) }
 }
 
 #[unsafe(no_mangle)]

@@ -152,7 +152,12 @@ unsafe fn join_up(gp: &'static G, task: *const Task) {
     gp.locks.set(0);
     gp.blocking.set(0);
     gp.is_last.set(false);
-    gp.traces.set(false);
+    #[cfg(feature = "intercept")]
+    {
+        gp.traces.set(false);
+        gp.is_pinned.set(false);
+        gp.name.clear();
+    }
     gp.haste.reset();
     gp.is_soiled.set(true);
     gp.task.set(task);

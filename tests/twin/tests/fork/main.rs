@@ -1,12 +1,13 @@
 //! fork and its kin, credentials.
 
+mod os_thread;
 mod waits;
 
 use goroutines_twin_tests::{Row, run_rows};
 use std::process::ExitCode;
 
 fn rows() -> Vec<Row> {
-    let families: &[fn() -> Vec<Row>] = &[waits::rows];
+    let families: &[fn() -> Vec<Row>] = &[os_thread::rows, waits::rows];
     families.iter().flat_map(|rows| rows()).collect()
 }
 
