@@ -52,7 +52,8 @@ pub fn examine(family: &str, row: &Row) -> Verdict {
         return Verdict::Skipped(why);
     }
     let verdict = examine_sides(family, row);
-    match (verdict, row.owed) {
+    let owed = row.owed.filter(|_| std::env::var_os("TWIN_STRICT").is_none());
+    match (verdict, owed) {
         (Verdict::Differs(text), Some(why)) => Verdict::Owed(format!("{why}\n{text}")),
         (Verdict::Same, Some(_)) => Verdict::Paid,
         (verdict, _) => verdict,
@@ -187,12 +188,16 @@ fn run(row: &Row, side: Side) -> Ran {
     let (file, page) = Page::create().expect("a page to share");
     let mut output = page::memory().expect("a file for its output");
     let me = std::process::id();
-    let mut command = Command::new(std::env::current_exe().expect("this binary has a path"));
+    // What a row leaves behind it goes with this.
+    let room = std::env::temp_dir().join(format!("twin-{me}-{}", file.as_raw_fd()));
+    std::fs::create_dir_all(&room).expect("room for temporary files");
+    let mut command = Command::new("/proc/self/exe");
     command
         .env(ROW, &row.name)
         .env(SIDE, side.name())
         .env(PAGE, format!("/proc/{me}/fd/{}", file.as_raw_fd()))
         .env("RUST_BACKTRACE", "0")
+        .env("TMPDIR", &room)
         .stdin(Stdio::null())
         .stdout(appending(&output))
         .stderr(appending(&output));
@@ -218,6 +223,7 @@ fn run(row: &Row, side: Side) -> Ran {
     output.read_to_end(&mut bytes).expect("a file");
     ran.output = String::from_utf8_lossy(&bytes).into_owned();
     page.unmap();
+    drop(std::fs::remove_dir_all(room));
     ran
 }
 

@@ -137,7 +137,7 @@ fn args() -> Args {
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
     let times = std::env::var("TWIN_TIMES").ok().and_then(|times| times.parse().ok()).unwrap_or(1);
     let (filters, skip) = (Vec::new(), Vec::new());
-    let mut args = Args { filters, skip, exact: false, list: false, jobs: cpus * 3, times };
+    let mut args = Args { filters, skip, exact: false, list: false, jobs: cpus * 4, times };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         match word.as_str() {
