@@ -216,13 +216,6 @@ unsafe extern "C" fn pthread_sigqueue(
     error_of(unsafe { goroutines_switch::sys::raw(libc::SYS_rt_tgsigqueueinfo, args) })
 }
 
-/// C11's name for the same.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn thrd_exit(value: c_int) -> ! {
-    // SAFETY: forwarded.
-    unsafe { pthread_exit(value as isize as *mut c_void) }
-}
-
 #[unsafe(no_mangle)]
 unsafe extern "C" fn pthread_getcpuclockid(thread: pthread_t, clock: *mut clockid_t) -> c_int {
     if is_self(thread).is_none() {
