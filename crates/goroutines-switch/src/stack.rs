@@ -267,6 +267,24 @@ impl Carrier {
         unsafe { (*self.tail()).tls.tp }
     }
 
+    /// Whether thread-locals of the flow before are still allocated, which [`clean`](Self::clean) frees.
+    #[inline]
+    #[must_use]
+    pub fn needs_cleaning(self) -> bool {
+        // SAFETY: a block that was made; the vector is asked about while nothing runs on it, or by the
+        // flow on it.
+        unsafe { thread_pointer::has_dynamic(self.thread_pointer()) }
+    }
+
+    /// Frees thread-locals that the flow before has had allocated. Calls `free`.
+    ///
+    /// # Safety
+    /// * Nothing runs on the carrier.
+    pub unsafe fn clean(self) {
+        // SAFETY: the caller's promise.
+        unsafe { thread_pointer::free_dynamic(self.thread_pointer()) };
+    }
+
     /// Lays out a first frame that will call `entry`, with a floating-point environment of
     /// [`float_words`](crate::float_words). Thread-locals are those of a new thread afterwards.
     ///
@@ -278,7 +296,7 @@ impl Carrier {
         let tail = unsafe { &mut *self.tail() };
         if tail.used {
             // SAFETY: nothing runs on it.
-            unsafe { thread_pointer::reset_tls(&mut tail.tls) };
+            unsafe { thread_pointer::reset_tls(tail.tls) };
         }
         tail.used = true;
         let top = (tail.tls.tp - thread_pointer::facts().static_bytes) & !15;
@@ -311,19 +329,6 @@ impl Carrier {
         if to > low {
             // SAFETY: S3. Guard markers survive MADV_DONTNEED.
             let _ = unsafe { sys::madvise(low as *mut u8, to - low, libc::MADV_DONTNEED) };
-        }
-    }
-}
-
-/// Calls `f` with the thread pointer of every carrier there is.
-pub(crate) fn each_thread_pointer(mut f: impl FnMut(usize)) {
-    for class in Class::all() {
-        for header in (0..class.count()).filter_map(|number| class.header(number)) {
-            // SAFETY: the tail of a header; one that was never made reads as zeroes (S2).
-            let tp = unsafe { (&raw const (*Carrier { header }.tail()).tls.tp).read_volatile() };
-            if tp != 0 {
-                f(tp);
-            }
         }
     }
 }

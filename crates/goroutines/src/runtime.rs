@@ -215,7 +215,11 @@ impl Builder {
     }
 
     /// Keeps room for libraries that are loaded later and use the initial-exec model of thread-local
-    /// storage, as glibc does for its threads: some 1.7 KiB more a goroutine.
+    /// storage, as glibc does for its threads: some 1.7 KiB more in each goroutine, and so mostly a page.
+    ///
+    /// Without it `dlopen` of such a library fails as it does when a thread's room is used up ("cannot
+    /// allocate memory in static TLS block"), on any thread, once the runtime is started. Libraries that were
+    /// loaded before, and those with other models of thread-local storage, are not concerned.
     pub fn keep_dlopen_surplus(mut self, keep: bool) -> Self {
         self.config.keep_surplus = keep;
         self

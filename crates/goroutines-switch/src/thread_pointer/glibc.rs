@@ -19,21 +19,21 @@
 //! * T2: `tid` is unique among carriers and above any kernel thread id (`PID_MAX_LIMIT` is 2²²), and
 //!   within `FUTEX_TID_MASK`: recursive and error-checking mutexes compare it. Where the kernel, or another
 //!   process, compares it as well, the caller puts the OS thread's there for the call ([`Facts::swap_tid`]).
-//! * T3: the list node and the robust list are empty rings, so that `fork`'s child and robust mutexes
-//!   may work on them. The kernel knows the robust list only where it is told ([`Facts::robust_head`]);
-//!   else `life.rs` does its part.
+//! * T3: a block is on libc's list of threads whose stacks it does not own (`block.rs`), and its list of
+//!   robust mutexes is an empty ring. The kernel knows the latter only where it is told
+//!   ([`Facts::robust_head`]); else `life.rs` does its part.
 //! * T4: the rseq area says "not registered"; `sched_getcpu` then asks the kernel.
 //! * T5: libc's and ld.so's own TLS survives a reset, and with it the carrier's malloc cache; all
 //!   other modules' TLS is as in a new thread.
 //!
-//! **Compact.** glibc keeps some 1.7 KiB of static TLS free for libraries that are `dlopen`ed later
-//! and use the initial-exec model. A carrier lays out only what is used, so that its first frames
-//! share a page with its thread block. [`Facts::library_loaded`] finds out when a later library needs
-//! that room; `keep_surplus` gives it.
+//! **Compact.** glibc keeps some 1.7 KiB of static TLS free for libraries that are loaded later. A carrier
+//! lays out only what is used, so that its first frames share a page with its thread block; `room.rs` sees
+//! to it that libraries get no more. `keep_surplus` keeps all.
 
-use super::modules::{EXTRA, MODULES, Module, TEXTS, Walk};
+use super::modules::{Module, TEXTS, Walk};
 use super::probe::Probe;
 use super::resolver::Resolver;
+use super::room;
 use std::ffi::{CStr, c_int, c_void};
 use std::io;
 use std::ops::Range;
@@ -41,38 +41,36 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 /// Thread ids of carriers start here (T2).
-const FIRST_TID: u32 = 1 << 29;
+pub(super) const FIRST_TID: u32 = 1 << 29;
 
 /// What was found out about the C library and the loaded modules.
 #[derive(Debug)]
 pub struct Facts {
     pub(crate) sizeof_pthread: usize,
-    tid_at: usize,
-    list_at: usize,
+    pub(super) tid_at: usize,
+    pub(super) list_at: usize,
     pub(crate) robust_at: Option<usize>,
     pub(super) resolver: Option<Resolver>,
     /// Where the stack's lowest address and its size are noted.
-    stackblock_at: Option<usize>,
+    pub(super) stackblock_at: Option<usize>,
     pub(crate) specific_used_at: Option<usize>,
-    rseq_at: Option<isize>,
+    pub(super) rseq_at: Option<isize>,
     /// Bytes to keep under the thread pointer.
     pub(crate) static_bytes: usize,
     pub(crate) align: usize,
-    modules: [Module; MODULES],
-    module_count: usize,
-    generation: usize,
-    dynamic_modules: bool,
+    /// Those with static TLS, but for libc's and ld.so's own (T5).
+    pub(super) modules: Vec<Module>,
+    /// Where libc's and ld.so's own lies: bytes under the thread pointer.
+    pub(super) kept_tls: Vec<Range<usize>>,
+    pub(super) dynamic_modules: bool,
+    /// Of the modules with TLS, at start.
+    pub(super) generation: usize,
     text: [(usize, usize); TEXTS],
-    allocate_tls: unsafe extern "C" fn(*mut c_void) -> *mut c_void,
-    deallocate_tls: unsafe extern "C" fn(*mut c_void, bool),
+    pub(super) allocate_tls: unsafe extern "C" fn(*mut c_void) -> *mut c_void,
     pub(crate) call_tls_dtors: unsafe extern "C" fn(),
-    libc_tls: Option<(usize, usize)>,
     malloc_in_program: bool,
-    /// Where `struct link_map` says how far under the thread pointer a module's TLS lies.
-    tls_offset_at: usize,
-    used_at_start: usize,
     /// The head of libc's list of threads whose stacks it does not own.
-    stack_user: Option<usize>,
+    pub(super) stack_user: usize,
 }
 
 /// A C library that lacks something that carriers need.
@@ -94,7 +92,6 @@ impl From<Unsupported> for io::Error {
 }
 
 static FACTS: OnceLock<Facts> = OnceLock::new();
-static NEXT_TID: AtomicU32 = AtomicU32::new(FIRST_TID);
 
 /// Finds the facts. `keep_surplus` lays carriers out with glibc's reserve for later libraries.
 ///
@@ -104,12 +101,13 @@ static NEXT_TID: AtomicU32 = AtomicU32::new(FIRST_TID);
 /// # Errors
 /// [`Unsupported`] where the C library lacks something; the system's, where no thread can be made.
 pub fn init(keep_surplus: bool) -> io::Result<&'static Facts> {
-    if let Some(facts) = FACTS.get() {
-        return Ok(facts);
+    if FACTS.get().is_none() {
+        crate::arch::init();
+        let facts = Facts::find(keep_surplus)?;
+        let _ = FACTS.set(facts);
     }
-    crate::arch::init();
-    let facts = Facts::find(keep_surplus)?;
-    Ok(FACTS.get_or_init(|| facts))
+    super::block::make_template()?;
+    Ok(facts())
 }
 
 /// The facts, after [`init`].
@@ -122,7 +120,7 @@ pub fn facts() -> &'static Facts {
     FACTS.get().expect("thread_pointer::init comes first")
 }
 
-fn symbol(name: &'static CStr) -> Result<*mut c_void, Unsupported> {
+pub(super) fn symbol(name: &'static CStr) -> Result<*mut c_void, Unsupported> {
     // SAFETY: a NUL-terminated name.
     let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) };
     if found.is_null() {
@@ -139,7 +137,7 @@ fn below(name: &'static CStr, tp: usize) -> Option<usize> {
 }
 
 /// The offset in a `_thread_db_*` field descriptor: `{ bits, count, offset }`.
-fn field(name: &'static CStr) -> Result<usize, Unsupported> {
+pub(super) fn field(name: &'static CStr) -> Result<usize, Unsupported> {
     let at = symbol(name)?.cast::<[u32; 3]>();
     // SAFETY: libthread_db's DB_DESC format, three 32-bit words, fixed since glibc 2.3.3.
     Ok(unsafe { at.read() }[2] as usize)
@@ -152,7 +150,7 @@ fn size(name: &'static CStr) -> Result<usize, Unsupported> {
 }
 
 /// The generation counter at the head of the running thread's dynamic thread vector.
-fn generation(tp: usize) -> usize {
+pub(super) fn generation(tp: usize) -> usize {
     // SAFETY: T1's struct: word 1 is the vector, whose entry 0 begins with the counter.
     unsafe { *(*(tp as *const *const usize).add(1)) }
 }
@@ -211,34 +209,27 @@ impl Facts {
         let malloc = symbol(c"malloc")?;
         let marks = [symbol(c"getpid")? as usize, allocate as usize, malloc as usize];
         let walk = Walk::run(tp, full, marks);
-        if walk.overflow {
-            return Err(
-                Unsupported("room for more than 32 modules with thread-local storage").into()
-            );
-        }
         let rseq_at = rseq_offset();
         let extra = rseq_at.map_or(0, |at| at.min(0).unsigned_abs());
-        let used = walk.used.max(extra).next_multiple_of(64);
+        let used = walk.used.max(extra);
+        let all = full - sizeof_pthread.min(full);
+        let room = if keep_surplus { None } else { room::limit(full, used, sizeof_pthread) };
         let probe = Probe::ask(sizeof_pthread, full)?;
         let specific = field(c"_thread_db_pthread_specific")?;
         let report_events = field(c"_thread_db_pthread_report_events")?;
         // Between the two stands `bool specific_used`, right behind 32 pointers.
         let specific_used_at = (report_events == specific + 257).then_some(specific + 256);
         // SAFETY: functions of ld.so and libc with these signatures since glibc 2.26 at least.
-        let (allocate_tls, deallocate_tls, call_tls_dtors) = unsafe {
+        let (allocate_tls, call_tls_dtors) = unsafe {
             (
                 std::mem::transmute::<*mut c_void, unsafe extern "C" fn(*mut c_void) -> *mut c_void>(
                     allocate,
-                ),
-                std::mem::transmute::<*mut c_void, unsafe extern "C" fn(*mut c_void, bool)>(
-                    symbol(c"_dl_deallocate_tls")?,
                 ),
                 std::mem::transmute::<*mut c_void, unsafe extern "C" fn()>(symbol(
                     c"__call_tls_dtors",
                 )?),
             )
         };
-        let none = Module { below: 0, image: 0, image_bytes: 0, bytes: 0 };
         Ok(Self {
             sizeof_pthread,
             tid_at: field(c"_thread_db_pthread_tid")?,
@@ -248,21 +239,17 @@ impl Facts {
             stackblock_at: probe.stackblock,
             specific_used_at,
             rseq_at,
-            static_bytes: if keep_surplus { full - sizeof_pthread.min(full) } else { used },
+            static_bytes: room.unwrap_or(all),
             align: align.max(64),
-            modules: walk.modules.map(|m| m.unwrap_or(none)),
-            module_count: walk.count,
-            generation: generation(tp),
+            modules: walk.modules,
+            kept_tls: walk.kept,
             dynamic_modules: walk.dynamic,
+            generation: generation(tp),
             text: walk.text,
             allocate_tls,
-            deallocate_tls,
             call_tls_dtors,
-            libc_tls: walk.libc_tls,
             malloc_in_program: walk.malloc_in_program,
-            tls_offset_at: field(c"_thread_db_link_map_l_tls_offset")?,
-            used_at_start: walk.used,
-            stack_user: stack_user(),
+            stack_user: stack_user()?,
         })
     }
 
@@ -313,7 +300,7 @@ impl Facts {
     /// # Safety
     /// * As above.
     pub unsafe fn adopt(&self, tp: usize) {
-        let Some(head) = self.stack_user else { return };
+        let head = self.stack_user;
         let node = (tp + self.list_at) as *mut [usize; 2]; // next, prev
         // SAFETY: libc's lists; there is no other thread.
         unsafe {
@@ -349,41 +336,6 @@ impl Facts {
         self.static_bytes
     }
 
-    /// To be called after a library was loaded, with its handle: gives the static TLS of all that came
-    /// with it to the carriers there are, and to those that are used again.
-    ///
-    /// # Errors
-    /// The number of bytes under the thread pointer that it needs, where carriers have less.
-    ///
-    /// # Safety
-    /// * `handle` is of `dlopen`, which is not running on another thread now.
-    pub unsafe fn library_loaded(&self, handle: *mut c_void) -> Result<(), usize> {
-        // SAFETY: glibc's handles are link maps, which begin with these five words; what is loaded is
-        // appended to their list.
-        let mut map = handle.cast::<usize>().cast_const();
-        while !map.is_null() {
-            // SAFETY: as above; the offset of l_tls_offset is libthread_db's.
-            let (base, below, next) = unsafe {
-                let below = *map.cast::<u8>().add(self.tls_offset_at).cast::<usize>();
-                (*map, below, *map.add(3) as *const usize)
-            };
-            let is_static = below != 0 && below < usize::MAX / 2;
-            let is_known = below <= self.used_at_start || EXTRA.is_known(below);
-            if is_static && !is_known {
-                if below > self.static_bytes {
-                    return Err(below);
-                }
-                if let Some(module) = Walk::tls_of(base, below) {
-                    EXTRA.add(module);
-                    // SAFETY: carriers keep these bytes free, and nobody uses the library yet.
-                    crate::stack::each_thread_pointer(|tp| unsafe { module.renew(tp) });
-                }
-            }
-            map = next;
-        }
-        Ok(())
-    }
-
     /// Whether the thread pointer is written by an instruction rather than a system call.
     #[must_use]
     pub fn has_fsgsbase(&self) -> bool {
@@ -391,7 +343,7 @@ impl Facts {
     }
 }
 
-fn static_info(f: *mut c_void) -> (usize, usize) {
+pub(super) fn static_info(f: *mut c_void) -> (usize, usize) {
     let (mut bytes, mut align) = (0usize, 0usize);
     // SAFETY: void _dl_get_tls_static_info (size_t *sizep, size_t *alignp).
     unsafe {
@@ -409,120 +361,9 @@ fn rseq_offset() -> Option<isize> {
 }
 
 /// `_dl_stack_user` of ld.so, whose place libc tells debuggers (since glibc 2.34).
-fn stack_user() -> Option<usize> {
-    let offset = field(c"_thread_db_rtld_global__dl_stack_user").ok()?;
-    Some(symbol(c"_rtld_global").ok()? as usize + offset)
-}
-
-/// A carrier's thread block, as its owner remembers it.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Tls {
-    pub(crate) tp: usize,
-    generation: usize,
-}
-
-/// Makes a thread block at `tp`, for the given stack.
-///
-/// # Safety
-/// * `[tp − static_bytes, tp + sizeof_pthread)` is writable, zeroed, and belongs to the caller for ever.
-/// * `tp` is aligned to `align`.
-pub(crate) unsafe fn make_tls(tp: usize, stack: Range<usize>) -> std::io::Result<Tls> {
-    let f = facts();
-    // SAFETY: the caller's memory; ld.so writes within it and allocates the dynamic vector.
-    if unsafe { (f.allocate_tls)(tp as *mut c_void) }.is_null() {
-        return Err(std::io::ErrorKind::OutOfMemory.into());
-    }
-    // SAFETY: all offsets below lie in struct pthread (found above), which is ours.
-    unsafe {
-        let own = crate::arch::thread_pointer() as *const usize;
-        let new = tp as *mut usize;
-        new.write(tp); // T1
-        new.add(2).write(tp);
-        new.add(3).cast::<u32>().write(1);
-        std::ptr::copy_nonoverlapping(own.add(4), new.add(4), 3);
-        let at = |offset: usize| (tp + offset) as *mut usize;
-        let tid = NEXT_TID.fetch_add(1, Ordering::Relaxed);
-        at(f.tid_at).cast::<u32>().write(tid); // T2
-        at(f.list_at).write(tp + f.list_at); // T3
-        at(f.list_at).add(1).write(tp + f.list_at);
-        if let Some(robust) = f.robust_at {
-            let from = (own as usize + robust) as *const usize;
-            at(robust).write(tp + robust); // head
-            at(robust).add(1).write(from.add(1).read()); // futex_offset
-            at(robust - 8).write(tp + robust); // prev
-        }
-        if let Some(stackblock) = f.stackblock_at {
-            at(stackblock).write(stack.start);
-            at(stackblock).add(1).write(stack.end - stack.start);
-        }
-        if let Some(rseq) = f.rseq_at {
-            const REGISTRATION_FAILED: i32 = -2; // T4
-            (tp.wrapping_add_signed(rseq + 4) as *mut i32).write(REGISTRATION_FAILED);
-        }
-    }
-    Ok(Tls { tp, generation: generation(tp) })
-}
-
-/// Makes the thread-locals of a used block those of a new thread (T5).
-///
-/// # Safety
-/// * The block was made by [`make_tls`], and nothing runs on it.
-pub(crate) unsafe fn reset_tls(tls: &mut Tls) {
-    let f = facts();
-    let clean = !f.dynamic_modules && tls.generation == f.generation;
-    // SAFETY: the block's own vector and static TLS; nothing runs on it.
-    unsafe {
-        if !(clean && generation(tls.tp) == f.generation) && has_dynamic_blocks(tls.tp) {
-            remake(tls);
-            return;
-        }
-        for m in f.modules[..f.module_count].iter().chain(EXTRA.iter()) {
-            m.renew(tls.tp);
-        }
-    }
-}
-
-/// Whether a module's TLS was allocated outside the static area for this block.
-///
-/// # Safety
-/// * As for [`reset_tls`].
-unsafe fn has_dynamic_blocks(tp: usize) -> bool {
-    const UNALLOCATED: usize = usize::MAX;
-    // SAFETY: dtv[-1] holds the vector's length; entries are two words, the first the block.
-    unsafe {
-        let dtv = *(tp as *const *const [usize; 2]).add(1);
-        let len = (*dtv.sub(1))[0];
-        (1..=len).any(|i| {
-            let block = (*dtv.add(i))[0];
-            let is_static = block <= tp && tp - block <= 1 << 20;
-            block != 0 && block != UNALLOCATED && !is_static
-        })
-    }
-}
-
-/// Gives the dynamic blocks back and makes the block anew, keeping libc's own TLS (T5).
-///
-/// # Safety
-/// * As for [`reset_tls`].
-#[cold]
-unsafe fn remake(tls: &mut Tls) {
-    let f = facts();
-    let mut saved = [0u8; 512];
-    let libc_tls = f.libc_tls.filter(|(_, bytes)| *bytes <= saved.len());
-    // SAFETY: as in make_tls; struct pthread's fields are not touched by either call.
-    unsafe {
-        if let Some((below, bytes)) = libc_tls {
-            std::ptr::copy_nonoverlapping((tls.tp - below) as *const u8, saved.as_mut_ptr(), bytes);
-        }
-        (f.deallocate_tls)(tls.tp as *mut c_void, false);
-        (tls.tp as *mut u8).sub(f.static_bytes).write_bytes(0, f.static_bytes);
-        let made = (f.allocate_tls)(tls.tp as *mut c_void);
-        assert!(!made.is_null(), "no memory for a thread's dynamic vector");
-        if let Some((below, bytes)) = libc_tls {
-            std::ptr::copy_nonoverlapping(saved.as_ptr(), (tls.tp - below) as *mut u8, bytes);
-        }
-    }
-    tls.generation = generation(tls.tp);
+fn stack_user() -> Result<usize, Unsupported> {
+    let offset = field(c"_thread_db_rtld_global__dl_stack_user")?;
+    Ok(symbol(c"_rtld_global")? as usize + offset)
 }
 
 /// Fills `attr` for the carrier whose usable stack is `stack`, as `pthread_getattr_np` would.

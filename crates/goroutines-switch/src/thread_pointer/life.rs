@@ -23,6 +23,7 @@
 //! | `__malloc_arena_thread_freeres`: cache, arena | stay with the carrier, by intention | |
 //! | vDSO `getrandom` state (2.41) | stays with the carrier: it has no value to look at | |
 //! | `errno`, `h_errno`, locale, cancellation state and type: new | put back | `errors_of_the_ended`, `a_locale_does_not_…`, `cancellation_settings` |
+//! | thread-locals that were allocated at their first use are freed | the same (`block.rs`) | `libraries` |
 //! | rounding mode, signal stack, mask, name: new | the switch's, and the owner's | |
 //! | owner of stdio locks that it holds: a dead thread | the same: the goroutine that ended | |
 //! | `tid` is cleared, joiners are woken, the block is freed | the carrier is used again | |
@@ -75,7 +76,12 @@ pub fn leave() {
         leave_keys(f, tp);
     }
     // SAFETY: the flow's own block, in which no code of the program's runs any more.
-    unsafe { put_back(f, tp) };
+    unsafe {
+        if super::block::has_dynamic(tp) {
+            super::block::free_dynamic(tp);
+        }
+        put_back(f, tp);
+    }
 }
 
 #[cold]

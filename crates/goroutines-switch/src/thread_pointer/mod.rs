@@ -2,6 +2,7 @@
 //!
 //! One file per C library; glibc's is the only one so far.
 
+mod block;
 mod glibc;
 mod keys;
 mod life;
@@ -9,7 +10,8 @@ mod modules;
 mod probe;
 mod resolver;
 mod robust;
+mod room;
 
+pub(crate) use block::{Tls, free_dynamic, has_dynamic, make_tls, reset_tls};
 pub use glibc::{Facts, Unsupported, facts, init, pthread_getattr};
-pub(crate) use glibc::{Tls, make_tls, reset_tls};
 pub use life::{leave, leave_robust, start};

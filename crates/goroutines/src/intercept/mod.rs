@@ -34,7 +34,6 @@ mod kind;
 #[cfg(feature = "intercept")]
 mod known;
 #[cfg(feature = "intercept")]
-mod loader;
 #[cfg(feature = "intercept")]
 mod mark;
 #[cfg(feature = "intercept")]

@@ -77,10 +77,17 @@ pub(crate) unsafe fn spawn_with_stack(task: *const Task) -> io::Result<()> {
     let class = unsafe { (*task).class };
     let mut section = current::enter();
     let gp = match free_one(class) {
-        Some(gp) => gp,
-        None => {
+        Some(gp) if !gp.carrier().needs_cleaning() => gp,
+        found => {
             drop(section);
-            let gp = G::of(class.make()?);
+            let gp = match found {
+                Some(gp) => {
+                    // SAFETY: of a free list: nothing runs on it.
+                    unsafe { gp.carrier().clean() };
+                    gp
+                }
+                None => G::of(class.make()?),
+            };
             section = current::enter();
             gp
         }
@@ -171,7 +178,12 @@ unsafe fn join_up(gp: &'static G, task: *const Task) {
 #[inline]
 pub(crate) unsafe fn attach_local(pp: &'static P, task: *const Task) -> Option<&'static G> {
     // SAFETY: we own pp.
-    let gp = unsafe { (*pp.gfree.get()).pop() }?;
+    let free = unsafe { &mut *pp.gfree.get() };
+    let gp = free.pop()?;
+    if gp.carrier().needs_cleaning() {
+        free.push(gp);
+        return None; // On g0: it calls `free` (SC4).
+    }
     // SAFETY: from a free list.
     unsafe { join_up(gp, task) };
     Some(gp)
@@ -185,7 +197,8 @@ pub(crate) unsafe fn attach_local(pp: &'static P, task: *const Task) -> Option<&
 pub(crate) unsafe fn attach(mp: &'static M, task: *const Task) -> Option<&'static G> {
     // SAFETY: alive.
     let class = unsafe { (*task).class };
-    if let Some(gp) = free_one(class) {
+    let found = free_one(class);
+    if let Some(gp) = found.filter(|gp| !gp.carrier().needs_cleaning()) {
         // SAFETY: from a free list.
         unsafe { join_up(gp, task) };
         return Some(gp);
@@ -193,7 +206,7 @@ pub(crate) unsafe fn attach(mp: &'static M, task: *const Task) -> Option<&'stati
     // Where an account of all goroutines finds it meanwhile.
     // SAFETY: the reference passes to the stash, and back or on to the queue.
     mp.stash.set(Some(unsafe { Runnable::of_task(task) }));
-    let made = make_one(mp, class);
+    let made = make_one(mp, class, found);
     let one = mp.stash.take()?;
     match made {
         Ok(gp) if mp.p().is_some() => {
@@ -212,20 +225,31 @@ pub(crate) unsafe fn attach(mp: &'static M, task: *const Task) -> Option<&'stati
     None
 }
 
-/// Makes a carrier. On g0.
+/// Makes a carrier, or cleans one that was found. On g0.
 ///
 /// It allocates, from libc's allocator, whose locks are held by running threads only (PR4): the P is kept
 /// meanwhile. Where the program brings its own `malloc`, a descheduled goroutine may hold its locks: then
 /// the P is there to be taken, as in a system call.
 #[cold]
-fn make_one(mp: &'static M, class: &'static Class) -> io::Result<&'static G> {
+fn make_one(
+    mp: &'static M,
+    class: &'static Class,
+    found: Option<&'static G>,
+) -> io::Result<&'static G> {
     let announced = goroutines_switch::thread_pointer::facts().malloc_in_program();
     if announced && let Some(pp) = mp.p() {
         mp.syscalltick
             .store(mp.syscalltick.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
         mp.lease.enter_syscall(pp.id);
     }
-    let made = class.make().map(G::of);
+    let made = match found {
+        Some(gp) => {
+            // SAFETY: of a free list: nothing runs on it.
+            unsafe { gp.carrier().clean() };
+            Ok(gp)
+        }
+        None => class.make().map(G::of),
+    };
     if announced && mp.lease.reclaim() == Reclaimed::Lost {
         mp.oldp.set(mp.p.swap(null_mut(), Ordering::Relaxed));
     }
