@@ -24,6 +24,11 @@ pub(crate) mod current {
         static CURRENT: Cell<*const G> = Cell::new(null());
     }
 
+    /// The goroutine whose thread calls. There are no copies of a model.
+    pub(crate) fn running() -> Option<&'static G> {
+        g()
+    }
+
     /// The goroutine whose thread calls.
     pub(crate) fn g() -> Option<&'static G> {
         // SAFETY: the goroutine outlives its threads.

@@ -41,6 +41,11 @@ pub(crate) fn prepare_barriers() {
     }
 }
 
+/// Whether each entry pays.
+pub(crate) fn entries_are_dear() -> bool {
+    DEAR.load(Ordering::Relaxed)
+}
+
 /// The dear half: every running thread of the process executes a full barrier before it returns, or has executed one in
 /// its [`entry_barrier`].
 ///
@@ -56,6 +61,7 @@ pub(crate) fn heavy_barrier() -> bool {
 #[cold]
 fn is_refused() -> bool {
     DEAR.store(true, Ordering::SeqCst);
+    super::origin::look_closer();
     let now = super::sys::nanotime() + 1;
     let _ = DEAR_SINCE_NS.compare_exchange(0, now, Ordering::SeqCst, Ordering::Relaxed);
     false

@@ -4,6 +4,10 @@
 //! scheduler's. It finds that out by a page that the kernel gives it empty (`MADV_WIPEONFORK`), so no
 //! call that makes a copy has to be known. Where the kernel refuses that, a copy is told by the handlers
 //! of `fork` only (`intercept/fork.rs`).
+//!
+//! To ask costs each section a load and a compare more, a tenth of a switch. So the page holds the word that a
+//! section's beginning compares its lease with anyway: in a copy it is 0, the compare fails, and only then is
+//! anything asked. Where entries are dear (`base/atomic.rs`) it is 0 as well.
 
 use goroutines_switch::sys;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -14,17 +18,32 @@ const PAGE: usize = 4096;
 #[repr(C, align(4096))]
 struct Page {
     is_origin: AtomicU32,
-    _rest: [u8; PAGE - 4],
+    owned: AtomicU32,
+    _rest: [u8; PAGE - 8],
 }
 
-static HERE: Page = Page { is_origin: AtomicU32::new(0), _rest: [0; PAGE - 4] };
+static HERE: Page =
+    Page { is_origin: AtomicU32::new(0), owned: AtomicU32::new(0), _rest: [0; PAGE - 8] };
 
-/// Marks this process as the one in which the runtime runs.
-pub(crate) fn mark() {
+/// Marks this process as the one in which the runtime runs. `owned` is what an M's lease is where a section may
+/// begin without a closer look, or 0 if each is to look closer.
+pub(crate) fn mark(owned: u32) {
     let page = (&raw const HERE).cast_mut().cast();
     // SAFETY: a page of its own; that it is zero in a copy is what it is for.
     let _ = unsafe { sys::madvise(page, PAGE, libc::MADV_WIPEONFORK) };
     HERE.is_origin.store(1, Ordering::Relaxed);
+    HERE.owned.store(owned, Ordering::Relaxed);
+}
+
+/// From now on each section looks closer.
+pub(crate) fn look_closer() {
+    HERE.owned.store(0, Ordering::SeqCst);
+}
+
+/// What an M's lease is where a section may begin without a closer look.
+#[inline]
+pub(crate) fn owned() -> u32 {
+    HERE.owned.load(Ordering::Relaxed)
 }
 
 /// Whether this process was marked, and is no copy.
@@ -36,4 +55,5 @@ pub(crate) fn is_here() -> bool {
 /// This process is a copy: for kernels that don't wipe the page.
 pub(crate) fn unmark() {
     HERE.is_origin.store(0, Ordering::Relaxed);
+    look_closer();
 }

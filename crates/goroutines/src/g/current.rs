@@ -21,13 +21,20 @@ thread_local! {
 /// process, where the flow that was a goroutine is an ordinary thread.
 #[inline]
 pub(crate) fn g() -> Option<&'static G> {
-    // SAFETY: null, or a G, which is never freed.
-    let gp = unsafe { CURRENT.get().as_ref() }?;
+    let gp = running()?;
     if !origin::is_here() {
         crate::intercept::fork::is_copy(gp);
         return None;
     }
     Some(gp)
+}
+
+/// The same without a look whether this is a copy: in a section, which has looked, and where nothing but the
+/// goroutine's own memory is touched.
+#[inline]
+pub(crate) fn running() -> Option<&'static G> {
+    // SAFETY: null, or a G, which is never freed.
+    unsafe { CURRENT.get().as_ref() }
 }
 
 /// The M, when called on its own stack.
@@ -68,23 +75,43 @@ pub(crate) struct Section {
 /// Begins a section.
 #[inline]
 pub(crate) fn enter() -> Section {
-    let gp = g();
+    let gp = running();
     if let Some(gp) = gp {
-        raise(gp);
-        // The lease is read after the count was raised: the other half is in m/lease.rs.
-        if !gp.m().lease.is_owned() {
-            crate::sched::syscall::come_back(gp);
+        raise_count(gp);
+        // The lease is read after the count was raised: the other half is in m/lease.rs. In a copy of the
+        // process, and where entries are dear, it compares as unequal to all there is.
+        if !gp.m().lease.is(origin::owned()) {
+            return enter_closely(gp);
         }
     }
     Section { gp, _not_send: PhantomData }
 }
 
+/// The count is raised.
+#[cold]
+fn enter_closely(gp: &'static G) -> Section {
+    if !origin::is_here() {
+        crate::intercept::fork::is_copy(gp);
+        return Section { gp: None, _not_send: PhantomData };
+    }
+    entry_barrier();
+    if !gp.m().lease.is_owned() {
+        crate::sched::syscall::come_back(gp);
+    }
+    Section { gp: Some(gp), _not_send: PhantomData }
+}
+
 /// Raises the count: from the next instruction on `gp` stays on its M.
-#[inline]
 pub(crate) fn raise(gp: &G) {
+    raise_count(gp);
+    entry_barrier();
+}
+
+#[inline]
+fn raise_count(gp: &G) {
     // Plain load and store: only this goroutine, and its signal handler, which leaves it as it was.
     gp.nopreempt.store(gp.nopreempt.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-    entry_barrier();
+    light_barrier();
 }
 
 impl Section {

@@ -40,13 +40,14 @@
 
 use crate::base::atomic::{AtomicU32, Ordering};
 
-const OWNED: u32 = 0;
-const SYSCALL: u32 = 1;
-const TAKING: u32 = 2;
-const TAKEN: u32 = 3;
+/// None of them is 0: that is what nothing is compared with (`base/origin.rs`).
+pub(crate) const OWNED: u32 = 1;
+const SYSCALL: u32 = 2;
+const TAKING: u32 = 3;
+const TAKEN: u32 = 4;
 /// The lowest bits hold the state; above, in `SYSCALL`, stands the number of the P.
-const STATE: u32 = 3;
-const SHIFT: u32 = 2;
+const STATE: u32 = 7;
+const SHIFT: u32 = 3;
 
 /// The word. See the file's head.
 #[derive(Debug)]
@@ -73,10 +74,16 @@ impl Lease {
         Self(AtomicU32::new(OWNED))
     }
 
-    /// The fast look of a section's beginning; the count is raised already.
+    /// Whether the P is this M's, and nothing is the matter; the count is raised already.
     #[inline]
     pub(crate) fn is_owned(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == OWNED
+        self.is(OWNED)
+    }
+
+    /// The same at a section's beginning, where `owned` is [`OWNED`], or 0 if the caller is to look closer.
+    #[inline]
+    pub(crate) fn is(&self, owned: u32) -> bool {
+        self.0.load(Ordering::Relaxed) == owned
     }
 
     /// Whether the goroutine is in an announced system call, with the P at hand.

@@ -1,6 +1,8 @@
 //! Starting the runtime: once a process, by the first who needs it.
 
 use super::{ALLP, SCHED, preempt, sysmon, wake};
+use crate::base::atomic::entries_are_dear;
+use crate::base::origin;
 use crate::p::MAX_PROCS;
 use goroutines_switch::{Class, thread_pointer};
 use std::io;
@@ -76,7 +78,7 @@ fn boot(config: &Config) -> io::Result<()> {
     }
     let procs = config.gomaxprocs.or_else(env_procs).unwrap_or_else(num_cpu);
     make_procs(procs.clamp(1, MAX_PROCS as u32));
-    crate::base::origin::mark();
+    origin::mark(if entries_are_dear() { 0 } else { crate::m::lease::OWNED });
     // What may fail comes first: the program's handlers stay, then.
     sysmon::start()?;
     preempt::install()?;

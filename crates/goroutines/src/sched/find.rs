@@ -52,7 +52,7 @@ pub(crate) enum Found {
 }
 
 /// What can be had without waiting, spinning or stealing. In a section, owning `pp`.
-#[inline]
+#[inline(always)]
 pub(crate) fn at_hand(pp: &'static P) -> Option<Candidate> {
     watch::run_timers_in_passing(pp);
     let mut found = in_queues(pp);

@@ -256,7 +256,7 @@ impl Shared {
 /// The M the calling flow runs on; none on an ordinary thread. In a section, or on g0.
 #[inline]
 pub(crate) fn current_m() -> Option<&'static M> {
-    match current::g() {
+    match current::running() {
         Some(gp) => Some(gp.m()),
         None => current::m_of_g0(),
     }

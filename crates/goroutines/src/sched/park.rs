@@ -96,6 +96,7 @@ impl Waiter {
     ///
     /// # Safety
     /// * `this` is waiting, has been taken out of its queue by the caller, and is woken once.
+    #[inline]
     pub(crate) unsafe fn wake(this: *const Self) {
         // SAFETY: the waiter is on the stack of somebody who waits, until we wake it.
         let gp = unsafe { (*this).gp };

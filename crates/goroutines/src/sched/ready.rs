@@ -5,7 +5,7 @@
 use super::{SCHED, Shared, current_p, wake};
 use crate::base::fatal::throw;
 use crate::g::G;
-use crate::g::current::g;
+use crate::g::current::running;
 use crate::g::task::{Kind, Opaque, RunList, Runnable};
 use crate::p::P;
 use crate::p::runq::Overflow;
@@ -30,7 +30,9 @@ pub(crate) fn ready(gp: &'static G) {
 pub(crate) fn announce(soon: bool) {
     let can_wait = current_p().is_some_and(|pp| {
         let (queued, patience) = (pp.queued(), pp.pace.patience());
-        queued <= patience && (soon || patience > 0) && g().is_some_and(|by| by.haste.can_wait())
+        queued <= patience
+            && (soon || patience > 0)
+            && running().is_some_and(|by| by.haste.can_wait())
     });
     if can_wait {
         // If it should wait too long, the monitor wakes an M.

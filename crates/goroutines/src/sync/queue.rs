@@ -57,7 +57,7 @@ unsafe impl Sync for Waiter {}
 impl Waiter {
     /// The caller, who is about to wait for `wanted`. In a section, to the end of the wait.
     pub(super) fn new(wanted: u64) -> Self {
-        let who = match current::g() {
+        let who = match current::running() {
             Some(gp) => Who::Goroutine(gp, gp.wait.begin()),
             None => Who::Thread(AtomicU32::new(WAITING)),
         };

@@ -116,7 +116,7 @@ impl std::fmt::Debug for Thread {
 /// In a goroutine whose `thread_local!` destructors have run.
 #[must_use]
 pub fn current() -> Thread {
-    let Some(gp) = current::g() else { return Thread(Kind::Os(std::thread::current())) };
+    let Some(gp) = current::running() else { return Thread(Kind::Os(std::thread::current())) };
     let task = gp.task.get();
     assert!(
         !task.is_null() && gp.task().is_some_and(|task| !task.is_system),
