@@ -247,7 +247,6 @@ pub(crate) const KINDS: &[(&str, Maker)] = &[
     ("null", || device(c"/dev/null", libc::O_RDWR)),
     ("zero", || device(c"/dev/zero", libc::O_RDWR)),
     ("full", || device(c"/dev/full", libc::O_RDWR)),
-    ("urandom", || device(c"/dev/urandom", libc::O_RDWR)),
     ("closed", closed),
     ("minus_one", || Made { fd: -1, others: Vec::new() }),
     ("beyond_the_limit", || Made { fd: 1 << 30, others: Vec::new() }),

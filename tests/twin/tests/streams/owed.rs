@@ -11,12 +11,6 @@ pub(crate) fn owed(name: &str) -> Option<&'static str> {
 }
 
 const NAMES: &[&str] = &[
-    "others_beyond_the_limit",
-    "others_beyond_the_limit_nonblocking",
-    "others_closed",
-    "others_closed_nonblocking",
-    "others_minus_one",
-    "others_minus_one_nonblocking",
     "reads_epoll",
     "reads_epoll_ready",
     "reads_eventfd_full",
@@ -51,8 +45,6 @@ const NAMES: &[&str] = &[
     "reads_unix_packets",
     "reads_unix_stream",
     "reads_unix_stream_full",
-    "reads_urandom",
-    "reads_urandom_nonblocking",
     "writes_epoll",
     "writes_epoll_ready",
     "writes_eventfd_full",
