@@ -112,7 +112,6 @@ pub(crate) fn suspend(set: u64) {
 }
 
 /// Blocks exactly the signals of `set` for the calling thread.
-#[cfg(feature = "intercept")]
 pub(crate) fn set_signals(set: u64) {
     let args = [libc::SIG_SETMASK as usize, &raw const set as usize, 0, size_of::<u64>(), 0, 0];
     // SAFETY: a signal set to read.

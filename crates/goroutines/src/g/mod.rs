@@ -83,6 +83,12 @@ pub(crate) struct G {
     reason: AtomicU8,
     /// How soon those that it wakes must run.
     pub(crate) haste: haste::Haste,
+    /// It has set an unusual signal mask on its thread. Its own.
+    pub(crate) has_mask: Cell<bool>,
+    /// It has blocked the signal that ends time slices, which is never blocked for it really; and whether one
+    /// of the program's is pending. Its own.
+    pub(crate) urgent_blocked: Cell<bool>,
+    pub(crate) urgent_pending: Cell<bool>,
     /// It has set an alternate stack. Its own.
     pub(crate) has_altstack: Cell<bool>,
     /// It is in a call that the runtime has announced. Its own.

@@ -37,6 +37,8 @@ mod known;
 #[cfg(feature = "intercept")]
 mod mark;
 #[cfg(feature = "intercept")]
+mod mask;
+#[cfg(feature = "intercept")]
 mod moves;
 #[cfg(feature = "intercept")]
 mod mutex;

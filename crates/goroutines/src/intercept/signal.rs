@@ -23,6 +23,7 @@ use super::real::{Real, real, result, set_errno};
 use super::undisturbed;
 use crate::g::{G, current};
 use crate::m::altstack;
+use crate::m::thread::word_of;
 use crate::sched::{SCHED, fault, preempt};
 use libc::{c_int, c_void, sighandler_t, siginfo_t};
 use std::cell::Cell;
@@ -197,6 +198,11 @@ extern "C" fn handler(signal: c_int, info: *mut siginfo_t, context: *mut c_void)
     // SAFETY: the user's handler; one that takes fewer arguments ignores the rest.
     let user = unsafe { std::mem::transmute::<usize, Handler>(user) };
     let gp = current::g();
+    if signal == preempt::SIGNAL
+        && let Some(gp) = gp.filter(|gp| gp.urgent_blocked.get())
+    {
+        return gp.urgent_pending.set(true); // MA1
+    }
     // SAFETY: the kernel's signal frame.
     let frame = unsafe { &*context.cast::<libc::ucontext_t>() };
     set_right(gp, stack_pointer(frame));
@@ -301,11 +307,6 @@ fn is_function(handler: usize) -> bool {
 /// The runtime's own.
 fn is_ours(handler: usize) -> bool {
     [preempt::address(), fault::address()].contains(&handler)
-}
-
-fn word_of(set: &libc::sigset_t) -> u64 {
-    // SAFETY: a sigset_t begins with the kernel's 64 bits.
-    unsafe { std::ptr::from_ref(set).cast::<u64>().read() }
 }
 
 fn store(slot: &Slot, action: &libc::sigaction) {

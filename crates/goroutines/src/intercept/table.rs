@@ -44,6 +44,7 @@
 //! | `pthread_mutex_unlock`, `pthread_rwlock_unlock`, `pthread_cond_signal`, `_broadcast`, `sem_post`, of anybody | mutex, rwlock, cond, semaphore | libc's, then goroutines are woken |
 //! | `sigaction`, `signal` and their other names (`__sigaction`, `bsd_signal`, `ssignal`, `sysv_signal`, `__sysv_signal`, `sigset`, `sigignore`, `siginterrupt`), of anybody | signal | handlers run with the no-preempt count raised, their time announced; the user's for `SIGURG` is kept, and called for any that is not the runtime's |
 //! | `sigaltstack` | signal | each goroutine its own; without one, the runtime's of the M |
+//! | `pthread_sigmask`, `sigprocmask`, `sighold`, `sigrelse` | mask | the OS thread's, until the goroutine ends; `SIGURG` is blocked for the goroutine only |
 //! | `pthread_getattr_np` | pthread | of itself: the goroutine's stack (glibc would ask the kernel about a thread id that is none) |
 //! | `pthread_exit`, `thrd_exit` | pthread, c11 | fatal error: there is no thread to end; `runtime::goexit` ends a goroutine |
 //! | `pthread_cancel` | pthread | of a goroutine: `ESRCH` |
@@ -60,7 +61,7 @@
 //!   `stat` and the like: they don't wait, but for a network's disk.
 //! * `io_uring_enter`, through `syscall`: who uses it has an executor of its own.
 //! * `ioctl`, but for `FIONBIO`: some block; which ones only their drivers know.
-//! * `pthread_sigmask`: the mask is the OS thread's. Lock the thread first.
+//! * a signal mask of each goroutine's own: the mask is the OS thread's. Lock the thread first.
 //! * `pthread_kill` of a goroutine from elsewhere: `ESRCH`, as its thread id is none of the kernel's.
 //! * `fork` and `clone` as raw system calls: the child is an ordinary thread from the first call on that is taken
 //!   over. (What `clone` with `CLONE_VM` makes shares the goroutine's memory and thread-locals, and must make no

@@ -74,6 +74,8 @@ pub(crate) struct M {
     /// It was sent the runtime's signal.
     pub(crate) signalled: AtomicBool,
     pub(crate) rand: Rand,
+    /// The signal mask that a goroutine has left its thread with; none: the usual one. Its own.
+    pub(crate) mask: Cell<Option<u64>>,
     /// The runtime's alternate stack on this thread.
     pub(crate) altstack: Cell<libc::stack_t>,
     /// The head of the robust list that the kernel was told of; 0: libc's own. Its own.
@@ -142,6 +144,7 @@ impl M {
             in_libc: AtomicBool::new(false),
             signalled: AtomicBool::new(false),
             rand: Rand::new(id.wrapping_add(crate::base::sys::nanotime())),
+            mask: Cell::new(None),
             // SAFETY: plain old data.
             altstack: Cell::new(unsafe { std::mem::zeroed() }),
             #[cfg(feature = "intercept")]

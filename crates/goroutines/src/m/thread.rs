@@ -13,6 +13,8 @@
 //! * HT2: they do not enter the program's allocator, whose lock a descheduled goroutine may hold. [`is_helper`] tells
 //!   an allocator so: that of the tests ends the process.
 
+use super::M;
+use crate::g::G;
 use std::cell::Cell;
 use std::ffi::{CStr, c_int, c_void};
 use std::io;
@@ -38,18 +40,40 @@ pub(crate) fn remember_mask() {
     });
 }
 
-/// Whether `mask`, of a signal frame, is the one that Ms run with.
-pub(crate) fn has_usual_mask(mask: &libc::sigset_t) -> bool {
-    let word = |set: &libc::sigset_t| {
-        // SAFETY: a sigset_t begins with the kernel's 64 bits, all that a frame fills in.
-        unsafe { std::ptr::from_ref(set).cast::<u64>().read() }
-    };
-    MASK.get().is_none_or(|usual| word(usual) == word(mask))
+/// The kernel's 64 bits of a mask.
+pub(crate) fn word_of(set: &libc::sigset_t) -> u64 {
+    // SAFETY: a sigset_t begins with them; they are all that a frame fills in.
+    unsafe { std::ptr::from_ref(set).cast::<u64>().read() }
 }
 
-/// The signal mask that Ms run with.
-pub(crate) fn mask() -> Option<&'static libc::sigset_t> {
-    MASK.get()
+/// The signal mask that Ms run with; none before the runtime was started.
+pub(crate) fn usual_mask() -> Option<u64> {
+    MASK.get().map(word_of)
+}
+
+/// The signal mask that `mp` runs with: as goroutines have left it.
+pub(crate) fn mask_of(mp: &M) -> Option<u64> {
+    mp.mask.get().or_else(usual_mask)
+}
+
+/// Whether what was interrupted on `mp` with `mask`, in a signal frame, may go on elsewhere: it is in no handler that
+/// we don't know (PR5), and has not set the mask itself, which would stay behind.
+pub(crate) fn may_leave(gp: &G, mp: &M, mask: &libc::sigset_t) -> bool {
+    let mask = word_of(mask);
+    mask_of(mp).is_none_or(|usual| usual == mask)
+        && (!gp.has_mask.get() || gp.is_locked() || usual_mask() == Some(mask))
+}
+
+/// The goroutine ends: the next one on its thread finds the usual mask.
+pub(crate) fn forget_mask(gp: &G) {
+    gp.urgent_blocked.set(false);
+    gp.urgent_pending.set(false);
+    if gp.has_mask.replace(false)
+        && gp.m().mask.take().is_some()
+        && let Some(usual) = usual_mask()
+    {
+        crate::base::sys::set_signals(usual);
+    }
 }
 
 thread_local! {
@@ -118,7 +142,7 @@ pub(crate) fn start(
 /// Names the calling thread for debuggers and `/proc`, and gives it the Ms' signal mask.
 pub(crate) fn settle(name: &CStr) {
     set_name(name);
-    if let Some(mask) = mask() {
+    if let Some(mask) = MASK.get() {
         // SAFETY: a mask that was filled in.
         unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, mask, std::ptr::null_mut()) };
     }

@@ -22,6 +22,7 @@
 //! * PR5: inside another signal's handler, which may have interrupted libc: those installed through libc
 //!   run with the count raised (`intercept/signal.rs`), others are known by the signals they block. (One
 //!   installed by a raw system call, with `SA_NODEFER` and an empty mask, can't be told from other code.)
+//!   Nor is a goroutine stopped that has set an unusual mask, which is its thread's, unless it is locked to that.
 //!
 //! **Whose signal it is.** SIGURG is the program's too. Ours carries a code and a value of its own. Where a
 //! sandbox refuses that, or the kernel has lost it (a user may queue so many signals), ours is one that an M
@@ -40,7 +41,7 @@
 use super::{SCHED, locked, park, registers, syscall};
 use crate::base::sys;
 use crate::g::{G, current, pending};
-use crate::m::{M, altstack};
+use crate::m::{M, altstack, thread};
 use crate::p::wanted;
 use goroutines_switch::thread_pointer::facts;
 use std::ffi::{c_int, c_void};
@@ -211,7 +212,7 @@ fn interrupted(gp: &'static G, frame: &mut libc::ucontext_t) {
     let mp = gp.m();
     let pc = frame.uc_mcontext.gregs[libc::REG_RIP as usize] as usize;
     let stays = facts().in_libc(pc)
-        || !crate::m::thread::has_usual_mask(&frame.uc_sigmask)
+        || !thread::may_leave(gp, mp, &frame.uc_sigmask)
         || altstack::is_on_own(mp, sp);
     // Its frame can be returned from on this thread only.
     let bound = !stays && registers::are_bound_to_thread(frame);
@@ -238,10 +239,11 @@ fn interrupted(gp: &'static G, frame: &mut libc::ucontext_t) {
     if let Some(stack) = altstack::restored(gp, now) {
         frame.uc_stack = stack;
     }
-    if !std::ptr::eq(now, mp)
-        && let Some(mask) = crate::m::thread::mask()
+    if !gp.has_mask.get()
+        && let Some(mask) = thread::mask_of(now)
     {
-        frame.uc_sigmask = *mask;
+        // SAFETY: a sigset_t begins with the kernel's 64 bits.
+        unsafe { (&raw mut frame.uc_sigmask).cast::<u64>().write(mask) };
     }
     current::lower(gp);
 }

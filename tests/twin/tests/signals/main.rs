@@ -2,6 +2,7 @@
 
 mod altstacks;
 mod handlers;
+mod masks;
 mod names;
 mod urg;
 mod waits;
@@ -11,7 +12,7 @@ use std::process::ExitCode;
 
 fn rows() -> Vec<Row> {
     let families: &[fn() -> Vec<Row>] =
-        &[altstacks::rows, handlers::rows, names::rows, urg::rows, waits::rows];
+        &[altstacks::rows, handlers::rows, masks::rows, names::rows, urg::rows, waits::rows];
     families.iter().flat_map(|rows| rows()).collect()
 }
 

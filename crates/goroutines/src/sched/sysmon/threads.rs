@@ -146,6 +146,7 @@ extern "C" fn m_main(arg: *mut c_void) -> *mut c_void {
     crate::m::thread::settle(c"goroutines-m");
     // SAFETY: no memory is involved. Timers are this thread's sleeps, and would be 50 µs late.
     unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1) };
+    mp.mask.set(None);
     mp.tid.store(sys::gettid(), Ordering::Relaxed);
     crate::g::current::set_m(mp);
     // SAFETY: nothing has switched on this M yet.
