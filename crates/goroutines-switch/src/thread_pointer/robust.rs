@@ -23,6 +23,28 @@ const TID_MASK: u32 = OWNER_DIED - 1;
 /// As many nodes as the kernel looks at.
 const LIMIT: usize = 2048;
 
+/// Where the block at `tp`, the caller's, of `bytes` bytes, has its head: a robust mutex, once it is locked, is linked
+/// to it. (A caller that has locked others has the newest of them, not the head, in the link forth.)
+pub(super) fn head_by_mutex(tp: usize, bytes: usize) -> Option<usize> {
+    // SAFETY: plain data for which zeroes are a start; initialised before use.
+    unsafe {
+        let (mut attr, mut mutex) =
+            (std::mem::zeroed(), std::mem::zeroed::<libc::pthread_mutex_t>());
+        libc::pthread_mutexattr_init(&raw mut attr);
+        libc::pthread_mutexattr_setrobust(&raw mut attr, libc::PTHREAD_MUTEX_ROBUST);
+        libc::pthread_mutex_init(&raw mut mutex, &raw const attr);
+        libc::pthread_mutex_lock(&raw mut mutex);
+        let words = (&raw const mutex).cast::<usize>();
+        let n = size_of::<libc::pthread_mutex_t>() / size_of::<usize>();
+        let offsets = (0..n).map(|i| words.add(i).read().wrapping_sub(tp));
+        // The link forth; the one back stands before it, and points to the head less a word, or to it.
+        let head = offsets.filter(|at| *at >= 8 && *at < bytes).max();
+        libc::pthread_mutex_unlock(&raw mut mutex);
+        libc::pthread_mutex_destroy(&raw mut mutex);
+        head
+    }
+}
+
 /// Gives up what the list with its head at `head` holds in the name of one of the threads `tids`.
 ///
 /// # Safety
@@ -70,5 +92,17 @@ fn die(lock: &AtomicU32, tids: [u32; 2], wake: bool) {
         let args = [std::ptr::from_ref(lock) as usize, libc::FUTEX_WAKE as usize, 1, 0, 0, 0];
         // SAFETY: a wake-up looks at no memory. Robust locks are waited for as shared ones.
         let _ = unsafe { crate::sys::raw(libc::SYS_futex, args) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_mutex_tells_where_the_kernel_was_told() {
+        let facts = crate::thread_pointer::init(false).expect("the facts");
+        let tp = crate::arch::thread_pointer();
+        let head = super::head_by_mutex(tp, facts.sizeof_pthread);
+        assert_eq!(head.map(|at| tp + at), facts.robust_head(tp));
+        assert!(head.is_some(), "no list");
     }
 }

@@ -10,6 +10,7 @@ mod conditions;
 mod futexes;
 mod mutexes;
 mod rwlocks;
+mod sandboxes;
 mod semaphores;
 
 fn rows() -> Vec<Row> {
@@ -20,6 +21,7 @@ fn rows() -> Vec<Row> {
         semaphores::rows,
         futexes::rows,
         c11::rows,
+        sandboxes::rows,
     ];
     families.iter().flat_map(|rows| rows()).collect()
 }
