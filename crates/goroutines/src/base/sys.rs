@@ -143,6 +143,12 @@ pub(crate) fn thread_cpu_ns(tid: u32) -> Option<u64> {
     clock((!(tid as i32)) << 3 | PER_THREAD_SCHED)
 }
 
+/// The CPU time of the calling thread, in ns.
+#[cfg(feature = "intercept")]
+pub(crate) fn own_cpu_ns() -> u64 {
+    clock(libc::CLOCK_THREAD_CPUTIME_ID).unwrap_or(0)
+}
+
 /// Monotonic time in ns. Goes through the vDSO, which takes no lock.
 pub(crate) fn nanotime() -> u64 {
     clock_vdso(libc::CLOCK_MONOTONIC)

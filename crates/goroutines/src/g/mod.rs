@@ -102,6 +102,9 @@ pub(crate) struct G {
     /// What it has changed of its OS thread keeps it there (`intercept/pinned.rs`). Its own.
     #[cfg(feature = "intercept")]
     pub(crate) is_pinned: Cell<bool>,
+    /// CPU time that it has had, as far as that is counted. Its own.
+    #[cfg(feature = "intercept")]
+    pub(crate) cpu_ns: Cell<u64>,
     /// Its name, to the kernel's calls.
     #[cfg(feature = "intercept")]
     pub(crate) name: crate::intercept::names::Name,

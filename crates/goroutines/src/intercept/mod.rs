@@ -14,6 +14,8 @@ pub(crate) mod bound;
 #[cfg(feature = "intercept")]
 mod c11;
 #[cfg(feature = "intercept")]
+mod clocks;
+#[cfg(feature = "intercept")]
 mod cond;
 #[cfg(feature = "intercept")]
 mod connect;

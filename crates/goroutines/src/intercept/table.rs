@@ -50,6 +50,7 @@
 //! | `pthread_cancel` | pthread | of a goroutine: `ESRCH` |
 //! | `pthread_{get,set}affinity_np`, `pthread_{get,set}schedparam`, `pthread_setschedprio`, `pthread_sigqueue`, `pthread_getcpuclockid` | pthread | of itself: the OS thread it is on; a goroutine that has changed it stays there |
 //! | `unshare`, `setns`, `setfsuid`, `setfsgid`, `capset`, `nice`, `setpriority`, `sched_set*`, `personality`, `iopl`, `ioperm`, `ptrace`, what `prctl` sets for a thread, and the like by `syscall` | pinned | the goroutine stays on that OS thread from then on, which ends with it; goroutines that it starts inherit nothing of that |
+//! | `clock_gettime(CLOCK_THREAD_CPUTIME_ID)`, `getrusage(RUSAGE_THREAD)` | clocks | the goroutine's own CPU time, counted from the first question on (of the rest of `rusage`: the OS thread's) |
 //! | `pthread_{get,set}name_np`, `prctl(PR_{GET,SET}_NAME)` | names | the goroutine's own; `/proc` shows the OS thread's |
 //! | `fork` | fork | not taken over: handlers (`pthread_atfork`), the first to be registered, leave the child with this goroutine as its only thread |
 //! | `_Fork`, `vfork` | fork | the same; `vfork` is `fork` |

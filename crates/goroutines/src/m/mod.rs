@@ -51,6 +51,9 @@ pub(crate) struct M {
     /// It has made a process. To the kernel the child's parent is this thread (`PR_SET_PDEATHSIG`, `ptrace`), so it
     /// does not end for want of work. Its own.
     pub(crate) is_parent: Cell<bool>,
+    /// Its thread's CPU clock when that was last looked at for a goroutine's sake. Its own.
+    #[cfg(feature = "intercept")]
+    pub(crate) cpu_seen_ns: Cell<u64>,
     /// It waits here for a P.
     pub(crate) note: Note,
     /// Link of the idle list; guarded by the scheduler lock.
@@ -132,6 +135,8 @@ impl M {
             waits_for_lockedg: Cell::new(false),
             dying: Cell::new(false),
             is_parent: Cell::new(false),
+            #[cfg(feature = "intercept")]
+            cpu_seen_ns: Cell::new(0),
             note: Note::new(),
             link: AtomicPtr::new(null_mut()),
             settling: Cell::new(false),

@@ -164,6 +164,7 @@ unsafe fn join_up(gp: &'static G, task: *const Task) {
         gp.traces.set(false);
         gp.is_pinned.set(false);
         gp.name.clear();
+        gp.cpu_ns.set(0);
     }
     gp.haste.reset();
     gp.is_soiled.set(true);

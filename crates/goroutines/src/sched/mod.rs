@@ -22,6 +22,8 @@
 
 pub(crate) mod ambient;
 pub(crate) mod boot;
+#[cfg(feature = "intercept")]
+pub(crate) mod cpu_time;
 pub(crate) mod deadlock;
 pub(crate) mod exit;
 pub(crate) mod fault;

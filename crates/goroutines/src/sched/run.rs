@@ -75,6 +75,8 @@ where
             next.gp.context.get()
         }
         None => {
+            #[cfg(feature = "intercept")]
+            super::cpu_time::switches(mp);
             mp.curg.store(std::ptr::null_mut(), Ordering::Release);
             note_switch(mp);
             if !mp.altstack_of.get().is_null() {
@@ -101,6 +103,8 @@ fn note_switch(mp: &M) {
 #[inline]
 fn begin(mp: &'static M, next: Next) {
     let gp = next.gp;
+    #[cfg(feature = "intercept")]
+    super::cpu_time::switches(mp);
     if !next.inherits
         && let Some(pp) = mp.p()
     {

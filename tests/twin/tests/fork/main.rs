@@ -1,5 +1,6 @@
 //! fork and its kin, credentials.
 
+mod cpu_time;
 mod os_thread;
 mod waits;
 
@@ -7,7 +8,7 @@ use goroutines_twin_tests::{Row, run_rows};
 use std::process::ExitCode;
 
 fn rows() -> Vec<Row> {
-    let families: &[fn() -> Vec<Row>] = &[os_thread::rows, waits::rows];
+    let families: &[fn() -> Vec<Row>] = &[cpu_time::rows, os_thread::rows, waits::rows];
     families.iter().flat_map(|rows| rows()).collect()
 }
 
