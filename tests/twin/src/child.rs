@@ -7,7 +7,6 @@
 use crate::page::Page;
 use crate::{Row, Side, Trace, ms};
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::process::ExitCode;
 
 /// The variables that make a test binary run one row.

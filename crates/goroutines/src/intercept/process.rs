@@ -18,7 +18,7 @@ use crate::sched::ambient;
 use crate::sched::syscall::announced;
 use crate::sched::wait::after;
 use goroutines_switch::sys::raw;
-use libc::{c_char, c_int, c_void, id_t, idtype_t, pid_t, pthread_t, rusage, siginfo_t};
+use libc::{c_char, c_int, c_void, id_t, idtype_t, pid_t, pthread_t, rusage, siginfo_t, timespec};
 use std::time::Duration;
 
 /// For threads: Linux 6.9.
@@ -149,14 +149,24 @@ fn made<R>(gp: &'static G, real: impl FnOnce() -> R) -> R {
     })
 }
 
-/// The end of a thread that libc has made.
-fn until_thread_ended(gp: &'static G, thread: pthread_t) {
+/// Joins a thread that libc has made, as far as that does not wait: libc may refuse it (one that is detached, or one's
+/// own), or the thread has ended. None if it runs; then its end has been waited for.
+fn joined_at_once(gp: &'static G, thread: pthread_t, value: *mut *mut c_void) -> Option<c_int> {
+    static REAL: Real = Real::new(c"pthread_timedjoin_np");
+    let join = real!(REAL as fn(pthread_t, *mut *mut c_void, *const timespec) -> c_int);
+    let past = timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the user's own call, until a time that is past.
+    let joined = announced(gp, || unsafe { join(thread, value, &raw const past) });
+    if joined != libc::ETIMEDOUT {
+        return Some(joined);
+    }
     let facts = goroutines_switch::thread_pointer::facts();
     // SAFETY: the user's thread, which has not been joined.
     let tid = unsafe { facts.tid_of(thread as usize) };
     if tid > 0 {
         with_pidfd(tid, PIDFD_THREAD, |fd| until_ended(gp, fd));
     }
+    None
 }
 
 #[unsafe(no_mangle)]
@@ -202,8 +212,10 @@ take_over! {
         |gp, real| made(gp, real);
 
     fn pthread_join(thread: pthread_t, value: *mut *mut libc::c_void) -> c_int = |gp, real| {
-        until_thread_ended(gp, thread);
-        announced(gp, real)
+        match joined_at_once(gp, thread, value) {
+            Some(joined) => joined,
+            None => announced(gp, real),
+        }
     };
 
     fn system(command: *const c_char) -> c_int = |gp, real| made(gp, real);

@@ -18,6 +18,7 @@ pub(crate) fn rows() -> Vec<Row> {
         scoped,
         joins,
         join_of_an_os_thread,
+        join_in_time,
         sleeping_zero_and_long,
         many_flows,
         backtraces,
@@ -230,7 +231,37 @@ fn join_of_an_os_thread(t: &Trace) {
         );
         libc::pthread_create(&raw mut thread, std::ptr::null(), sleeper, value);
         t.says("detach", code(libc::pthread_detach(thread)));
-        t.says("join what is detached", code(libc::pthread_join(thread, &raw mut result)));
+        let joined = t.timed("join what is detached", 200, || {
+            code(libc::pthread_join(thread, &raw mut result))
+        });
+        t.says("join what is detached", joined);
+    }
+}
+
+unsafe extern "C" {
+    fn pthread_tryjoin_np(thread: libc::pthread_t, value: *mut *mut libc::c_void) -> i32;
+    fn pthread_timedjoin_np(
+        thread: libc::pthread_t,
+        value: *mut *mut libc::c_void,
+        time: *const libc::timespec,
+    ) -> i32;
+}
+
+fn join_in_time(t: &Trace) {
+    unsafe {
+        let mut thread = 0;
+        let value = std::ptr::without_provenance_mut(78);
+        libc::pthread_create(&raw mut thread, std::ptr::null(), sleeper, value);
+        let mut result = std::ptr::null_mut();
+        t.says("try", code(pthread_tryjoin_np(thread, &raw mut result)));
+        let mut time: libc::timespec = std::mem::zeroed();
+        t.says("in the past", code(pthread_timedjoin_np(thread, &raw mut result, &raw const time)));
+        libc::clock_gettime(libc::CLOCK_REALTIME, &raw mut time);
+        time.tv_sec += 5;
+        let joined = t.timed("in time", 200, || {
+            code(pthread_timedjoin_np(thread, &raw mut result, &raw const time))
+        });
+        t.says("in time", format!("{joined} {}", result.addr()));
     }
 }
 
