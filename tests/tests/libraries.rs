@@ -369,3 +369,29 @@ fn forty_libraries_at_start() {
     child.expect_clean();
     built.into_iter().for_each(|at| _ = std::fs::remove_file(at));
 }
+
+/// A plug-in with the runtime in it: its threads go on after the host has closed it, so it stays.
+#[test]
+fn a_plugin_that_contains_the_runtime_stays() {
+    let program = std::env::current_exe().expect("this program's path");
+    let at = program.with_file_name("../examples/libplugin.so");
+    if !at.exists() {
+        println!("{} is not built: not tested", at.display());
+        return;
+    }
+    let child = in_child("a_plugin_that_contains_the_runtime_stays", &[], || {
+        for _ in 0..2 {
+            let library = Library::open(&at);
+            // SAFETY: a function of the plug-in's, with this signature.
+            let ran = unsafe {
+                let call = libc::dlsym(library.0, c"plugin_goroutines".as_ptr());
+                assert!(!call.is_null(), "plugin_goroutines");
+                std::mem::transmute::<*mut c_void, Get>(call)()
+            };
+            assert_eq!(ran, 10);
+            library.close();
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+    });
+    child.expect_clean();
+}

@@ -12,4 +12,5 @@ pub(crate) mod lock_word;
 pub(crate) mod optional;
 pub(crate) mod origin;
 pub(crate) mod rand;
+pub(crate) mod stay;
 pub(crate) mod sys;

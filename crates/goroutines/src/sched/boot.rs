@@ -79,6 +79,7 @@ fn boot(config: &Config) -> io::Result<()> {
     let procs = config.gomaxprocs.or_else(env_procs).unwrap_or_else(num_cpu);
     make_procs(procs.clamp(1, MAX_PROCS as u32));
     origin::mark(if entries_are_dear() { 0 } else { crate::m::lease::OWNED });
+    crate::base::stay::loaded();
     // What may fail comes first: the program's handlers stay, then.
     sysmon::start()?;
     preempt::install()?;
