@@ -1,10 +1,9 @@
 //! Connecting, which knows no flag that says "don't block": `O_NONBLOCK` is set for the moment of the call, unless the
 //! user has. One at a time does so with one socket, lest somebody else in this process takes that for the user's.
 
-use super::io::block;
 use super::mark::file_of;
 use super::real::{result, take_over};
-use super::socket::word;
+use super::socket::{held, word};
 use super::wait::{AGAIN, Stopped, Waits, ready_now, socket_option};
 use crate::base::lock::Lock;
 use crate::g::{G, current};
@@ -17,7 +16,7 @@ const ALREADY: isize = -(libc::EALREADY as isize);
 
 fn connect_one(gp: &'static G, fd: c_int, address: *const sockaddr, len: socklen_t) -> isize {
     let args = [word(fd), address as usize, len as usize, 0, 0, 0];
-    let plain = || block(gp, libc::SYS_connect, args);
+    let plain = || held(gp, libc::SYS_connect, args);
     let Some(desc) = netpoll::desc(fd) else { return plain() };
     if super::kind::kind_of(fd, desc) != Kind::Socket {
         return plain();

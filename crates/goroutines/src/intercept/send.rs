@@ -4,9 +4,8 @@
 //! is the business of the *next* call, in the kernel too: so before each further attempt the runtime looks whether the
 //! connection is over ([`Waits::more`]), as the attempt would take the error away, and it raises no `SIGPIPE`.
 
-use super::io::block;
 use super::real::{result, take_over};
-use super::socket::{DONTWAIT, header, with_socket, word};
+use super::socket::{DONTWAIT, header, held, with_socket, word};
 use super::user_memory::{self, Buffers};
 use super::wait::{Further, Stopped, Waits};
 use crate::g::G;
@@ -117,7 +116,7 @@ fn send_to(
         // SAFETY: the user's own call.
         return unsafe { raw(libc::SYS_sendto, args) };
     }
-    let plain = || block(gp, libc::SYS_sendto, args);
+    let plain = || held(gp, libc::SYS_sendto, args);
     if flags & KERNELS != 0 {
         return plain();
     }
@@ -128,7 +127,7 @@ fn send_to(
 /// What was sent of a message, and how long it is as far as that is known.
 fn send_message(gp: &'static G, fd: c_int, message: *const msghdr, flags: c_int) -> (isize, usize) {
     let args = |flags: c_int| [word(fd), message as usize, flags as usize, 0, 0, 0];
-    let plain = || block(gp, libc::SYS_sendmsg, args(flags));
+    let plain = || held(gp, libc::SYS_sendmsg, args(flags));
     // SAFETY: addresses and numbers.
     let list = unsafe { user_memory::read(gp, message) }
         .ok()

@@ -2,13 +2,13 @@
 //! such flag. Options, and the end of a connection: `mark.rs`.)
 
 use super::fd;
-use super::io::block;
 use super::mark::{self, is_local};
 use super::real::{result, take_over};
 use super::user_memory::{self, Buffers};
 use super::wait::{Further, Stopped, Waits, is_stream, socket_option};
 use crate::g::G;
 use crate::netpoll::{self, Direction, Kind};
+use crate::sched::syscall::announced_undisturbed as undisturbed;
 use goroutines_switch::sys::raw;
 use libc::{
     c_int, c_uint, c_void, iovec, mmsghdr, msghdr, size_t, sockaddr, socklen_t, ssize_t, timespec,
@@ -48,6 +48,12 @@ pub(super) fn receive_list(waits: &mut Waits, fd: i32, list: &[iovec]) -> Result
         return Ok(attempt());
     }
     waits.done(attempt)
+}
+
+/// A call that blocks the thread. Linux restarts none with a time-out after a handler, so ours is kept away.
+pub(super) fn held(gp: &'static G, number: libc::c_long, args: [usize; 6]) -> isize {
+    // SAFETY: the user's own call.
+    undisturbed(gp, || unsafe { raw(number, args) })
 }
 
 /// Makes a call on a socket: `attempt` does not block, `plain` does.
@@ -94,7 +100,7 @@ fn receive_from(
     if flags & libc::MSG_DONTWAIT != 0 {
         return attempt(0);
     }
-    let plain = || block(gp, libc::SYS_recvfrom, args(0, flags));
+    let plain = || held(gp, libc::SYS_recvfrom, args(0, flags));
     let is_whole = flags & libc::MSG_WAITALL != 0;
     // (A stream that is asked for nothing waits once, whatever comes.)
     if n == 0 || flags & ASIDE != 0 || is_whole && flags & libc::MSG_PEEK != 0 {
@@ -186,7 +192,7 @@ fn receive_message(gp: &'static G, fd: c_int, message: *mut msghdr, flags: c_int
     if flags & libc::MSG_DONTWAIT != 0 {
         return attempt();
     }
-    let plain = || block(gp, libc::SYS_recvmsg, args(flags));
+    let plain = || held(gp, libc::SYS_recvmsg, args(flags));
     if flags & (ASIDE | libc::MSG_WAITALL) != 0 {
         // With ancillary data at any place in the middle: the kernel knows best.
         return plain();
@@ -220,7 +226,7 @@ fn receive_messages(
     // SAFETY: the user's own call.
     let attempt =
         |done: usize| unsafe { raw(libc::SYS_recvmmsg, args(done, flags | libc::MSG_DONTWAIT)) };
-    let plain = |done: usize| block(gp, libc::SYS_recvmmsg, args(done, flags));
+    let plain = |done: usize| held(gp, libc::SYS_recvmmsg, args(done, flags));
     if !timeout.is_null() || flags & (ASIDE | libc::MSG_WAITALL) != 0 || mark::are_any() {
         return plain(0);
     }

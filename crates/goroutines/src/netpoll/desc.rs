@@ -158,6 +158,8 @@ struct State {
     kept: Kept,
     /// How often the registration was verified since somebody began to wait; see `super::sweep`.
     verified: u8,
+    /// How often those who wait to write were roused since there was an edge for them.
+    roused: u8,
 }
 
 /// A number of a file that was replaced, for calls that go on with it.
@@ -409,6 +411,9 @@ impl Desc {
         }
         for (direction, mask) in [(Direction::Read, READ), (Direction::Write, WRITE)] {
             if events & mask != 0 {
+                if direction == Direction::Write {
+                    state.roused = 0;
+                }
                 self.count(direction);
                 state.wake(direction, out);
             }
@@ -520,10 +525,7 @@ impl Desc {
                 self.plain.store(0, Ordering::Relaxed);
                 state.end_all(Cause::Ready, out);
             }
-            // A local socket that another process has shut down for writing reports nothing: they look anew.
-            0 => {
-                state.end(Direction::Write as usize, Cause::Ready, out);
-            }
+            0 => state.rouse_now_and_then(all, out),
             libc::EBADF => {
                 state.registered = false;
                 self.next_incarnation(&mut state);
@@ -566,6 +568,23 @@ impl State {
         let awake = &mut self.awake;
         let (_, takers) = list.end(Cause::Ready, 1, out, |one| wakes(one, awake));
         forget(direction as usize, lookers + takers);
+    }
+
+    /// Those who wait to write are to look.
+    fn rouse(&mut self, out: &mut RunList) {
+        let writers = &mut self.waiters[Direction::Write as usize];
+        let (_, taken) = writers.end(Cause::Ready, usize::MAX, out, |_| true);
+        forget(Direction::Write as usize, taken);
+    }
+
+    /// The same when a registration was verified: a local socket that another process has shut down for writing
+    /// reports nothing. Soon in the first second, then with the rounds of all.
+    fn rouse_now_and_then(&mut self, all: bool, out: &mut RunList) {
+        const SOON: u8 = 4;
+        if all || self.roused < SOON {
+            self.roused = self.roused.saturating_add(1);
+            self.rouse(out);
+        }
     }
 
     fn end_all(&mut self, cause: Cause, out: &mut RunList) {
