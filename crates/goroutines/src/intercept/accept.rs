@@ -1,11 +1,12 @@
 //! Accepting, which knows no flag that says "don't block".
 //!
-//! So one at a time of those who accept at a number asks `poll` whether there is a connection, and takes it; the others
-//! wait ([`crate::netpoll::desc::Desc::begin_accept`]). As a listener may have several numbers (`dup`), who is about to
-//! take a connection has the listener's [`Turn`], too.
+//! So of the goroutines that accept at one number, one at a time asks `poll` whether there is a connection, and takes
+//! it; the others wait ([`crate::netpoll::desc::Desc::begin_accept`]). As a listener may have several numbers (`dup`), a
+//! goroutine that is about to take a connection has the listener's [`Turn`], too.
 //!
 //! Where another process, or an ordinary thread, is faster, the call blocks its thread, which is announced, until the
-//! next connection. That is the listener's own business: turns are told apart exactly, so nobody else waits for it.
+//! next connection. Turns of different listeners are told apart exactly, so no other listener waits for that. A
+//! context does not end a call that is stuck so.
 
 use super::fd;
 use super::io::block;
@@ -41,7 +42,7 @@ struct Turn {
 }
 
 impl Turn {
-    /// None if it is somebody else's.
+    /// None if another goroutine has it.
     fn take(fd: c_int) -> Option<Self> {
         let of = file_of(fd);
         let row = &TURNS[of.1 as usize % TURNS.len()];
@@ -66,10 +67,10 @@ impl Drop for Turn {
     }
 }
 
-/// Until another has taken his connection.
+/// How long a goroutine dozes while another takes its connection.
 const A_TURN: Duration = Duration::from_micros(50);
 
-/// After so many the one whose turn it is is stuck: somebody else was faster than he.
+/// After so many dozes the goroutine whose turn it is is stuck: another process took its connection.
 const TURNS_AT_MOST: u32 = 200;
 
 /// Lets others go first, for a moment.

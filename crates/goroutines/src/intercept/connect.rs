@@ -1,5 +1,5 @@
 //! Connecting, which knows no flag that says "don't block": `O_NONBLOCK` is set for the moment of the call, unless the
-//! user has. One at a time does so with one socket, lest somebody else in this process takes that for the user's.
+//! user has. One goroutine at a time does so with a socket, lest another takes the flag for the user's.
 
 use super::mark::file_of;
 use super::real::{result, take_over};

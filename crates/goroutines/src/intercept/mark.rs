@@ -97,7 +97,7 @@ pub(super) fn is_local(fd: c_int) -> bool {
     socket_option(fd, libc::SO_DOMAIN, &mut domain) == 0 && domain == libc::AF_UNIX
 }
 
-/// The end of writing to a local socket makes no edge: those who wait to write are to look.
+/// The end of writing to a local socket makes no edge: goroutines that wait to write to it are to look.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn shutdown(fd: c_int, how: c_int) -> c_int {
     static REAL: Real = Real::new(c"shutdown");
