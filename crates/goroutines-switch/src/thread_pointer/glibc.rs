@@ -294,6 +294,38 @@ impl Facts {
         }
     }
 
+    /// Where the block `tp` says which CPU the kernel has written to its rseq area; negative: it writes none.
+    fn rseq_cpu(&self, tp: usize) -> Option<*mut i32> {
+        Some((tp.wrapping_add_signed(self.rseq_at?) as *mut i32).wrapping_add(1))
+    }
+
+    /// Whether the kernel keeps an rseq area in the block `tp`.
+    ///
+    /// # Safety
+    /// * A block of libc's layout.
+    #[must_use]
+    pub unsafe fn has_rseq(&self, tp: usize) -> bool {
+        // SAFETY: the area's second word.
+        self.rseq_cpu(tp).is_some_and(|cpu| unsafe { cpu.read_volatile() } >= 0)
+    }
+
+    /// Calls `make`, which makes a thread. libc has that register an rseq area where its maker's is registered, so the
+    /// maker's block `tp`, a carrier's, says so meanwhile.
+    ///
+    /// # Safety
+    /// * The calling carrier's block, while its OS thread has an area.
+    pub unsafe fn making_threads<R>(&self, tp: usize, make: impl FnOnce() -> R) -> R {
+        let Some(cpu) = self.rseq_cpu(tp) else { return make() };
+        // SAFETY: the area's second word; the kernel does not write it (T4).
+        unsafe {
+            let before = cpu.read_volatile();
+            cpu.write_volatile(before.max(0));
+            let made = make();
+            cpu.write_volatile(before);
+            made
+        }
+    }
+
     /// In the only thread of a forked child, which runs on the carrier's block `tp`: puts it where libc has the
     /// first thread's.
     ///

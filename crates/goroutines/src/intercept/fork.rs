@@ -145,6 +145,42 @@ pub(crate) fn forked() -> Option<&'static G> {
     gp.filter(|gp| gp.carrier().thread_pointer() == goroutines_switch::thread_pointer())
 }
 
+/// A thread that a goroutine makes is one as any other's.
+#[cfg(feature = "intercept")]
+#[unsafe(no_mangle)]
+unsafe extern "C" fn pthread_create(
+    thread: *mut libc::pthread_t,
+    attr: *const libc::pthread_attr_t,
+    main: extern "C" fn(*mut libc::c_void) -> *mut libc::c_void,
+    argument: *mut libc::c_void,
+) -> libc::c_int {
+    static REAL: Real = Real::new(c"pthread_create");
+    let call = || {
+        let real = real!(
+            REAL as fn(
+                *mut libc::pthread_t,
+                *const libc::pthread_attr_t,
+                extern "C" fn(*mut libc::c_void) -> *mut libc::c_void,
+                *mut libc::c_void,
+            ) -> libc::c_int
+        );
+        // SAFETY: forwarded.
+        unsafe { real(thread, attr, main, argument) }
+    };
+    let Some(gp) = super::real::caller() else { return call() };
+    let (tp, has_rseq) = {
+        let _section = current::enter();
+        let (tp, own) = blocks(gp);
+        // SAFETY: the block of the M, on which the goroutine stays in the section.
+        (tp, unsafe { facts().has_rseq(own) })
+    };
+    if !has_rseq {
+        return call();
+    }
+    // SAFETY: the goroutine's block. One thread has an area if all do.
+    unsafe { facts().making_threads(tp, call) }
+}
+
 /// `fork` without handlers.
 #[cfg(feature = "intercept")]
 #[unsafe(no_mangle)]

@@ -53,6 +53,7 @@
 //! | `clock_gettime(CLOCK_THREAD_CPUTIME_ID)`, `getrusage(RUSAGE_THREAD)` | clocks | the goroutine's own CPU time, counted from the first question on (of the rest of `rusage`: the OS thread's) |
 //! | `pthread_{get,set}name_np`, `prctl(PR_{GET,SET}_NAME)` | names | the goroutine's own; `/proc` shows the OS thread's |
 //! | `fork` | fork | not taken over: handlers (`pthread_atfork`), the first to be registered, leave the child with this goroutine as its only thread |
+//! | `pthread_create` | fork | the thread has an rseq area, as any other's |
 //! | `_Fork`, `vfork` | fork | the same; `vfork` is `fork` |
 //! | `setuid` and its kin | credentials | not taken over: libc's signal for them finds the thread's own block |
 //!

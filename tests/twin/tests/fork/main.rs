@@ -2,13 +2,15 @@
 
 mod cpu_time;
 mod os_thread;
+mod threads;
 mod waits;
 
 use goroutines_twin_tests::{Row, run_rows};
 use std::process::ExitCode;
 
 fn rows() -> Vec<Row> {
-    let families: &[fn() -> Vec<Row>] = &[cpu_time::rows, os_thread::rows, waits::rows];
+    let families: &[fn() -> Vec<Row>] =
+        &[cpu_time::rows, os_thread::rows, threads::rows, waits::rows];
     families.iter().flat_map(|rows| rows()).collect()
 }
 
