@@ -10,6 +10,7 @@ use goroutines::go;
 use goroutines_tests::io::{self, PARKS, check, errno, ms, tcp_pair, within};
 use goroutines_tests::join_all;
 use goroutines_tests::proc::{Hogs, in_child};
+use goroutines_tests::sandbox;
 use signal_hook::iterator::Signals;
 use std::cell::UnsafeCell;
 use std::io::{Read, Write, pipe};
@@ -378,6 +379,44 @@ fn faults_that_others_send_end_the_process() {
         });
         assert_eq!(child.status.signal(), Some(signal), "{child}");
     }
+}
+
+/// Six compute on one processor, and each gets its turns; the user's handler hears nothing of it.
+fn slices_end() {
+    install(libc::SIGURG, counts as *const () as usize, libc::SA_RESTART);
+    let _hogs = Hogs::start(5);
+    for _ in 0..5 {
+        within(ms(2_000), || sleep(ms(20)));
+    }
+    assert_eq!(RUNS.load(Ordering::Relaxed), 0, "the runtime's signals are not the user's");
+}
+
+/// A sandbox refuses to queue signals with a value: slices end by plain ones.
+#[test]
+fn slices_end_where_signals_have_no_value() {
+    for error in [libc::EPERM, libc::ENOSYS, libc::EACCES, libc::EINVAL] {
+        let text = error.to_string();
+        let name = "slices_end_where_signals_have_no_value";
+        let child = in_child(name, &[("GOMAXPROCS", "1"), ("ERROR", &text)], || {
+            let error = std::env::var("ERROR").unwrap().parse().unwrap();
+            sandbox::refuse(libc::SYS_rt_tgsigqueueinfo, None, error);
+            goroutines::run(slices_end);
+        });
+        child.expect_clean();
+    }
+}
+
+/// The kernel keeps no more signals' values for the user: slices end by those that have lost theirs.
+#[test]
+fn slices_end_where_signals_lose_their_values() {
+    let name = "slices_end_where_signals_lose_their_values";
+    let child = in_child(name, &[("GOMAXPROCS", "1")], || {
+        let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        // SAFETY: a limit to read.
+        check(unsafe { libc::setrlimit(libc::RLIMIT_SIGPENDING, &raw const none) }).unwrap();
+        goroutines::run(slices_end);
+    });
+    child.expect_clean();
 }
 
 /// A timer of the process's, by real time and by CPU time, as profilers have it.
