@@ -83,7 +83,10 @@ pub fn terminal() -> (i32, i32) {
 pub fn path() -> PathBuf {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let next = NEXT.fetch_add(1, Ordering::Relaxed);
-    std::env::temp_dir().join(format!("twin-{}-{next}", std::process::id()))
+    let path = std::env::temp_dir().join(format!("twin-{}-{next}", std::process::id()));
+    // Of a process that had the same number, and was killed.
+    let _ = std::fs::remove_file(&path);
+    path
 }
 
 /// A path as C wants it.

@@ -10,6 +10,7 @@ use crate::netpoll;
 use crate::sched::SCHED;
 use crate::sched::syscall::announced;
 use crate::sched::wait::waking;
+use goroutines_switch::sys::raw;
 use libc::{c_char, c_int, c_uint, c_ulong, mode_t};
 
 /// `fd`, if it is one, was just given out.
@@ -158,13 +159,18 @@ unsafe extern "C" fn close(fd: c_int) -> c_int {
     })
 }
 
+fn is_open(fd: c_int) -> bool {
+    // SAFETY: no memory is involved.
+    unsafe { raw(libc::SYS_fcntl, [fd as isize as usize, libc::F_GETFD as usize, 0, 0, 0, 0]) >= 0 }
+}
+
 /// Another file is put under `to`, by `real`. A read or a write that waits there goes on with the file there was.
 pub(super) fn duplicated<R: From<i32>>(from: c_int, to: c_int, real: impl FnOnce() -> R) -> R {
     if from == to {
         return real();
     }
-    if is_ours(to) {
-        set_errno(libc::EBADF);
+    if is_ours(to) && is_open(from) && !waking(|_| netpoll::make_way(to)) {
+        set_errno(libc::EMFILE);
         return R::from(-1);
     }
     let is_touched = netpoll::is_touched(to) && may_renew();
@@ -195,13 +201,12 @@ unsafe extern "C" fn dup3(from: c_int, to: c_int, flags: c_int) -> c_int {
     duplicated(from, to, real)
 }
 
-#[unsafe(no_mangle)]
-unsafe extern "C" fn close_range(first: c_uint, last: c_uint, flags: c_int) -> c_int {
-    static REAL: Real = Real::new(c"close_range");
-    let real = |first: c_uint, last: c_uint| {
-        // SAFETY: forwarded.
-        unsafe { real!(REAL as fn(c_uint, c_uint, c_int) -> c_int)(first, last, flags) }
-    };
+/// Closes numbers, by `real`, but for the poller's own.
+pub(super) fn close_range_by<R: From<i32> + PartialOrd>(
+    (first, last): (c_uint, c_uint),
+    flags: c_int,
+    real: impl Fn(c_uint, c_uint) -> R,
+) -> R {
     if flags & libc::CLOSE_RANGE_CLOEXEC as c_int != 0 || first > last || is_forked() {
         return real(first, last);
     }
@@ -210,22 +215,52 @@ unsafe extern "C" fn close_range(first: c_uint, last: c_uint, flags: c_int) -> c
     let mut from = first;
     for ours in netpoll::own() {
         if (from..=last).contains(&ours) {
-            if ours > from && real(from, ours - 1) < 0 {
-                return -1;
+            if ours > from && real(from, ours - 1) < R::from(0) {
+                return R::from(-1);
             }
             from = ours + 1;
         }
     }
-    let result = if from > last { 0 } else { real(from, last) };
+    let result = if from > last { R::from(0) } else { real(from, last) };
     netpoll::numbers_used(first, last).for_each(now_closed);
     result
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "C" fn closefrom(first: c_int) {
-    // SAFETY: as libc's own does it.
-    unsafe { close_range(first.max(0) as c_uint, c_uint::MAX, 0) };
+unsafe extern "C" fn close_range(first: c_uint, last: c_uint, flags: c_int) -> c_int {
+    static REAL: Real = Real::new(c"close_range");
+    close_range_by((first, last), flags, |first, last| {
+        // SAFETY: forwarded.
+        unsafe { real!(REAL as fn(c_uint, c_uint, c_int) -> c_int)(first, last, flags) }
+    })
 }
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn closefrom(first: c_int) {
+    let first = first.max(0) as c_uint;
+    // SAFETY: as libc's own does it.
+    if unsafe { close_range(first, c_uint::MAX, 0) } < 0 {
+        close_each_from(first);
+    }
+}
+
+/// Where `close_range` is not here, or not allowed: one by one, up to the limit.
+#[cold]
+fn close_each_from(first: c_uint) {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: a limit to write.
+    unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
+    let end = limit.rlim_cur.max(u64::from(NUMBERS)).min(u64::from(i32::MAX.cast_unsigned()));
+    for fd in u64::from(first)..end {
+        if is_open(fd as c_int) && !is_ours(fd as c_int) {
+            // SAFETY: what the caller wants.
+            unsafe { close(fd as c_int) };
+        }
+    }
+}
+
+/// So many numbers are looked at, whatever the limit is by now.
+const NUMBERS: u32 = 4_096;
 
 /// `fcntl`, either name of it: a new number is watched, a lock that is waited for is announced.
 fn control(command: c_int, real: impl FnOnce() -> c_int) -> c_int {

@@ -270,6 +270,11 @@ unsafe extern "C" fn syscall(
             futex_call::newer(number, arguments)
         }
         libc::SYS_close => super::fd::close_by_number(a as c_int, || forward(number, arguments)),
+        libc::SYS_close_range => {
+            super::fd::close_range_by((a as u32, b as u32), c as c_int, |first, last| {
+                forward(number, [first as usize, last as usize, c, d, e, f])
+            })
+        }
         libc::SYS_dup2 | libc::SYS_dup3 => {
             super::fd::duplicated(a as c_int, b as c_int, || forward(number, arguments))
         }

@@ -4,11 +4,11 @@
 //! once a number and forgotten with its incarnation. Where it was forgotten too late, the kernel says so (`ENOTSOCK`,
 //! `EOPNOTSUPP`), and we look again.
 
-use super::kind::{self, Contract, kind_of};
+use super::kind::{self, kind_of};
 use super::real::{result, take_over};
 use super::socket;
 use super::user_memory::Buffers;
-use super::wait::{Moved, Stopped, Waits, ready_now};
+use super::wait::{Moved, Stopped, Waits};
 use crate::base::optional::Optional;
 use crate::g::G;
 use crate::netpoll::{self, Desc, Direction, Kind};
@@ -132,19 +132,9 @@ fn read_kind(
         _ => {}
     }
     let bytes = length(list);
-    let mut has_waited = false;
-    let ready = waits.until_ready(libc::POLLIN, |look| {
-        let contract = kind::reading(gp, fd, (desc, kind, look), bytes);
-        has_waited = contract == Contract::Edges;
-        contract
-    });
-    Came::To(ready.map(|_| match plain() {
-        // A terminal that hangs up is an error to a read that waits, and at its end to those that come later.
-        0 if has_waited && kind == Kind::Pty && ready_now(fd, 0) & libc::POLLHUP != 0 => {
-            -(libc::EIO as isize)
-        }
-        word => word,
-    }))
+    let ready =
+        waits.until_ready(libc::POLLIN, |look| kind::reading(gp, fd, (desc, kind, look), bytes));
+    Came::To(ready.map(|_| plain()))
 }
 
 /// Writes a list of buffers whole, as a blocking call does. The word of the kernel.

@@ -28,7 +28,10 @@ const PIDFD_THREAD: usize = libc::O_EXCL as usize;
 fn with_pidfd<R>(pid: pid_t, flags: usize, f: impl FnOnce(c_int) -> R) -> Option<R> {
     let args = [pid as isize as usize, flags, 0, 0, 0, 0];
     // SAFETY: no memory is involved.
-    let opened = unsafe { raw(libc::SYS_pidfd_open, args) } as c_int;
+    let opened = match unsafe { raw(libc::SYS_pidfd_open, args) } as c_int {
+        number if number >= 0 => netpoll::raise(number),
+        error => error,
+    };
     if opened < 0 {
         return None;
     }

@@ -543,6 +543,16 @@ impl Desc {
         state.verified < 2
     }
 
+    /// The epoll it was registered with is gone.
+    pub(super) fn lost(&self, out: &mut RunList) {
+        let mut state = self.state.lock();
+        state.registered = false;
+        for direction in [Direction::Read, Direction::Write] {
+            self.count(direction);
+        }
+        state.end_all(Cause::Ready, out);
+    }
+
     /// Whether it was ever of interest since it was last renewed.
     pub(super) fn is_touched(&self) -> bool {
         self.touched.load(Ordering::Relaxed) != 0

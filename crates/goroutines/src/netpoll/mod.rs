@@ -15,13 +15,18 @@ pub(crate) use desc::{Accept, BACK, Desc, Direction, Enlisted, Kind, Look, MOVES
 
 use crate::g::task::RunList;
 use desc::Renewal;
-use epoll::{Epoll, Event};
+use epoll::{Epoll, Event, Waited};
 use goroutines_switch::sys;
+#[cfg(feature = "intercept")]
+pub(crate) use own::raise;
 use std::io;
 use std::ptr::null_mut;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, Ordering};
 
 static EPOLL: Epoll = Epoll::new();
+
+/// The number of the epoll that descriptors are registered with; -1: none is yet.
+static REGISTERED: AtomicI32 = AtomicI32::new(-1);
 
 /// Waiters in the lists of descriptors: goroutines that may be woken by an event.
 static WAITERS: AtomicU32 = AtomicU32::new(0);
@@ -56,7 +61,7 @@ pub(crate) const SWEEP_ALL_NS: u64 = 10_000_000_000;
 /// # Errors
 /// The kernel's.
 pub(crate) fn open() -> io::Result<()> {
-    sys::check(EPOLL.open()).map(|_| ())
+    EPOLL.open()
 }
 
 /// Whether `O_NONBLOCK` is set.
@@ -125,14 +130,50 @@ pub(crate) fn waiters() -> u32 {
 /// taken from its list of waiters.
 pub(crate) fn poll(timeout_ns: Option<u64>, awake: impl FnOnce(), out: &mut RunList) {
     let mut events = [Event { events: 0, u64: 0 }; 128];
-    let n = EPOLL.wait(&mut events, timeout_ns);
+    let before = EPOLL.number();
+    let waited = EPOLL.wait(&mut events, timeout_ns);
     awake();
+    let n = match waited {
+        Waited::Events(n) => n,
+        Waited::Lost => {
+            EPOLL.renew(before);
+            0
+        }
+    };
+    if EPOLL.number() != REGISTERED.load(Ordering::Relaxed) {
+        register_again(out);
+    }
     for event in &events[..n] {
         let (data, bits) = (event.u64, event.events);
         if let Some(desc) = known(data as u32 as i32) {
             desc.event((data >> 32) as u32, bits, out);
         }
     }
+}
+
+/// All that was registered is not any more: those who wait look anew, and register again.
+#[cold]
+fn register_again(out: &mut RunList) {
+    // One at a time, as poll() is.
+    if REGISTERED.swap(EPOLL.number(), Ordering::Relaxed) != -1 {
+        each_touched(|_, desc| desc.lost(out));
+    }
+}
+
+/// Makes way for a file that somebody wants to put under `fd`. False if that can't be.
+pub(crate) fn make_way(fd: i32) -> bool {
+    let (before, is_epoll) = (EPOLL.number(), EPOLL.number() == fd);
+    let moved = EPOLL.make_way(fd);
+    if moved && is_epoll {
+        // The same epoll: what is registered stays so.
+        let _ = REGISTERED.compare_exchange(
+            before,
+            EPOLL.number(),
+            Ordering::Relaxed,
+            Ordering::Relaxed,
+        );
+    }
+    moved
 }
 
 /// Ends a [`poll`] that goes on, or the next one.
@@ -222,6 +263,12 @@ pub(crate) fn sweep(all: bool, out: &mut RunList) -> bool {
     // Before the lists are looked at.
     NEW_WAITERS.store(false, Ordering::Relaxed);
     let mut soon = false;
+    each_touched(|fd, desc| soon |= desc.verify(fd, all, out));
+    soon
+}
+
+/// Calls `f` with each descriptor that is of interest.
+fn each_touched(mut f: impl FnMut(i32, &Desc)) {
     for (chunk, slot) in TABLE[..CHUNKS_USED.load(Ordering::Acquire) as usize].iter().enumerate() {
         if slot.load(Ordering::Acquire).is_null() {
             continue;
@@ -230,9 +277,8 @@ pub(crate) fn sweep(all: bool, out: &mut RunList) -> bool {
             if let Some(desc) = known(fd as i32)
                 && desc.is_touched()
             {
-                soon |= desc.verify(fd as i32, all, out);
+                f(fd as i32, desc);
             }
         }
     }
-    soon
 }

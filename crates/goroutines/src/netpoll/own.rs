@@ -34,3 +34,18 @@ pub(super) fn close_own(fd: i32) {
     // SAFETY: ours.
     unsafe { raw(libc::SYS_close, [fd as isize as usize, 0, 0, 0, 0, 0]) };
 }
+
+/// Moves a new descriptor of the runtime's own up, if there is room.
+pub(crate) fn raise(fd: i32) -> i32 {
+    match own_number(fd) {
+        Some(number) if number > fd => {
+            close_own(fd);
+            number
+        }
+        Some(number) => {
+            close_own(number);
+            fd
+        }
+        None => fd,
+    }
+}

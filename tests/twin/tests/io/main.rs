@@ -4,15 +4,25 @@ mod devices;
 mod fifos;
 mod lists;
 mod moves;
+mod numbers;
 mod replaced;
+mod sandboxes;
 mod terminals;
 
 use goroutines_twin_tests::{Row, run_rows};
 use std::process::ExitCode;
 
 fn rows() -> Vec<Row> {
-    let families: &[fn() -> Vec<Row>] =
-        &[devices::rows, fifos::rows, lists::rows, moves::rows, replaced::rows, terminals::rows];
+    let families: &[fn() -> Vec<Row>] = &[
+        devices::rows,
+        fifos::rows,
+        lists::rows,
+        moves::rows,
+        numbers::rows,
+        replaced::rows,
+        sandboxes::rows,
+        terminals::rows,
+    ];
     families.iter().flat_map(|rows| rows()).collect()
 }
 

@@ -112,7 +112,8 @@ fn a_line_that_comes_later(t: &Trace) {
 
 fn a_terminal_that_hangs_up(t: &Trace) {
     let (master, slave) = make::terminal();
-    let reader = t.spawn("reader", move |t| t.says("read", read(slave)));
+    // Which of EIO and the end a thread is told is chance.
+    let reader = t.spawn("reader", move |t| t.says("read", read(slave).value <= 0));
     ms(100);
     unsafe { libc::close(master) };
     reader.join();
