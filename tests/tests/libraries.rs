@@ -395,3 +395,23 @@ fn a_plugin_that_contains_the_runtime_stays() {
     });
     child.expect_clean();
 }
+
+/// Where a library asks for stacks that can be executed (as C's nested functions need), goroutines have them.
+#[test]
+fn stacks_are_executable_where_threads_are() {
+    /// `mov eax, 42; ret`, on the stack.
+    fn run_on_stack() -> c_int {
+        let code = std::hint::black_box([0xb8u8, 42, 0, 0, 0, 0xc3]);
+        // SAFETY: a function without arguments that returns a number.
+        unsafe { std::mem::transmute::<*const u8, Get>((&raw const code).cast())() }
+    }
+    let at = build("execstack", &["-Wl,-z,execstack"]);
+    let list = at.display().to_string();
+    let name = "stacks_are_executable_where_threads_are";
+    let child = in_child(name, &[("LD_PRELOAD", &list)], || {
+        assert_eq!(std::thread::spawn(run_on_stack).join().expect("no panic"), 42);
+        goroutines::run(|| assert_eq!(go(run_on_stack).join().unwrap(), 42));
+    });
+    child.expect_clean();
+    let _ = std::fs::remove_file(at);
+}

@@ -194,6 +194,13 @@ impl Class {
         let new = sys::map(bytes)?;
         // SAFETY: our new mapping. Kernels without huge pages answer EINVAL.
         let _ = unsafe { sys::madvise(new, bytes, libc::MADV_NOHUGEPAGE) };
+        if thread_pointer::facts().executable_stacks {
+            let bits = libc::PROT_READ | libc::PROT_WRITE | libc::PROT_EXEC;
+            // SAFETY: our new mapping. Where it is refused, stacks are as they are elsewhere.
+            let _ = unsafe {
+                sys::raw(libc::SYS_mprotect, [new as usize, bytes, bits as usize, 0, 0, 0])
+            };
+        }
         // Release: pairs with the Acquire loads; zeroed contents are the kernel's anyway.
         let won =
             slot.compare_exchange(std::ptr::null_mut(), new, Ordering::AcqRel, Ordering::Acquire);

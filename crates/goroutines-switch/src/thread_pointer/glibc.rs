@@ -69,6 +69,8 @@ pub struct Facts {
     pub(super) allocate_tls: unsafe extern "C" fn(*mut c_void) -> *mut c_void,
     pub(crate) call_tls_dtors: unsafe extern "C" fn(),
     malloc_in_program: bool,
+    /// Whether libc's own threads have stacks that can be executed.
+    pub(crate) executable_stacks: bool,
     /// The head of libc's list of threads whose stacks it does not own.
     pub(super) stack_user: usize,
 }
@@ -252,6 +254,7 @@ impl Facts {
             allocate_tls,
             call_tls_dtors,
             malloc_in_program: walk.malloc_in_program,
+            executable_stacks: walk.executable_stacks,
             stack_user: stack_user()?,
         })
     }

@@ -29,6 +29,8 @@ pub(super) struct Walk {
     /// Where libc's and ld.so's own TLS lies: bytes under the thread pointer.
     pub(super) kept: Vec<Range<usize>>,
     pub(super) malloc_in_program: bool,
+    /// An object asks for stacks that can be executed: libc makes its threads' so.
+    pub(super) executable_stacks: bool,
 }
 
 impl Walk {
@@ -54,6 +56,9 @@ impl Walk {
             self.see_text(info);
         }
         self.malloc_in_program |= mark == Some(2) && is_program;
+        self.executable_stacks |= Self::headers(info)
+            .iter()
+            .any(|h| h.p_type == libc::PT_GNU_STACK && h.p_flags & libc::PF_X != 0);
         self.see_tls(info, mark);
     }
 
