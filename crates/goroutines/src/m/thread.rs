@@ -87,7 +87,7 @@ pub(crate) fn is_helper() -> bool {
 
 /// Names the calling thread, which is a helper from now on.
 pub(crate) fn become_helper(name: &CStr) {
-    set_name(name);
+    self::name(name);
     IS_HELPER.set(true);
 }
 
@@ -141,14 +141,15 @@ pub(crate) fn start(
 
 /// Names the calling thread for debuggers and `/proc`, and gives it the Ms' signal mask.
 pub(crate) fn settle(name: &CStr) {
-    set_name(name);
+    self::name(name);
     if let Some(mask) = MASK.get() {
         // SAFETY: a mask that was filled in.
         unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, mask, std::ptr::null_mut()) };
     }
 }
 
-fn set_name(name: &CStr) {
+/// Names the calling thread for debuggers and `/proc`.
+pub(crate) fn name(name: &CStr) {
     // SAFETY: a NUL-terminated name.
     unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
 }

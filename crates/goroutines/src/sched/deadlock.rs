@@ -7,7 +7,7 @@
 //! fires while anything in the process could still end a wait. Where another thread exists, the monitor
 //! looks again from time to time: it may end without waking anybody.
 
-use super::sysmon::onlooker;
+use super::sysmon::{maker, onlooker};
 use super::{SCHED, Shared, StaticGuard, exit};
 use crate::base::{fatal, sys};
 use std::sync::atomic::Ordering;
@@ -97,7 +97,8 @@ fn stillness(shared: &Shared) -> Option<Stillness> {
         && SCHED.idle.procs.load(Ordering::Relaxed) == procs
         && !SCHED.is_stopping();
     let waiters = SCHED.run_waiters.load(Ordering::SeqCst).max(0);
-    let threads = (shared.mcount + 1 + waiters) as u64 + u64::from(onlooker::threads());
+    let threads =
+        (shared.mcount + 1 + waiters) as u64 + u64::from(onlooker::threads() + maker::threads());
     still.then_some(Stillness { threads, starts: shared.starts })
 }
 

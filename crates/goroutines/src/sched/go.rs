@@ -237,13 +237,7 @@ fn make_one(
     class: &'static Class,
     found: Option<&'static G>,
 ) -> io::Result<&'static G> {
-    let announced = goroutines_switch::thread_pointer::facts().malloc_in_program();
-    if announced && let Some(pp) = mp.p() {
-        mp.syscalltick
-            .store(mp.syscalltick.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
-        mp.lease.enter_syscall(pp.id);
-    }
-    let made = match found {
+    let make = || match found {
         Some(gp) => {
             // SAFETY: of a free list: nothing runs on it.
             unsafe { gp.carrier().clean() };
@@ -251,8 +245,21 @@ fn make_one(
         }
         None => class.make().map(G::of),
     };
-    if announced && mp.lease.reclaim() == Reclaimed::Lost {
-        mp.oldp.set(mp.p.swap(null_mut(), Ordering::Relaxed));
+    if !goroutines_switch::thread_pointer::facts().malloc_in_program() {
+        return make();
+    }
+    // What that `malloc` wakes, as its lock is free again, goes to the global queue: this P may be another's by then.
+    let own = mp.p.swap(null_mut(), Ordering::Relaxed);
+    // SAFETY: null, or one of the static Ps.
+    if let Some(pp) = unsafe { own.as_ref() } {
+        mp.syscalltick
+            .store(mp.syscalltick.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+        mp.lease.enter_syscall(pp.id);
+    }
+    let made = make();
+    match mp.lease.reclaim() {
+        Reclaimed::Kept => mp.p.store(own, Ordering::Relaxed),
+        Reclaimed::Lost => mp.oldp.set(own),
     }
     made
 }

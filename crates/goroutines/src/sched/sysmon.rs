@@ -12,6 +12,7 @@
 //!
 //! What is done about an M that was looked at is in `sysmon/retake.rs`, making threads in `sysmon/threads.rs`.
 
+pub(super) mod maker;
 pub(super) mod onlooker;
 mod retake;
 mod threads;
@@ -131,6 +132,11 @@ impl Wake {
 /// # Errors
 /// The system's.
 pub(crate) fn start() -> io::Result<()> {
+    if maker::is_used() {
+        maker::start()?;
+        // Later it could be made by nobody: the monitor is who wants it.
+        onlooker::start();
+    }
     crate::m::thread::start_helper(main)
 }
 

@@ -81,7 +81,7 @@ pub(in crate::sched) fn is_blocked(mp: &M) -> Option<bool> {
 }
 
 #[cold]
-fn start() -> bool {
+pub(super) fn start() -> bool {
     static STARTING: Lock<()> = Lock::new(());
     let starting = STARTING.lock();
     let mut started = STARTED.load(Ordering::Relaxed);

@@ -2,11 +2,11 @@
 //!
 //! Previous: `sched/wake.rs`, which found no idle M. Next: `sched/run.rs`, in which an M's thread lives.
 
-use super::{Monitor, SETTLE_NS};
+use super::{Monitor, SETTLE_NS, maker};
 use crate::base::sys;
 use crate::m::{M, Seen};
 use crate::p::P;
-use crate::sched::{SCHED, Shared, run, stw, wake};
+use crate::sched::{SCHED, Shared, run, stw, wake, watch};
 use std::ffi::c_void;
 use std::ptr::null_mut;
 use std::sync::atomic::Ordering;
@@ -41,7 +41,12 @@ impl Monitor {
             drop(shared);
             mp.spinning.set(pp.wants_spinning.get());
             mp.nextp.store(pp.as_ptr(), Ordering::Release);
-            if crate::m::thread::start(m_main, mp.as_ptr().cast()).is_err() {
+            let has_thread = if maker::is_used() {
+                maker::give(mp)
+            } else {
+                crate::m::thread::start(m_main, mp.as_ptr().cast()).is_ok()
+            };
+            if !has_thread {
                 self.give_back(mp, pp);
                 return made;
             }
@@ -83,7 +88,7 @@ impl Monitor {
         bury(&mut shared, mp);
         if SCHED.is_stopping() {
             stw::stopped(&mut shared, pp);
-        } else if pp.is_empty() {
+        } else if pp.is_empty() && !is_wanted() {
             wake::put_idle(&mut shared, pp);
             drop(shared);
             // Somebody may have counted on the M that was to spin.
@@ -91,7 +96,8 @@ impl Monitor {
                 wake::wakep();
             }
         } else {
-            // Its goroutines wait with it: it goes on waiting for a thread.
+            // Goroutines wait with it, or for it: it goes on waiting for a thread.
+            pp.wants_spinning.set(false);
             pp.link.store(shared.pwaiting, Ordering::Relaxed);
             shared.pwaiting = pp.as_ptr();
             shared.mcount += 1;
@@ -129,6 +135,11 @@ impl Monitor {
     }
 }
 
+/// Whether something waits for an M, and not in a P's queue. Under the scheduler lock.
+fn is_wanted() -> bool {
+    SCHED.runq_size.load(Ordering::Relaxed) > 0 || watch::needs_watcher(watch::earliest())
+}
+
 /// The dead M is to be used again. Under the scheduler lock.
 fn bury(shared: &mut Shared, mp: &'static M) {
     mp.tid.store(0, Ordering::Relaxed);
@@ -140,7 +151,7 @@ fn bury(shared: &mut Shared, mp: &'static M) {
 }
 
 /// The life of an M's thread.
-extern "C" fn m_main(arg: *mut c_void) -> *mut c_void {
+pub(super) extern "C" fn m_main(arg: *mut c_void) -> *mut c_void {
     // SAFETY: make_threads gives an M, which is never freed.
     let mp: &'static M = unsafe { &*arg.cast::<M>() };
     crate::m::thread::settle(c"goroutines-m");
