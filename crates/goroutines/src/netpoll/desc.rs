@@ -33,6 +33,7 @@
 //!   passed on. When another file is put under the number, a number of the old file is kept for as many as wait and are
 //!   awake; the last of these takes it, or has it closed.
 
+use super::kind::Kind;
 use super::own::{close_own, own_number};
 use super::{CHANGES, EPOLL, NEW_WAITERS, WAITERS, WRITERS, is_nonblocking};
 use crate::base::lock::Lock;
@@ -58,59 +59,6 @@ pub(crate) const TAKES: u32 = 1;
 pub(crate) const MOVES: u32 = 2;
 /// The same, of one that counts as awake (D5).
 pub(crate) const BACK: u32 = 4;
-
-/// What a descriptor stands for, as far as waiting is concerned. (`intercept/kind.rs`)
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub(crate) enum Kind {
-    /// Not looked at yet.
-    Unknown = 0,
-    /// A socket.
-    Socket = 1,
-    /// A pipe, which is taken for an anonymous one until the kernel refuses `RWF_NOWAIT`.
-    Pipe = 2,
-    /// A FIFO that may never have had a writer.
-    Fifo = 3,
-    /// A FIFO that has, or had, a writer.
-    Fed = 4,
-    /// An eventfd.
-    Event = 5,
-    /// A timerfd.
-    Timer = 6,
-    /// A signalfd.
-    Signals = 7,
-    /// An inotify, a fanotify.
-    Watch = 8,
-    /// A program's side of a pseudo terminal.
-    Pty = 9,
-    /// A pseudo terminal's master.
-    Master = 10,
-    /// Another terminal.
-    Terminal = 11,
-    /// `/dev/null` and its kin: nothing waits there.
-    Memory = 12,
-    /// A file, a device, what is not known: it can't be waited for.
-    File = 13,
-}
-
-impl Kind {
-    const ALL: [Self; 14] = [
-        Self::Unknown,
-        Self::Socket,
-        Self::Pipe,
-        Self::Fifo,
-        Self::Fed,
-        Self::Event,
-        Self::Timer,
-        Self::Signals,
-        Self::Watch,
-        Self::Pty,
-        Self::Master,
-        Self::Terminal,
-        Self::Memory,
-        Self::File,
-    ];
-}
 
 /// How a number comes to stand for something else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -291,7 +239,7 @@ impl Desc {
 
     #[inline]
     pub(crate) fn kind(&self) -> Kind {
-        Kind::ALL[usize::from(self.kind.load(Ordering::Relaxed)) % Kind::ALL.len()]
+        Kind::of(self.kind.load(Ordering::Relaxed))
     }
 
     /// It was found to be of that kind, in the incarnation of `look`.
@@ -582,9 +530,7 @@ impl State {
 
     /// Those who wait to write are to look.
     fn rouse(&mut self, out: &mut RunList) {
-        let writers = &mut self.waiters[Direction::Write as usize];
-        let (_, taken) = writers.end(Cause::Ready, usize::MAX, out, |_| true);
-        forget(Direction::Write as usize, taken);
+        self.end(Direction::Write as usize, Cause::Ready, out);
     }
 
     /// The same when a registration was verified: a local socket that another process has shut down for writing

@@ -9,9 +9,11 @@
 
 pub(crate) mod desc;
 mod epoll;
+mod kind;
 mod own;
 
-pub(crate) use desc::{Accept, BACK, Desc, Direction, Enlisted, Kind, Look, MOVES, TAKES};
+pub(crate) use desc::{Accept, BACK, Desc, Direction, Enlisted, Look, MOVES, TAKES};
+pub(crate) use kind::Kind;
 
 use crate::g::task::RunList;
 use desc::Renewal;
