@@ -15,6 +15,8 @@ pub(crate) const ROW: &str = "TWIN_ROW";
 pub(crate) const SIDE: &str = "TWIN_SIDE";
 /// The path of the shared page. Without it lines go to standard output.
 pub(crate) const PAGE: &str = "TWIN_PAGE";
+/// What limits are multiplied by.
+pub(crate) const PATIENCE: &str = "TWIN_PATIENCE";
 
 /// Runs the row that the environment names, if it names one.
 pub(crate) fn main(rows: &[Row]) -> Option<ExitCode> {
@@ -25,7 +27,9 @@ pub(crate) fn main(rows: &[Row]) -> Option<ExitCode> {
         let file = std::fs::File::options().read(true).write(true).open(path);
         Page::map(&file.expect("the page can be opened")).expect("the page can be mapped")
     });
-    for variable in [ROW, SIDE, PAGE] {
+    let patience = std::env::var(PATIENCE).ok().and_then(|times| times.parse().ok());
+    crate::trace::set_patience(patience.unwrap_or(1));
+    for variable in [ROW, SIDE, PAGE, PATIENCE] {
         // SAFETY: this is the only thread.
         unsafe { std::env::remove_var(variable) };
     }

@@ -1,6 +1,6 @@
 //! Runs a row's sides, each in a process of its own, and compares.
 
-use crate::child::{PAGE, ROW, SIDE};
+use crate::child::{PAGE, PATIENCE, ROW, SIDE};
 use crate::intended::{INTENDED, Intended};
 use crate::page::{self, Page};
 use crate::trace::{FIELD, Kind};
@@ -61,7 +61,7 @@ pub fn examine(family: &str, row: &Row) -> Verdict {
 }
 
 fn examine_sides(family: &str, row: &Row) -> Verdict {
-    let mut thread = run(row, Side::Thread);
+    let mut thread = run(row, Side::Thread, 1);
     if let Some(why) = thread.skipped {
         return Verdict::Skipped(why);
     }
@@ -73,14 +73,14 @@ fn examine_sides(family: &str, row: &Row) -> Verdict {
     for side in Side::GOROUTINES {
         let mut tries = 0;
         loop {
-            let goroutine = run(row, side);
+            let goroutine = run(row, side, 1 + 3 * tries);
             let expected = replaced(&thread, intended);
             let Some((diff, only_time)) = compare(&expected, &goroutine) else { break };
             if !only_time || tries == AGAIN {
                 return Verdict::Differs(explain(side, &diff, intended, &goroutine));
             }
             tries += 1;
-            thread = run(row, Side::Thread);
+            thread = run(row, Side::Thread, 1 + 3 * tries);
         }
     }
     Verdict::Same
@@ -183,8 +183,8 @@ fn explain(side: Side, diff: &str, intended: Option<&Intended>, goroutine: &Ran)
     )
 }
 
-/// Runs one side.
-fn run(row: &Row, side: Side) -> Ran {
+/// Runs one side, its limits longer by a factor.
+fn run(row: &Row, side: Side, patience: usize) -> Ran {
     let (file, page) = Page::create().expect("a page to share");
     let mut output = page::memory().expect("a file for its output");
     let me = std::process::id();
@@ -196,6 +196,7 @@ fn run(row: &Row, side: Side) -> Ran {
         .env(ROW, &row.name)
         .env(SIDE, side.name())
         .env(PAGE, format!("/proc/{me}/fd/{}", file.as_raw_fd()))
+        .env(PATIENCE, patience.to_string())
         .env("RUST_BACKTRACE", "0")
         .env("TMPDIR", &room)
         .stdin(Stdio::null())

@@ -3,9 +3,20 @@
 use crate::Side;
 use crate::page::Page;
 use std::fmt::Display;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+/// What the limits after which a call counts as hanging are multiplied by: more where a row is tried again.
+static PATIENCE: AtomicU64 = AtomicU64::new(1);
+
+pub(crate) fn set_patience(times: u64) {
+    PATIENCE.store(times, Ordering::Relaxed);
+}
+
+fn patience() -> u64 {
+    PATIENCE.load(Ordering::Relaxed)
+}
 
 /// Separates a record's fields: kind, party, text.
 pub(crate) const FIELD: char = '\u{1f}';
@@ -118,7 +129,7 @@ impl Trace {
         R: Send + 'static,
     {
         let flow = self.spawn(what, |_| f());
-        if flow.over_within(limit) {
+        if flow.over_within(limit * patience()) {
             return Some(flow.join());
         }
         self.record(Kind::Value, &format!("{what}: HANGS"));
@@ -143,7 +154,7 @@ impl Trace {
             calls.into_iter().map(|(name, call)| (self.spawn(&name, |_| call()), name)).collect();
         let over = || flows.iter().filter(|(flow, _)| flow.is_over()).count();
         let (mut last, mut count) = (Instant::now(), over());
-        while count < flows.len() && last.elapsed().as_millis() < quiet.into() {
+        while count < flows.len() && last.elapsed().as_millis() < (quiet * patience()).into() {
             ms(2);
             let now = over();
             if now > count {

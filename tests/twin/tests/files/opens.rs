@@ -8,6 +8,8 @@ pub(crate) fn rows() -> Vec<Row> {
         fifo_reader_waits_for_a_writer,
         fifo_writer_waits_for_a_reader,
         fifo_both_ways,
+        fifo_at_once,
+        fifo_ends_and_begins_again,
         temporary_files,
         exclusive_and_truncating,
         lowest_numbers,
@@ -20,9 +22,6 @@ pub(crate) fn rows() -> Vec<Row> {
         passed_between_flows,
         status_flags
     ];
-    let why = "a FIFO without writers reads as its end";
-    rows.push(Row::new("fifo_at_once", fifo_at_once).owed(why));
-    rows.push(Row::new("fifo_ends_and_begins_again", fifo_ends_and_begins_again).owed(why));
     rows.push(Row::new("no_numbers_left", no_numbers_left).seconds(40));
     rows
 }

@@ -5,6 +5,7 @@ use std::ptr::null_mut;
 
 pub(crate) fn rows() -> Vec<Row> {
     let mut rows = rows![
+        eventfd_counts,
         eventfd_wakes_a_reader,
         eventfd_full_waits,
         eventfd_semaphore_wakes_each,
@@ -21,14 +22,12 @@ pub(crate) fn rows() -> Vec<Row> {
         inotify_tells,
         inotify_wakes_a_reader,
         inotify_small_room,
+        inotify_bad,
         epoll_of_all_kinds,
         epoll_edges_and_once,
         epoll_in_epoll,
         userfault_of_memory
     ];
-    let why = "a write that can't be waits before the kernel has said so";
-    rows.push(Row::new("eventfd_counts", eventfd_counts).owed(why));
-    rows.push(Row::new("inotify_bad", inotify_bad).owed(why));
     rows.push(Row::new("signalfd_reads", signalfd_reads).before(block));
     rows.push(Row::new("signalfd_of_children", signalfd_of_children).before(block));
     rows.push(Row::new("signalfd_changed", signalfd_changed).before(block));
