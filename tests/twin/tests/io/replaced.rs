@@ -69,7 +69,8 @@ fn over_a_writer(t: &Trace, replace: Replace, ends: Ends) {
         t.says("write", write(fd, &all));
         t.says("again", write(fd, b"new"));
     });
-    ms(100);
+    // Until it waits, on a busy machine too.
+    ms(500);
     t.says("replace", say::ok(replace(new, fd)));
     let (mut n, mut is_right) = (0, true);
     let mut piece = vec![0u8; 100_000];
