@@ -10,7 +10,7 @@
 //!
 //! | What blocks | ends with |
 //! |---|---|
-//! | sockets, pipes, terminals: `read`, `write`, `accept`, `connect` and their kin | [`io::Error`]: `TimedOut` for a deadline, else `ECANCELED` |
+//! | sockets, pipes, terminals: `read`, `write`, `accept`, `connect` and their kin; not what is written to descriptors 1 and 2 | [`io::Error`]: `TimedOut` for a deadline, else `ECANCELED` |
 //! | `poll`, `select` (so `TcpStream::connect_timeout`) | the same |
 //! | [`Child::wait`](std::process::Child::wait), `waitpid` | the same; the child goes on |
 //! | [`std::thread::sleep`], [`thread::sleep`](crate::thread::sleep) | it returns early |
@@ -143,6 +143,15 @@ pub struct Context {
     node: Option<Arc<Node>>,
     values: Option<Arc<Value>>,
 }
+
+// Its lock is held around nothing that panics: a context is as good after a panic as before.
+impl std::panic::UnwindSafe for Context {}
+impl std::panic::RefUnwindSafe for Context {}
+
+const _: () = {
+    const fn is_unwind_safe<T: std::panic::UnwindSafe + std::panic::RefUnwindSafe>() {}
+    is_unwind_safe::<Context>();
+};
 
 struct Value {
     is: TypeId,
