@@ -1,12 +1,12 @@
-//! Accepting, which knows no flag that says "don't block".
+//! Accepting: `accept` has no flag that says "don't block".
 //!
-//! So of the goroutines that accept at one number, one at a time asks `poll` whether there is a connection, and takes
-//! it; the others wait ([`crate::netpoll::desc::Desc::begin_accept`]). As a listener may have several numbers (`dup`), a
-//! goroutine that is about to take a connection has the listener's [`Turn`], too.
+//! So of the goroutines that accept from one descriptor number, one at a time asks `poll` whether there is a
+//! connection, and takes it; the others wait ([`crate::netpoll::desc::Desc::begin_accept`]). As a listener may have
+//! several numbers (`dup`), a goroutine that is about to take a connection has the listener's [`Turn`], too.
 //!
-//! Where another process, or an ordinary thread, is faster, the call blocks its thread, which is announced, until the
-//! next connection. Turns of different listeners are told apart exactly, so no other listener waits for that. A
-//! context does not end a call that is stuck so.
+//! Where another process, or an ordinary thread, is faster, the call, which is announced, blocks its thread until the
+//! next connection. Turns of different listeners are told apart exactly, so no goroutine of another listener waits for
+//! that. A context does not end a call that is stuck in this way.
 
 use super::fd;
 use super::io::block;
@@ -24,10 +24,11 @@ use goroutines_switch::sys::raw;
 use libc::{c_int, sockaddr, socklen_t};
 use std::time::Duration;
 
-/// What tells a listener from all others, by whatever number it goes.
+/// What tells a listener from all others, whatever its descriptor number is.
 type Listener = (libc::dev_t, libc::ino_t);
 
-/// Turns that may be had at a time, for listeners whose number is the same modulo the count of rows.
+/// How many turns there can be at a time in one row, that is for listeners whose inode number has the
+/// same remainder.
 const IN_A_ROW: usize = 8;
 
 type TurnRow = Lock<[Option<Listener>; IN_A_ROW]>;
@@ -37,7 +38,7 @@ static TURNS: [TurnRow; 64] = [const { Lock::new([None; IN_A_ROW]) }; 64];
 /// The right to take a connection from a listener.
 struct Turn {
     row: &'static TurnRow,
-    /// None: there was no place for it, and it keeps nobody away.
+    /// None: there was no place for it in the row, and it keeps no other goroutine away.
     of: Option<Listener>,
 }
 
@@ -70,10 +71,11 @@ impl Drop for Turn {
 /// How long a goroutine dozes while another takes its connection.
 const A_TURN: Duration = Duration::from_micros(50);
 
-/// After so many dozes the goroutine whose turn it is is stuck: another process took its connection.
+/// After this many dozes the goroutine that has the turn counts as stuck: another process took its
+/// connection.
 const TURNS_AT_MOST: u32 = 200;
 
-/// Lets others go first, for a moment.
+/// Lets other goroutines go first, for a moment.
 fn doze(gp: &'static G, d: Duration) {
     let _section = current::enter();
     let ticket = gp.wait.begin();
@@ -106,7 +108,8 @@ fn accept_one(
                     waking(|list| desc.end_accept(begun, false, list));
                     doze(gp, A_TURN);
                     turns += 1;
-                    // A connection that is there is accepted in a context that was cancelled, too.
+                    // A connection that is already there is accepted even in a context that was
+                    // cancelled.
                     if turns > TURNS_AT_MOST
                         && let Some(error) = ambient::error(gp)
                     {
@@ -137,8 +140,8 @@ fn accept_one(
     }
 }
 
-/// Whether an `accept` that finds nobody is one that waits: on a socket that listens, with flags that there are, and
-/// with a number left for the connection.
+/// Whether an `accept` that finds no connection waits for one: it does on a socket that listens, with flags that exist,
+/// and with a descriptor number left for the connection.
 fn may_wait(fd: c_int, flags: c_int) -> bool {
     let mut listens: c_int = 0;
     flags & !(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK) == 0
@@ -147,7 +150,8 @@ fn may_wait(fd: c_int, flags: c_int) -> bool {
         && !has_no_number_left()
 }
 
-/// The kernel sets a number aside before it looks for a connection, or at what it is to accept from.
+/// The kernel sets a number aside before it looks for a connection, and before it looks at what it is
+/// to accept from.
 fn has_no_number_left() -> bool {
     let Some(no_listener) = netpoll::own().next() else { return false };
     // SAFETY: no memory is involved.

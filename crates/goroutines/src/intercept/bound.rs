@@ -2,23 +2,24 @@
 //! `PTHREAD_PRIO_INHERIT` or `PTHREAD_PRIO_PROTECT`, and those that several processes share and that know their
 //! owner (recursive, error-checking).
 //!
-//! **The problem.** libc writes the owner's thread id into such a mutex: the id in the thread block, which is a
-//! carrier's, and none of the kernel's. The kernel lends priority to the thread of that id, and marks a robust mutex
-//! when that thread ends; two processes may have carriers with the same id.
+//! **The problem.** libc writes the owner's thread id into such a mutex. It takes the id from the thread block; in a
+//! goroutine that is its carrier's id, which the kernel does not know. The kernel lends priority to the thread of that
+//! id, and marks a robust mutex when that thread ends; two processes may have carriers with the same id.
 //!
 //! **Chosen.** Each call of libc on such a mutex is made with the M's thread id in the goroutine's block, and the
 //! goroutine is locked to its M from a successful lock to its unlock. So the id is right whenever libc or
 //! the kernel looks at it. The kernel is told of the goroutine's robust list, too.
 //!
-//! Rejected: to leave the M's id in the block while the mutex is held. A recursive mutex that the goroutine has
-//! locked before under its own id would no longer be its own.
+//! Rejected: leaving the M's id in the block while the mutex is held. A recursive mutex that the goroutine has locked
+//! before under its own id would no longer be its own.
 //!
 //! * BM1: the block bears the M's id only inside a section in which the goroutine can't move.
 //! * BM2: a goroutine that holds `n` such locks is locked to its M `n` times for them ([`G::holds`]).
-//! * BM3: what a goroutine holds at its end is marked before joiners are told (`sched/exit.rs`), and its M's thread ends
-//!   with it, as it is locked to that; the kernel then wakes those that wait for a priority to lend.
+//! * BM3: the mutexes that a goroutine holds at its end are marked before joiners are told (`sched/exit.rs`). Its M's
+//!   thread ends with it, as the goroutine is locked to that thread; the kernel then wakes the threads that wait with a
+//!   priority to lend.
 //!
-//! Whoever waits for such a mutex waits in the kernel, announced.
+//! A goroutine that waits for such a mutex waits in the kernel, announced.
 
 use crate::g::{G, current};
 use crate::m::M;
@@ -31,13 +32,13 @@ use std::sync::atomic::Ordering;
 
 /// Set in a mutex's kind where several processes share it (and it has no other protocol).
 const SHARED: c_int = 0x80;
-/// Set where the kernel marks it when its owner ends.
+/// Set where the kernel marks the mutex when its owner ends.
 const ROBUST: c_int = 0x10;
 /// The two bits of a mutex's type.
 const TYPE: c_int = 3;
 const ADAPTIVE: c_int = 3;
 
-/// Whether a mutex of this kind knows its owner as a thread. True for what is no kind, too.
+/// Whether a mutex of this kind knows its owner as a thread. True for a value that is no kind, too.
 #[inline]
 pub(super) fn is_bound(kind: c_int) -> bool {
     kind & !TYPE != 0 && !matches!(kind ^ SHARED, libc::PTHREAD_MUTEX_NORMAL | ADAPTIVE)
@@ -64,8 +65,8 @@ fn as_thread(gp: &'static G, kind: c_int, call: impl FnOnce() -> c_int) -> c_int
     result
 }
 
-/// Tells the kernel of the robust list that the thread of `mp`, which calls, works on from now on. The one before is
-/// empty, or a goroutine's that is on another M by now: the kernel passes over what bears another thread's id.
+/// Tells the kernel which robust list the calling thread, that of `mp`, works on from now on. The list before is empty,
+/// or belongs to a goroutine that is on another M by now: the kernel passes over locks that bear another thread's id.
 fn register(mp: &M, head: usize) {
     if mp.robust_list.replace(head) != head {
         // SAFETY: a head in memory that is never unmapped.
@@ -73,7 +74,7 @@ fn register(mp: &M, head: usize) {
     }
 }
 
-/// Makes a call that may wait: announced, where the goroutine may be.
+/// Makes a call that may wait. It is announced, unless the no-preempt count is raised.
 fn may_wait(gp: &'static G, call: impl FnOnce() -> c_int) -> c_int {
     if gp.nopreempt.load(Ordering::Relaxed) == 0 { announced(gp, call) } else { call() }
 }
@@ -111,7 +112,8 @@ fn locked_by(gp: &'static G, kind: c_int, call: impl FnOnce() -> c_int) -> c_int
 pub(super) fn unlock(gp: &'static G, kind: c_int, call: impl FnOnce() -> c_int) -> c_int {
     in_section(gp, || {
         let result = as_thread(gp, kind, call);
-        // A recursive one whose state was not mended says ENOTRECOVERABLE at each of its unlocks.
+        // A recursive mutex whose state was not mended returns ENOTRECOVERABLE from each of its
+        // unlocks.
         if matches!(result, 0 | libc::ENOTRECOVERABLE) {
             let_go(gp);
         }
@@ -130,7 +132,8 @@ pub(super) fn wait(gp: &'static G, kind: c_int, call: impl FnOnce() -> c_int) ->
     })
 }
 
-/// One lock less (BM2). None is left where the goroutine unlocks what another has locked.
+/// Counts one lock less (BM2). There is none to count where the goroutine unlocks a mutex that
+/// another has locked.
 fn let_go(gp: &'static G) {
     if let Some(left) = gp.holds.get().checked_sub(1) {
         gp.holds.set(left);
@@ -138,7 +141,8 @@ fn let_go(gp: &'static G) {
     }
 }
 
-/// Makes another call of libc on such a mutex, which may wait and leaves it locked or not, as it was.
+/// Makes another libc call on such a mutex, one that may wait and that leaves the mutex locked or
+/// unlocked, as it was.
 pub(super) fn other(gp: &'static G, kind: c_int, call: impl FnOnce() -> c_int) -> c_int {
     may_wait(gp, || as_thread(gp, kind, call))
 }

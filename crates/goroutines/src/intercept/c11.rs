@@ -1,7 +1,7 @@
-//! Threads of C11: `mtx_*`, `cnd_*`, `call_once`, `thrd_*`. libc makes them of its pthread calls, by names that nobody
-//! can take the place of; so these names are taken over, too, and lead to ours.
+//! Threads of C11: `mtx_*`, `cnd_*`, `call_once`, `thrd_*`. libc builds them on its pthread calls, under internal names
+//! that can't be taken over; so the names of C11 are taken over, too, and lead to our calls.
 //!
-//! (`tss_*` are keys, which don't wait. `mtx_init`, `cnd_init` and the like make objects of pthreads'.)
+//! (`tss_*` are keys, which don't wait. `mtx_init`, `cnd_init` and the like make pthread objects.)
 
 use super::real::{Real, real};
 use super::{cond, mutex, once};
@@ -14,7 +14,7 @@ const ERROR: c_int = 2;
 const NOMEM: c_int = 3;
 const TIMEDOUT: c_int = 4;
 
-/// An error of pthreads' as C11 says it.
+/// The value that C11's functions return for a pthread error.
 fn said(error: c_int) -> c_int {
     match error {
         0 => SUCCESS,
@@ -25,7 +25,7 @@ fn said(error: c_int) -> c_int {
     }
 }
 
-/// As pthreads say it: what libc's own function of C11 has said.
+/// The pthread error for the value that libc's own C11 function has returned.
 fn unsaid(result: c_int) -> c_int {
     match result {
         SUCCESS => 0,

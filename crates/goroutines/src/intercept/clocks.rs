@@ -1,4 +1,4 @@
-//! The clock of the CPU time that a thread has had: in a goroutine its own.
+//! The clock of the calling thread's CPU time: in a goroutine it counts the goroutine's own.
 
 use super::real::{Real, caller, real};
 use crate::g::{G, current};
@@ -43,7 +43,7 @@ unsafe extern "C" fn getrusage(who: c_int, usage: *mut rusage) -> c_int {
         // SAFETY: libc has written there.
         unsafe {
             (*usage).ru_utime = libc::timeval { tv_sec: seconds as _, tv_usec: rest as _ };
-            // How much of it the kernel has had is not known.
+            // How much of it was spent in the kernel is not known.
             (*usage).ru_stime = libc::timeval { tv_sec: 0, tv_usec: 0 };
         }
     }

@@ -1,8 +1,8 @@
 //! C's condition variables.
 //!
-//! A goroutine that waits for one stands in the futexes' table, under its address; who signals looks there first, then
-//! asks libc; goroutines and threads in turns, where both may wait. Those shared between processes, and times that
-//! libc refuses, are libc's, announced.
+//! A goroutine that waits for one stands in the futexes' table, under the condition variable's address. A signal looks
+//! there first, then asks libc; where goroutines and threads may both wait, both get their turns. Condition variables
+//! shared between processes, and waits with times that libc refuses, are left to libc, announced.
 
 use super::futex::{Woken, wait_at_after, wake_at};
 use super::known::{Flag, known};
@@ -18,7 +18,7 @@ use crate::timer::alarm::NEVER;
 use libc::{c_int, clockid_t, pthread_cond_t, pthread_mutex_t, timespec};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A goroutine's wait. None: in libc.
+/// A goroutine's wait. None: it is to wait in libc.
 fn wait_for(
     gp: &'static G,
     cond: *mut pthread_cond_t,
@@ -49,7 +49,7 @@ fn wait_for(
     }
 }
 
-/// Calls libc's wait, with the mark for those that want the mutex.
+/// Calls libc's wait, with the mark set for goroutines that want the mutex.
 fn wait_in_libc(mutex: *mut pthread_mutex_t, real: impl FnOnce() -> c_int) -> c_int {
     if !SCHED.started.load(Ordering::Acquire) {
         return real();
@@ -61,7 +61,7 @@ fn wait_in_libc(mutex: *mut pthread_mutex_t, real: impl FnOnce() -> c_int) -> c_
     }
 }
 
-/// Waits, for anybody. `real` is libc's call.
+/// Waits, for a goroutine or a thread. `real` is libc's call.
 pub(super) fn wait(
     cond: *mut pthread_cond_t,
     mutex: *mut pthread_mutex_t,
@@ -72,7 +72,7 @@ pub(super) fn wait(
         .unwrap_or_else(|| wait_in_libc(mutex, real))
 }
 
-/// Waits until `time` on `clock` at the latest, for anybody. `real` is libc's call.
+/// Waits until `time` on `clock` at the latest, for a goroutine or a thread. `real` is libc's call.
 fn wait_until(
     cond: *mut pthread_cond_t,
     mutex: *mut pthread_mutex_t,
@@ -87,7 +87,8 @@ fn wait_until(
         .unwrap_or_else(|| wait_in_libc(mutex, real))
 }
 
-/// As `pthread_cond_timedwait`, for anybody: on the clock that was chosen when `cond` was made. `real` is libc's call.
+/// As `pthread_cond_timedwait`, for a goroutine or a thread: on the clock that was chosen when `cond` was made. `real`
+/// is libc's call.
 pub(super) fn wait_by(
     cond: *mut pthread_cond_t,
     mutex: *mut pthread_mutex_t,
@@ -103,17 +104,17 @@ pub(super) fn wait_by(
     wait_until(cond, mutex, clock, time, real)
 }
 
-/// Wakes one, for anybody. `real` is libc's call.
+/// Wakes one waiter; the caller may be a goroutine or a thread. `real` is libc's call.
 pub(super) fn signal(cond: *mut pthread_cond_t, real: impl FnOnce() -> c_int) -> c_int {
     static TURN: AtomicU32 = AtomicU32::new(0);
     if !anybody_waits() || wake_at(cond as usize, 1, ALL) == 0 {
         return real();
     }
-    // Threads may wait as well; libc does not say. Now and then one of them is woken too.
+    // Threads may wait as well, which libc does not say. So now and then a thread is woken too.
     if TURN.fetch_add(1, Ordering::Relaxed).is_multiple_of(4) { real() } else { 0 }
 }
 
-/// Wakes all, for anybody. `real` is libc's call.
+/// Wakes all waiters; the caller may be a goroutine or a thread. `real` is libc's call.
 pub(super) fn broadcast(cond: *mut pthread_cond_t, real: impl FnOnce() -> c_int) -> c_int {
     unlocked(cond as usize, usize::MAX);
     real()

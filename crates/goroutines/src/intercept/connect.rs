@@ -1,5 +1,5 @@
-//! Connecting, which knows no flag that says "don't block": `O_NONBLOCK` is set for the moment of the call, unless the
-//! user has. One goroutine at a time does so with a socket, lest another takes the flag for the user's.
+//! Connecting: `connect` has no flag that says "don't block", so `O_NONBLOCK` is set for the moment of the call, unless
+//! the user has set it. One goroutine at a time does so with a socket, lest another take the flag for the user's.
 
 use super::mark::file_of;
 use super::real::{result, take_over};
@@ -37,7 +37,7 @@ fn connect_one(gp: &'static G, fd: c_int, address: *const sockaddr, len: socklen
         None => plain(),
         // A local socket whose listener's queue is full: there is no event for room in it.
         Some(AGAIN) => plain(),
-        // Under way; the second one: since a call before this.
+        // The connection is under way; with the second word, since a call before this one.
         Some(word @ (IN_PROGRESS | ALREADY)) => {
             let waits = Waits::new(gp, fd, desc, Direction::Write);
             finish(waits, fd, look, word, plain)
@@ -46,7 +46,7 @@ fn connect_one(gp: &'static G, fd: c_int, address: *const sockaddr, len: socklen
     }
 }
 
-/// Waits for a connection under way. `in_time` is the word for a time-out.
+/// Waits for a connection that is under way. `in_time` is what the call returns after a time-out.
 fn finish(
     mut waits: Waits,
     fd: c_int,
@@ -56,8 +56,8 @@ fn finish(
 ) -> isize {
     loop {
         if ready_now(fd, libc::POLLOUT) != 0 {
-            // Once more, as the kernel does at the end of its wait: it takes the error, and the socket is as new then;
-            // or it is not for under way any more. (`SO_ERROR` would only take the error.)
+            // Connects once more, as the kernel does at the end of its wait: the call takes the error, and the socket
+            // is as new then; or it finds that the connection is made. (`SO_ERROR` would only take the error.)
             return match plain() {
                 word if word == -(libc::EISCONN as isize) => 0,
                 word => word,
@@ -65,7 +65,7 @@ fn finish(
         }
         match waits.wait(look) {
             Ok(()) => look = waits.look(),
-            // As the kernel says when SO_SNDTIMEO is over.
+            // This is what the kernel returns when SO_SNDTIMEO has run out.
             Err(Stopped::Error(libc::EAGAIN)) => return in_time,
             Err(Stopped::Error(error)) => return -(error as isize),
             Err(Stopped::CantWait) => return plain(),
@@ -73,7 +73,7 @@ fn finish(
     }
 }
 
-/// Makes `call` with `O_NONBLOCK` set. None where it was, or can't be.
+/// Makes `call` with `O_NONBLOCK` set. None where the flag was set already, or can't be set.
 fn without_blocking(fd: c_int, call: impl FnOnce() -> isize) -> Option<isize> {
     static MOMENTS: [Lock<()>; 64] = [const { Lock::new(()) }; 64];
     let control = |command: c_int, value: usize| {

@@ -1,9 +1,9 @@
 //! `setuid` and its kin, which change the credentials of all threads.
 //!
-//! To the kernel credentials are a thread's. glibc has each of its threads make the call, by a signal (33)
-//! whose handler notes in the thread block that it finds that this was done; the caller signals each thread
-//! again until it has. On a goroutine's block that would be for ever. So our handler stands before glibc's and
-//! puts the thread pointer on the M's own block around it.
+//! To the kernel, credentials belong to a thread. So glibc has each of its threads make the call, by a signal (33). The
+//! signal's handler notes in the thread block that the thread pointer names that the call was made, and the caller
+//! signals each thread again until it finds that note. Where the note is made in a goroutine's block, that would be for
+//! ever. So our handler stands before glibc's and points the thread pointer at the M's own block while glibc's runs.
 //!
 //! glibc installs its handler with the first thread that it makes, and never again.
 
@@ -38,7 +38,7 @@ pub(crate) fn install() {
         return;
     }
     REAL.store(old.handler, Ordering::Release); // pairs with handler()
-    // All signals are blocked from its first instruction to its last: nobody is preempted in it, and so moved to
+    // All signals are blocked from its first instruction to its last: no goroutine is preempted in it and so moved to
     // another M.
     let new = Action { handler: handler as *const () as usize, mask: !0, ..old };
     // SAFETY: as above; libc's flags and restorer are kept.
@@ -48,11 +48,11 @@ pub(crate) fn install() {
 extern "C" fn handler(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
     // SAFETY: glibc's handler, which has this signature.
     let real = unsafe { std::mem::transmute::<usize, Handler>(REAL.load(Ordering::Acquire)) };
-    // None in a forked child, where the goroutine's block is that of a thread of glibc's.
+    // There is none in a forked child, where the goroutine's block is that of a thread of glibc's.
     let Some(gp) = current::g() else { return real(signal, info, context) };
     let goroutines = goroutines_switch::thread_pointer();
-    // SAFETY: all signals are blocked, so the goroutine stays on its M. That one's own context has the thread's
-    // own block, as switches write the stack pointer only, and nothing but `real` runs on it.
+    // SAFETY: all signals are blocked, so the goroutine stays on its M. The M's own context holds the thread's own
+    // block, as switches write the stack pointer only, and nothing but `real` runs on that block.
     unsafe {
         let own = (*gp.m().g0.get()).thread_pointer();
         set_thread_pointer(own);

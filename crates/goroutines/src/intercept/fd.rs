@@ -164,7 +164,8 @@ fn is_open(fd: c_int) -> bool {
     unsafe { raw(libc::SYS_fcntl, [fd as isize as usize, libc::F_GETFD as usize, 0, 0, 0, 0]) >= 0 }
 }
 
-/// Another file is put under `to`, by `real`. A read or a write that waits there goes on with the file there was.
+/// `real` puts another file under the number `to`. A read or a write that waits there goes on with the file that was
+/// there before.
 pub(super) fn duplicated<R: From<i32>>(from: c_int, to: c_int, real: impl FnOnce() -> R) -> R {
     if from == to {
         return real();
@@ -201,7 +202,7 @@ unsafe extern "C" fn dup3(from: c_int, to: c_int, flags: c_int) -> c_int {
     duplicated(from, to, real)
 }
 
-/// Closes numbers, by `real`, but for the poller's own.
+/// Closes descriptor numbers, by `real`, all but the poller's own.
 pub(super) fn close_range_by<R: From<i32> + PartialOrd>(
     (first, last): (c_uint, c_uint),
     flags: c_int,
@@ -244,7 +245,8 @@ unsafe extern "C" fn closefrom(first: c_int) {
     }
 }
 
-/// Where `close_range` is not here, or not allowed: one by one, up to the limit.
+/// For systems where `close_range` does not exist, or is not allowed: closes the numbers one by
+/// one, up to the limit.
 #[cold]
 fn close_each_from(first: c_uint) {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
@@ -259,7 +261,7 @@ fn close_each_from(first: c_uint) {
     }
 }
 
-/// So many numbers are looked at, whatever the limit is by now.
+/// At least this many numbers are looked at, whatever the limit is by now.
 const NUMBERS: u32 = 4_096;
 
 /// `fcntl`, either name of it: a new number is watched, a lock that is waited for is announced.

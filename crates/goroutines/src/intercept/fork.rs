@@ -1,10 +1,10 @@
 //! `fork` in a goroutine, and its kin.
 //!
-//! The child has one thread: the one that called, which is the goroutine's. It goes on as that goroutine
-//! alone, as an ordinary thread: the scheduler's threads are not in the child, so it is not preempted,
-//! waiting blocks the thread, and starting another goroutine is an error. It may make threads, fork, `exec`,
-//! or exit; when its function returns the child ends with status 0. A child that no handler has told so finds
-//! it out when it first asks which goroutine it is (`base/origin.rs`).
+//! The child has one thread: the one that called, which is the goroutine's. The child goes on as that goroutine alone,
+//! an ordinary thread: the scheduler's threads are not in the child, so it is not preempted, waiting blocks the thread,
+//! and starting another goroutine is an error. It may make threads, fork, `exec`, or exit; when its function returns
+//! the child ends with status 0. A child that no handler has told so finds it out when it first asks which goroutine it
+//! is (`base/origin.rs`).
 //!
 //! **The thread block.** libc's `fork` knows one thread block in the child, the one under the thread pointer,
 //! which is the goroutine's. There it notes the thread's id, has the kernel clear it at the end, and registers
@@ -15,14 +15,13 @@
 //! * FO2: in the child the block goes where libc has the first thread's, see [`Facts::adopt`]; and again in
 //!   each child of the child.
 //!
-//! **Other handlers.** A handler of `pthread_atfork` may want a lock that a preempted goroutine holds (an
-//! allocator's). So it must not run in a section, where the processor would be kept from that goroutine. But
-//! between FO1's move and the copy the goroutine must stay on its M. Taking `fork` over would not do: `daemon`
-//! and `forkpty` call it inside libc. So our handlers are registered when the program is loaded, as the first:
-//! "prepare" handlers run last registered first, the others first registered first, and ours are those next to
-//! the copy. Handlers that are older nevertheless (a preloaded library's) run while the call is *announced*:
-//! the goroutine stays on its M, whatever they call is libc's own and may block the thread, and the P runs
-//! others meanwhile.
+//! **Other handlers.** A handler of `pthread_atfork` may want a lock that a preempted goroutine holds (an allocator's).
+//! So it must not run in a section, where the processor would be kept from that goroutine. But between FO1's move and
+//! the copy the goroutine must stay on its M. Taking `fork` over would not do: `daemon` and `forkpty` call it inside
+//! libc. So our handlers are registered when the program is loaded, as the first ones. "Prepare" handlers run in the
+//! reverse order of their registration, the others in that order, so ours run next to the copy. Handlers that are older
+//! nevertheless (a preloaded library's) run while the call is *announced*: the goroutine stays on its M, whatever they
+//! call is libc's own and may block the thread, and the P runs others meanwhile.
 //!
 //! [`Facts::adopt`]: goroutines_switch::thread_pointer::Facts::adopt
 
@@ -56,9 +55,10 @@ pub(crate) fn watch() {
     }
 }
 
-/// The goroutine's thread block, and that of the M it is on. While it stays there.
+/// The goroutine's thread block, and that of the M it is on. To be called while the goroutine stays
+/// there.
 fn blocks(gp: &'static G) -> (usize, usize) {
-    // SAFETY: of an M's own context switches write the stack pointer only.
+    // SAFETY: switches write only the stack pointer of an M's own context.
     let own = unsafe { (*gp.m().g0.get()).thread_pointer() };
     (gp.carrier().thread_pointer(), own)
 }
@@ -145,7 +145,7 @@ pub(crate) fn forked() -> Option<&'static G> {
     gp.filter(|gp| gp.carrier().thread_pointer() == goroutines_switch::thread_pointer())
 }
 
-/// A thread that a goroutine makes is one as any other's.
+/// A thread that a goroutine makes is like one that any thread makes.
 #[cfg(feature = "intercept")]
 #[unsafe(no_mangle)]
 unsafe extern "C" fn pthread_create(

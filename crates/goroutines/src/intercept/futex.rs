@@ -3,22 +3,22 @@
 //! **The problem.** A goroutine that waits must not hold its thread; an ordinary thread that waits is the
 //! kernel's; and either may wake either.
 //!
-//! **Chosen.** Goroutines wait in a table of ours, hashed by address, first come, first served; threads wait in
-//! the kernel, as ever, and are counted. Who wakes looks into the table first, then asks the kernel for as many
-//! as are still wanted, if threads wait. So that those don't starve beside goroutines that queue up again and
-//! again, the kernel is asked first every other time.
+//! **Chosen.** Goroutines wait in a table of ours, hashed by address, first come, first served; threads wait in the
+//! kernel, as ever, and are counted. A waker looks into the table first, then asks the kernel for as many as are still
+//! wanted, if threads wait. So that threads don't starve beside goroutines that queue up again and again, the kernel is
+//! asked first every other time.
 //!
-//! * FX1: who waits is counted in its bucket before it compares the word; who wakes has changed the word
-//!   before he looks at the count: one of them sees the other. Both are full barriers.
-//!   The same holds for a thread, the count of threads, and the kernel's comparison.
+//! * FX1: a goroutine that waits is counted in its bucket before it compares the word; a waker has changed the word
+//!   before it looks at the count: one of them sees the other. Both are full barriers. The same holds for a thread, the
+//!   count of threads, and the kernel's comparison.
 //! * FX2: comparing the word and entering the list is one step under the bucket's lock, as is looking for
 //!   waiters.
-//! * FX3: where a goroutine waits changes under the locks of both buckets: who locks the one it names, and finds
-//!   that it still does, has found it.
+//! * FX3: the address at which a goroutine waits changes only under the locks of both buckets. So code that locks the
+//!   bucket of the address that the goroutine names, and then finds the same address there, has found the goroutine.
 //!
-//! Next: `futex_call.rs`, the calls. Futexes shared with other processes, and those with priority inheritance, are the kernel's; waiting there
-//! is announced. Who waits through `syscall` and is woken by a raw system call, or the other way round, stays
-//! asleep: nobody does that, as std, libc and the crates each wake as they wait.
+//! Next: `futex_call.rs`, the calls. Futexes shared with other processes, and those with priority inheritance, are the
+//! kernel's; waiting there is announced. A goroutine that waits through `syscall` and is woken by a raw system call, or
+//! the other way round, stays asleep: no program does that, as std, libc and the crates each wake as they wait.
 
 use super::futex_call::{self, Arguments};
 use super::real::{Real, caller, real};
@@ -84,7 +84,8 @@ pub(super) fn wait_at(
     wait_at_after(gp, (address, bits), until, why, is_changed, || true)
 }
 
-/// The same; `then` is called when the goroutine is in the list. If it says no, there is no wait. `why` is the reason for it, and since when.
+/// The same; `then` is called when the goroutine is in the list. If it says no, there is no wait. `why` is the reason
+/// of the wait, and the time that it counts from.
 pub(super) fn wait_at_after(
     gp: &'static G,
     (address, bits): (usize, u32),
@@ -110,7 +111,8 @@ pub(super) fn wait_at_after(
     }
     if !then() {
         if !take_out(&one) {
-            // Who has woken it meanwhile meant one that waits.
+            // A waker has chosen this goroutine meanwhile, but meant one that waits: the wake-up is
+            // passed on.
             wake_at(address, 1, bits);
         }
         return Woken::Changed;
@@ -128,7 +130,7 @@ pub(super) fn may_wait_at(address: usize) -> bool {
     bucket(address).waiting.load(Ordering::Relaxed) != 0
 }
 
-/// Takes a goroutine whose wait is over out of the table; false if somebody has.
+/// Takes a goroutine whose wait is over out of the table; false if it is out already.
 fn take_out(one: &Waiting) -> bool {
     loop {
         let at = one.key();
@@ -145,8 +147,9 @@ fn take_out(one: &Waiting) -> bool {
     }
 }
 
-/// Wakes up to `wake` of the goroutines that wait at `from`, and has up to `most` of the others wait at `to`. How
-/// many were woken, and moved. None: when nobody could change the lists any more, `holds` said no.
+/// Wakes up to `wake` of the goroutines that wait at `from`, and has up to `most` of the others wait at `to`. Returns
+/// how many were woken, and how many moved. None: `holds`, which is asked when no other code can change the lists any
+/// more, said no.
 pub(super) fn requeue_at(
     (from, to): (usize, usize),
     (wake, most): (usize, usize),
@@ -158,7 +161,7 @@ pub(super) fn requeue_at(
         return holds().then_some((0, 0));
     }
     if super::signal::in_handler() {
-        // SH2, as in wake_at(): they look again.
+        // SH2, as in wake_at(): the monitor wakes them, and they look again.
         super::semaphore::leave_word(from);
         return holds().then_some((0, 0));
     }
@@ -202,7 +205,7 @@ pub(super) fn wake_at(address: usize, most: usize, bits: u32) -> usize {
         return 0;
     }
     if super::signal::in_handler() {
-        // SH2: it may have interrupted who holds the bucket's lock.
+        // SH2: the handler may have interrupted the code that holds the bucket's lock.
         super::semaphore::leave_word(address);
         return 0;
     }

@@ -1,15 +1,15 @@
 //! The calls of `futex`, through `syscall`: `SYS_futex`, and its successors (Linux 5.16, 6.7).
 //!
-//! Goroutines are asked or parked in the table of `futex.rs`; whatever is not in order is the kernel's to refuse:
-//! addresses that can't be read, numbers that are no multiple of four, times and masks that are none, flags that it
-//! does not know. So its word is the caller's.
+//! Goroutines are asked or parked in the table of `futex.rs`; whatever is not in order is left to the kernel to refuse:
+//! addresses that can't be read or are no multiple of four, invalid times and masks, flags that the kernel does not
+//! know. So the caller gets the kernel's answer.
 //!
-//! A word is read to see whether to wait, and must not be where nothing is: the kernel is asked about its page, once
+//! A word is read to see whether to wait, and must not lie where no memory is: the kernel is asked about its page, once
 //! a second ([`is_there`]). A word that goes away within that second is a crash (UM1 in `user_memory.rs`).
 //!
-//! **Moving** (`REQUEUE`): the kernel moves threads, then goroutines are moved in the table, as many as are left of
-//! the counts. **`WAKE_OP`** is made here where goroutines may wait for its words, as the kernel does not say what it has
-//! found.
+//! **Moving** (`REQUEUE`): the kernel moves threads, then goroutines are moved in the table, as many as the counts
+//! leave. **`WAKE_OP`** is carried out here where goroutines may wait for its words, as the kernel does not say what it
+//! has found.
 
 use super::futex::{
     AT_ONCE_NS, LOCKED, THREADS, Woken, forward, may_wait_at, requeue_at, wait_at, wake_at,
@@ -37,14 +37,16 @@ pub(super) const REQUEUE: c_long = 456;
 
 /// Flags of the newer calls: a word of 32 bits, of this process only.
 const PRIVATE_U32: usize = 0x82;
-/// The bits of an operation that are no flags; the kernel knows none with others than the lowest.
+/// The bits of an operation that are no flags; the kernel knows no operation that uses others than
+/// the lowest of them.
 const COMMAND: c_int = !(libc::FUTEX_PRIVATE_FLAG | libc::FUTEX_CLOCK_REALTIME);
 /// `FUTEX_LOCK_PI2`.
 const LOCK_PI2: c_int = 13;
-/// No word of a program's lies behind it.
+/// No word of a program's lies above this address.
 const LAST_WORD: usize = (1 << 47) - 4096 - 4;
 
-/// All of `syscall`'s arguments: it takes as many as the call has, and others are whatever was there.
+/// All of `syscall`'s arguments: the kernel takes as many as the call has, and the others are whatever
+/// was there.
 pub(super) type Arguments = [usize; 6];
 
 /// Whether an address can be a futex's; if not, the kernel says why.
@@ -55,7 +57,7 @@ fn is_word(at: usize) -> bool {
 /// Whether the word at `at` can be read, or could be within the last second.
 fn is_there(gp: &'static G, at: usize, now_ns: u64) -> bool {
     const PAGE: usize = 4095;
-    /// Pages, and in their low bits when they were there.
+    /// Pages, and in their low bits the time at which they were there.
     static SEEN: [AtomicUsize; 64] = [const { AtomicUsize::new(usize::MAX) }; 64];
     let slot = (at >> 12).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (usize::BITS - 6);
     let entry = (at & !PAGE) | ((now_ns >> 30) as usize & PAGE);
@@ -109,7 +111,7 @@ fn newer_wait_of(gp: &'static G, a: Arguments) -> Option<Wait> {
     Some(Wait { at: a[0], value, bits, until: deadline(gp, clock, time)? })
 }
 
-/// The time `time` on `clock`, in the runtime's. None if it can't be read, or is none.
+/// `time` on `clock`, as a time of the runtime's clock. None if it can't be read, or is invalid.
 fn deadline(gp: &'static G, clock: libc::clockid_t, time: *const timespec) -> Option<u64> {
     if time.is_null() {
         return Some(NEVER);
@@ -119,7 +121,8 @@ fn deadline(gp: &'static G, clock: libc::clockid_t, time: *const timespec) -> Op
     time::deadline(clock, &raw const time).ok()
 }
 
-/// Waits as a goroutine. The kernel's word; none where the kernel is to say what is wrong.
+/// Waits as a goroutine. Returns the word that the kernel would; none where the kernel is to say
+/// what is wrong.
 fn wait(gp: &'static G, wanted: Option<Wait>) -> Option<isize> {
     let Wait { at, value, bits, until } = wanted?;
     let now = sys::nanotime();
@@ -142,8 +145,8 @@ fn wait(gp: &'static G, wanted: Option<Wait>) -> Option<isize> {
     })
 }
 
-/// Since when `gp` has wanted what it waits for at the word `at`: since before it was woken for it in vain,
-/// if it was.
+/// The time since which `gp` has wanted what it waits for at the word `at`. If it was woken there in vain just now,
+/// that is a time before that wake-up.
 fn since_when(gp: &G, at: usize, value: u32, now: u64) -> u64 {
     let before = gp.losing.get();
     let in_vain =
@@ -162,12 +165,13 @@ fn wait_in_kernel(gp: Option<&'static G>, number: c_long, a: Arguments) -> c_lon
     result
 }
 
-/// Wakes up to `wanted` at `address`, goroutines and threads, of anybody: how many, or -1 and `errno`.
+/// Wakes up to `wanted` goroutines and threads that wait at `address`; the caller may be either.
+/// Returns how many, or -1 and `errno`.
 fn wake(address: usize, wanted: usize, bits: u32, in_kernel: impl Fn(usize) -> isize) -> isize {
     if let Some(gp) = caller()
         && gp.losing.get().at == address
     {
-        // It has had the lock.
+        // The caller has had the lock.
         gp.losing.set(Losing::default());
     }
     if THREADS.load(Ordering::Relaxed) > 0 && is_their_turn() {
@@ -188,13 +192,13 @@ fn wake(address: usize, wanted: usize, bits: u32, in_kernel: impl Fn(usize) -> i
     }
 }
 
-/// Every other time.
+/// Whether threads come first: every other time.
 fn is_their_turn() -> bool {
     static TURN: AtomicU32 = AtomicU32::new(0);
     TURN.fetch_add(1, Ordering::Relaxed).is_multiple_of(2)
 }
 
-/// Calls `f`, and leaves `errno` as it was if that says no error.
+/// Calls `f`, and leaves `errno` as it was if `f` returns no error.
 fn keeping_errno(f: impl FnOnce() -> isize) -> c_long {
     let before = errno();
     let result = f();
@@ -204,13 +208,14 @@ fn keeping_errno(f: impl FnOnce() -> isize) -> c_long {
     result as c_long
 }
 
-/// With another count.
+/// The arguments with another count.
 fn with(mut a: Arguments, index: usize, count: usize) -> Arguments {
     a[index] = count;
     a
 }
 
-/// `FUTEX_REQUEUE`, `FUTEX_CMP_REQUEUE`: threads first, as the kernel says what is wrong. How many were woken or moved.
+/// `FUTEX_REQUEUE`, `FUTEX_CMP_REQUEUE`: threads first, as the kernel says what is wrong. Returns how many were woken
+/// or moved.
 fn requeue(a: Arguments, expected: Option<u32>) -> isize {
     let threads = forward(libc::SYS_futex, a) as isize;
     if threads < 0 {
@@ -219,7 +224,8 @@ fn requeue(a: Arguments, expected: Option<u32>) -> isize {
     move_rest((a[0], a[4]), (a[2], a[3]), threads as usize, expected)
 }
 
-/// Wakes and moves goroutines, as many as `threads` threads have left. All that were woken or moved.
+/// Wakes and moves goroutines, as many as the counts leave after `threads` threads. Returns how many
+/// were woken or moved in all.
 fn move_rest(
     (from, to): (usize, usize),
     (wake, most): (usize, usize),
@@ -238,7 +244,7 @@ fn move_rest(
     }
 }
 
-/// What `FUTEX_WAKE_OP` is to do to its second word, and what to look for in what was there.
+/// What `FUTEX_WAKE_OP` is to do to its second word, and what to compare the old value with.
 #[derive(Clone, Copy)]
 struct Operation {
     op: u32,
@@ -261,7 +267,7 @@ impl Operation {
         })
     }
 
-    /// Does it; whether the comparison holds.
+    /// Changes the word, and says whether the comparison holds.
     fn apply(self, word: &AtomicU32) -> bool {
         let by = self.operand.cast_unsigned();
         let before = match self.op {
@@ -307,7 +313,7 @@ fn is_writable(at: usize) -> bool {
     static NOBODY: AtomicU32 = AtomicU32::new(0);
     const ADD_NOTHING: usize = 1 << 28 | 0x7ff;
     let op = (libc::FUTEX_WAKE_OP | libc::FUTEX_PRIVATE_FLAG) as usize;
-    // SAFETY: nobody waits for the first word; nothing is added to the second, or the kernel can't write it.
+    // SAFETY: nothing waits at the first word; nothing is added to the second, or the kernel can't write it.
     unsafe { raw(libc::SYS_futex, [NOBODY.as_ptr() as usize, op, 1, 0, at, ADD_NOTHING]) >= 0 }
 }
 
@@ -347,7 +353,7 @@ pub(super) fn futex(a: Arguments) -> c_long {
     }
 }
 
-/// With counts of 32 bits, as the kernel takes them. (It refuses negative ones.)
+/// The arguments with counts of 32 bits, as the kernel takes them. (It refuses negative ones.)
 fn counts(mut a: Arguments) -> Arguments {
     for count in &mut a[2..4] {
         *count = *count as u32 as usize;

@@ -1,8 +1,8 @@
 //! Reading and writing: `read`, `write`, `readv`, `writev`, on whatever the descriptor stands for.
 //!
-//! What that is, how a call on it is tried, and when a goroutine may park for it stands in `kind.rs`. It is found out
-//! once a number and forgotten with its incarnation. Where it was forgotten too late, the kernel says so (`ENOTSOCK`,
-//! `EOPNOTSUPP`), and we look again.
+//! What that is, how a call on it is tried, and when a goroutine may park for it, is said in `kind.rs`. The kind is
+//! found out once for each descriptor number, and forgotten with its incarnation. Where it was forgotten too late, the
+//! kernel says so (`ENOTSOCK`, `EOPNOTSUPP`), and we look again.
 
 use super::kind::{self, kind_of};
 use super::real::{result, take_over};
@@ -36,7 +36,8 @@ fn has_nowait(direction: Direction) -> bool {
     NOWAIT[direction as usize].is_here(|| try_vector(number, -1, &[]))
 }
 
-/// A trial has said `error`, which a sandbox may say of every one. True: it does.
+/// A trial has failed with `error`, with which a sandbox may refuse every trial. True: it does
+/// refuse them.
 #[cold]
 fn is_refused(direction: Direction, error: isize) -> bool {
     let number = [libc::SYS_preadv2, libc::SYS_pwritev2][direction as usize];
@@ -58,13 +59,13 @@ pub(super) fn block(gp: &'static G, number: libc::c_long, args: [usize; 6]) -> i
 
 /// What became of a call on a descriptor of some kind.
 enum Came {
-    /// To this end.
+    /// The call has ended with this result.
     To(Result<isize, Stopped>),
-    /// It was of another kind: look again.
+    /// The descriptor was of another kind: look again.
     Again,
 }
 
-/// The kind of `fd`; a pipe that can't be tried is as a FIFO.
+/// The kind of `fd`; a pipe that can't be tried counts as a FIFO.
 fn kind_to_try(fd: i32, desc: &Desc, direction: Direction) -> Kind {
     match kind_of(fd, desc) {
         Kind::Pipe if !has_nowait(direction) => Kind::Fifo,
@@ -75,7 +76,8 @@ fn kind_to_try(fd: i32, desc: &Desc, direction: Direction) -> Kind {
 /// Reads into a list of buffers. The word of the kernel.
 fn read_list(gp: &'static G, fd: i32, list: &[iovec], plain: impl Fn(i32) -> isize) -> isize {
     let mut fd = fd;
-    // The file's number, once another was put under that it was called with.
+    // The file's new number, once another file was put under the number that the call was made
+    // with.
     let mut _held: Option<Moved> = None;
     loop {
         let Some(desc) = netpoll::desc(fd) else { return plain(fd) };
@@ -211,8 +213,8 @@ fn write_kind(
     }
 }
 
-/// Writes what is left of a list after `done` bytes, to a number of its own; blocks the thread. How much was written of
-/// all.
+/// Writes what is left of a list after `done` bytes, to the file's own number; blocks the thread. Returns how much of
+/// the list was written in all.
 fn write_rest(gp: &'static G, fd: i32, list: &[iovec], mut done: usize) -> isize {
     while done < length(list) {
         let more = rest_of(list, done, |rest| {

@@ -9,7 +9,8 @@
 //! *nothing but the edges that `poll` reports ends the wait*. Every other call is announced and really made: it costs a
 //! thread while it waits, and is right.
 //!
-//! Read from Linux's sources (5.10 to 6.18). "Else" is what ends the wait, or makes it none, besides an edge.
+//! Read from Linux's sources (5.10 to 6.18). "Else" is what, besides an edge, ends the wait or makes the call return
+//! without one.
 //!
 //! | descriptor | call | tried by | else | so |
 //! |---|---|---|---|---|
@@ -33,7 +34,7 @@
 //!
 //! Where `O_NONBLOCK` is set the kernel is always asked itself: it may know better than `EAGAIN`.
 //!
-//! Known and left: a process that is put into the background while a goroutine of its is parked for the terminal is
+//! Known and left: a process that is put into the background while one of its goroutines is parked for the terminal is
 //! told so (`SIGTTIN`) by the next key that is pressed, not at once. A stream that has less than a third of its buffer
 //! free counts as full for `sendfile` and `splice`, which can't be tried.
 
@@ -196,8 +197,8 @@ fn contract(fd: i32, kind: Kind, is_known: bool) -> Contract {
     if is_known && (says_itself || !is_nonblocking(fd)) { Contract::Edges } else { Contract::Make }
 }
 
-/// Whether there is a writer of an empty FIFO, or was since it was opened. Once there was, `poll` tells of the last one's
-/// end.
+/// Whether there is a writer of an empty FIFO, or was one since the FIFO was opened. Once there was a writer, `poll`
+/// reports the end of the last one.
 fn has_writer(fd: i32, desc: &Desc, look: Look) -> bool {
     let mut ends = [0i32; 2];
     let args = [ends.as_mut_ptr() as usize, libc::O_CLOEXEC as usize, 0, 0, 0, 0];

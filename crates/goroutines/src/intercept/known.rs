@@ -64,7 +64,7 @@ const PREFER_WRITER_NONRECURSIVE: c_int = 2;
 /// Where `lock`, once it is locked for writing, bears the caller's thread id.
 fn writer_at(mut lock: MaybeUninit<pthread_rwlock_t>) -> Option<usize> {
     static TRYWRLOCK: Real = Real::new(c"pthread_rwlock_trywrlock");
-    // SAFETY: an initialised lock, which nobody else knows; the caller's own thread block; words of the lock.
+    // SAFETY: an initialised lock, which no other code knows; the caller's own thread block; words of the lock.
     unsafe {
         real!(TRYWRLOCK as fn(*mut pthread_rwlock_t) -> c_int)(lock.as_mut_ptr());
         let id = facts().tid_of(libc::pthread_self() as usize);

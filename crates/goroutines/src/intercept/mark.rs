@@ -1,4 +1,4 @@
-//! What users set of sockets that the kernel looks at only where a call waits: marks, time-outs; and `shutdown`.
+//! Settings of sockets that the kernel looks at only where a call waits: marks and time-outs. And `shutdown`.
 
 use super::fd::may_renew;
 use super::real::{Real, real};
@@ -10,7 +10,7 @@ use goroutines_switch::sys::raw;
 use libc::{c_int, c_void, socklen_t};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Somebody has set `SO_RCVLOWAT` of some socket. (A socket may have other numbers, and its connections have its mark.)
+/// `SO_RCVLOWAT` of some socket was set. (A socket may have other numbers, and its connections have its mark.)
 static MARKS: AtomicBool = AtomicBool::new(false);
 
 /// Whether any socket may have a mark.
@@ -19,8 +19,8 @@ pub(super) fn are_any() -> bool {
     MARKS.load(Ordering::Relaxed)
 }
 
-/// Waits until a stream has as much for a call with so much `room` as its mark says (`SO_RCVLOWAT`), or has ended: a
-/// call that does not wait would take less. False: the call is not to wait, and takes what there is.
+/// Waits until a stream has as many bytes as its mark (`SO_RCVLOWAT`) asks for in a call with so much `room`, or has
+/// ended: a call that does not wait would take less. False: the call is not to wait, and takes what there is.
 #[inline]
 pub(super) fn wait(waits: &mut Waits, fd: c_int, room: usize) -> Result<bool, Stopped> {
     if are_any() { wait_for_mark(waits, fd, room) } else { Ok(true) }
@@ -97,7 +97,8 @@ pub(super) fn is_local(fd: c_int) -> bool {
     socket_option(fd, libc::SO_DOMAIN, &mut domain) == 0 && domain == libc::AF_UNIX
 }
 
-/// The end of writing to a local socket makes no edge: goroutines that wait to write to it are to look.
+/// Shutting a local socket down for writing makes no edge: goroutines that wait to write to it are to
+/// look again.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn shutdown(fd: c_int, how: c_int) -> c_int {
     static REAL: Real = Real::new(c"shutdown");

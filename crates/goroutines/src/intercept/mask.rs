@@ -2,10 +2,12 @@
 //!
 //! A mask is the OS thread's, as is said in `table.rs`. But two things must hold whatever a goroutine blocks:
 //!
-//! * MA1: the runtime's signal is never blocked for long, or time slices would end nowhere on that thread. A goroutine
-//!   that blocks it is told so, and the program's own ones wait until it unblocks it.
-//! * MA2: what a thread's mask is in ordinary code is known, so that handlers of others are told from it (PR5):
-//!   those that come after a goroutine that has left its mask behind are preempted as before.
+//! * MA1: the runtime's signal is never blocked for long, or no time slice would end on that thread. A goroutine that
+//!   blocks it is told that it is blocked, and signals of the same number that are the program's wait until the
+//!   goroutine unblocks it.
+//! * MA2: the mask that a thread has in ordinary code is known, so that handlers that are not installed through us can
+//!   be told by theirs (PR5): goroutines that run on a thread after one that has left its mask behind are preempted as
+//!   before.
 
 use super::real::{Real, real};
 use super::signal;

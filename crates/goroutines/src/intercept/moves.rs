@@ -1,9 +1,10 @@
 //! Moving data from one descriptor to another: `splice`, `tee`, `vmsplice`, `sendfile`.
 //!
-//! These know no flag that keeps a *socket* from blocking, and one (`SPLICE_F_NONBLOCK`) that is the user's. So the
-//! goroutine waits for both ends, as `poll` sees them, and then makes the call, announced. It waits only where the call
-//! can be right: to move between two kinds of which that is known, in the right directions, something and not nothing.
-//! Of everything else the kernel says at once what is wrong; or it waits, and that costs a thread.
+//! These calls have no flag that keeps a *socket* from blocking, and the one they have (`SPLICE_F_NONBLOCK`) is the
+//! user's. So the goroutine waits for both ends, as `poll` sees them, and then makes the call, announced. It waits only
+//! where the call can be right: one that moves some bytes, in the right directions, between two kinds of descriptor
+//! that are known to allow it. With every other call the kernel says at once what is wrong, or it waits, and that costs
+//! a thread.
 
 use super::kind::{self, Contract, kind_of};
 use super::real::{Real, caller, function, real, result, take_over};
@@ -18,8 +19,8 @@ use libc::{c_int, c_uint, iovec, off_t, off64_t, size_t, ssize_t};
 /// Flags with which these calls wait.
 const WAITING_FLAGS: c_uint = libc::SPLICE_F_MOVE | libc::SPLICE_F_MORE | libc::SPLICE_F_GIFT;
 
-/// What goes to a socket at a time, where the call itself can't be told not to block: less than what a
-/// socket that is ready has room for, mostly.
+/// How much goes to a socket at a time, as the call itself can't be told not to block: mostly less than
+/// a socket that is ready has room for.
 const PIECE: size_t = 64 << 10;
 
 /// Linux moves no more at a time.
@@ -39,7 +40,8 @@ fn until_ready(gp: &'static G, fd: c_int, direction: Direction) -> Result<bool, 
     let events = if direction == Direction::Read { libc::POLLIN } else { libc::POLLOUT };
     let mut waits = Waits::new(gp, fd, desc, direction);
     let contract = |look| match (kind_of(fd, desc), direction) {
-        // A pipe that was opened by name is one here, too: the trial that tells them apart is a read.
+        // A pipe may be one that was opened by name: the trial that tells them apart is a read. So both
+        // are taken for FIFOs.
         (Kind::Pipe | Kind::Fifo, Direction::Read) => {
             kind::reading(gp, fd, (desc, Kind::Fifo, look), 1)
         }
@@ -123,7 +125,8 @@ fn moved(
     announced(gp, call)
 }
 
-/// Whether a call to `to` waits again and again: not for room in a pipe, of which it takes what there is.
+/// Whether a call that moves data to `fd` waits again and again: to a socket it does. In a pipe it takes what room
+/// there is.
 fn is_socket(fd: c_int) -> bool {
     netpoll::desc(fd).is_some_and(|desc| kind_of(fd, desc) == Kind::Socket)
 }
@@ -151,7 +154,7 @@ take_over! {
     };
 }
 
-/// Where in a file `sendfile` begins: at `at`, or where the file is.
+/// Where in a file `sendfile` begins: at `at`, or at the file's own position.
 fn position(gp: &'static G, from: c_int, at: *const i64) -> i64 {
     if at.is_null() {
         let args = [word(from), 0, libc::SEEK_CUR as usize, 0, 0, 0];
@@ -168,7 +171,8 @@ fn has_more(gp: &'static G, from: c_int, at: *const i64) -> bool {
     at >= 0 && file_of(from).is_some_and(|(_, stat)| is_regular(&stat) && at < stat.st_size)
 }
 
-/// `sendfile`: to a socket in pieces that one which is ready takes, until all is moved, as on a thread.
+/// `sendfile`: to a socket it moves data in pieces that a ready socket has room for, until all is
+/// moved, as on a thread.
 fn send_file(
     gp: &'static G,
     (from, to): (c_int, c_int),
@@ -195,7 +199,7 @@ fn send_file(
     done as ssize_t
 }
 
-/// Both names of it.
+/// Both names of `sendfile`.
 macro_rules! piecewise {
     ($(fn $name:ident($at:ty);)*) => {$(
         #[unsafe(no_mangle)]
@@ -242,7 +246,7 @@ unsafe extern "C" fn splice(
             && (!file_of(*fd).is_some_and(|(_, stat)| is_regular(&stat))
                 || user_memory::is_readable(gp, at.addr(), size_of::<off64_t>()).is_err())
     });
-    // It says itself that it would block, or what is wrong.
+    // The call itself says that it would block, or what is wrong.
     if flags & !WAITING_FLAGS != 0 || n == 0 || is_wrong {
         return announced(gp, || real(n));
     }

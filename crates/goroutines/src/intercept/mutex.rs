@@ -1,8 +1,8 @@
-//! C's mutexes. (`sync.rs` says how a goroutine waits for one, `bound.rs` which know their owner as a thread.)
+//! C's mutexes. (`sync.rs` says how a goroutine waits for one, `bound.rs` which mutexes know their owner as a thread.)
 //!
-//! **What unlocks unseen.** `pthread_cond_wait` of an ordinary thread, inside libc. So such a thread marks the
-//! mutex first ([`InCond`]) and wakes the goroutines that wait for it; they, and those that come, see the mark
-//! and wait in libc, announced.
+//! **What unlocks unseen.** An ordinary thread's `pthread_cond_wait` unlocks the mutex inside libc. So such a thread
+//! marks the mutex first ([`InCond`]) and wakes the goroutines that wait for it; these, and those that come later, see
+//! the mark and wait in libc, announced.
 
 use super::bound::{self, is_bound};
 use super::futex::wake_at;
@@ -50,14 +50,15 @@ static TIMEDLOCK: Real = Real::new(c"pthread_mutex_timedlock");
 /// The kind of a mutex, without what was decided on lock elision (bits 8 and 9: yes, no; a type that is set
 /// by an attribute decides too).
 fn kind_of(mutex: *mut pthread_mutex_t) -> c_int {
-    /// Where its kind stands is a part of libc's interface: static initialisers fill it in.
+    /// The place of the kind is a part of libc's interface: static initialisers fill it in.
     const KIND_AT: usize = 16;
     // SAFETY: the user's mutex.
     let kind = unsafe { mutex.cast::<u8>().add(KIND_AT).cast::<c_int>().read_volatile() };
     kind & !0x300
 }
 
-/// Normal, recursive, error-checking or adaptive, of this process, and nothing else.
+/// Whether a mutex of this kind is normal, recursive, error-checking or adaptive, of this process
+/// only, and nothing else.
 fn is_plain(kind: c_int) -> bool {
     (0..=3).contains(&kind)
 }
@@ -83,8 +84,8 @@ fn real_timed_lock(mutex: *mut pthread_mutex_t, time: *const timespec) -> c_int 
     unsafe { real(mutex, time) }
 }
 
-/// What locking by a time long past says: a trial does not tell that the caller has locked an error-checking
-/// mutex itself.
+/// What locking by a time long past returns: a trial does not tell that the caller itself has locked an error-checking
+/// mutex.
 fn lock_by_now(mutex: *mut pthread_mutex_t) -> c_int {
     static LONG_AGO: timespec = timespec { tv_sec: -1, tv_nsec: 0 };
     real_timed_lock(mutex, &raw const LONG_AGO)
@@ -115,7 +116,7 @@ fn lock_for(
         .unwrap_or_else(|| announced(gp, in_libc))
 }
 
-/// Locks, for anybody.
+/// Locks, for a goroutine or a thread.
 pub(super) fn lock(mutex: *mut pthread_mutex_t) -> c_int {
     let Some(gp) = current::g() else { return real_lock(mutex) };
     let kind = kind_of(mutex);
@@ -128,7 +129,7 @@ pub(super) fn lock(mutex: *mut pthread_mutex_t) -> c_int {
     }
 }
 
-/// Tries to lock, for anybody.
+/// Tries to lock, for a goroutine or a thread.
 pub(super) fn try_lock(mutex: *mut pthread_mutex_t) -> c_int {
     let kind = kind_of(mutex);
     match current::g() {
@@ -137,7 +138,7 @@ pub(super) fn try_lock(mutex: *mut pthread_mutex_t) -> c_int {
     }
 }
 
-/// Locks by a time, for anybody. `real` is libc's call.
+/// Locks by a time, for a goroutine or a thread. `real` is libc's call.
 pub(super) fn lock_by(
     mutex: *mut pthread_mutex_t,
     clock: clockid_t,
@@ -152,7 +153,7 @@ pub(super) fn lock_by(
     if gp.nopreempt.load(Ordering::Relaxed) != 0 {
         return real();
     }
-    // What is wrong with the time is libc's to say: only those that wait are told.
+    // libc says what is wrong with the time, and says so only to callers that have to wait.
     let until = if time.is_null() || !is_supported(clock) {
         None
     } else {
@@ -164,7 +165,7 @@ pub(super) fn lock_by(
     }
 }
 
-/// Unlocks, for anybody.
+/// Unlocks, for a goroutine or a thread.
 pub(super) fn unlock(mutex: *mut pthread_mutex_t) -> c_int {
     let kind = kind_of(mutex);
     if is_bound(kind)
@@ -177,7 +178,7 @@ pub(super) fn unlock(mutex: *mut pthread_mutex_t) -> c_int {
     result
 }
 
-/// Makes a call on a mutex that neither locks nor unlocks it for good, for anybody.
+/// Makes a call on a mutex that neither locks nor unlocks it for good, for a goroutine or a thread.
 fn other(mutex: *mut pthread_mutex_t, real: impl FnOnce() -> c_int) -> c_int {
     let kind = kind_of(mutex);
     match current::g() {

@@ -1,7 +1,7 @@
 //! A thread's name, as the kernel keeps it: the goroutine's own.
 //!
-//! The name that `/proc` and a debugger show is the OS thread's, which runs others too. A goroutine that is locked to its
-//! thread gives it the name as well.
+//! The name that `/proc` and a debugger show is the OS thread's, which runs other goroutines too. A goroutine that is
+//! locked to its thread gives it the name as well.
 
 use super::pthread::goroutine;
 use super::real::{Real, caller, real, result};
@@ -24,7 +24,7 @@ impl Name {
         self.0[1].store(second, Ordering::Relaxed);
     }
 
-    /// Takes it away.
+    /// Takes the name away.
     #[inline]
     pub(crate) fn clear(&self) {
         self.0.iter().for_each(|half| half.store(0, Ordering::Relaxed));
@@ -47,7 +47,8 @@ fn halves(name: [u8; BYTES]) -> [u64; 2] {
     halves.map(u64::from_ne_bytes)
 }
 
-/// Copies a name from the caller's memory, as far as there is room for it; and whether it is longer.
+/// Copies a name from the caller's memory, as far as there is room for it, and says whether it is
+/// longer.
 fn copied(gp: &'static G, at: *const c_char) -> Result<([u8; BYTES], bool), i32> {
     const PAGE: usize = 4096;
     let mut name = [0; BYTES];

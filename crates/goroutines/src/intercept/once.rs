@@ -1,12 +1,12 @@
 //! `pthread_once`.
 //!
-//! What is to be done once is the program's code: it may wait, so the call can't be announced. So whoever calls is
-//! noted before libc is asked ([`RUNNING`]); goroutines that come meanwhile wait in the futexes' table, under the control's
-//! address, and ask libc when the first has returned, or was unwound. Where too many are under way goroutines wait in
-//! libc.
+//! What is to be done once is the program's code: it may wait, so the call can't be announced. So each call is noted
+//! before libc is asked ([`RUNNING`]). Goroutines that come meanwhile wait in the futexes' table, under the control's
+//! address, and ask libc when the first call has returned, or was unwound. Where too many calls are under way,
+//! goroutines wait in libc.
 //!
-//! * ON1: who has returned is taken out of the notes before it wakes; who waits is in the table before it looks at the
-//!   notes: one of them sees the other (FX1).
+//! * ON1: a call that has returned is taken out of the notes before it wakes the others; a goroutine that waits is in
+//!   the table before it looks at the notes: one of them sees the other (FX1).
 
 use super::futex::{wait_at, wake_at};
 use super::real::{Real, caller, function};
@@ -23,14 +23,14 @@ pub(super) type Routine = Option<unsafe extern "C-unwind" fn()>;
 /// libc's function.
 pub(super) type Once<R> = unsafe extern "C-unwind" fn(*mut c_int, Routine) -> R;
 
-/// The controls of those that are under way, or wait in libc; 0: none.
+/// The controls of the calls that are under way, or wait in libc; 0: none.
 static RUNNING: [AtomicUsize; 64] = [const { AtomicUsize::new(0) }; 64];
 
 fn is_running(control: usize) -> bool {
     RUNNING.iter().any(|one| one.load(Ordering::SeqCst) == control)
 }
 
-/// While it lives, its control's is under way.
+/// While it lives, a call for its control is under way.
 struct Running(&'static AtomicUsize);
 
 impl Running {
@@ -52,7 +52,8 @@ impl Drop for Running {
 
 /// Has something done once, for anybody. `real` is libc's call.
 pub(super) fn once(control: *mut c_int, real: impl FnOnce() -> c_int) -> c_int {
-    /// libc's sign of what is done, for which nobody need be noted. (Were it another one's, it would be noted all the same.)
+    /// The value of a control that libc has done with, for which no call need be noted. (Were it another value, calls
+    /// would be noted all the same.)
     const DONE: i32 = 2;
     // SAFETY: the user's control.
     let state = unsafe { &*control.cast::<AtomicI32>() };

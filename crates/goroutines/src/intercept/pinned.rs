@@ -2,7 +2,7 @@
 //!
 //! A namespace, a capability, a priority, an affinity is a thread's. A goroutine that has changed one stays on that
 //! thread from then on, as if it had locked it (`runtime::lock_os_thread`), and the thread ends with the goroutine: no
-//! other finds itself with what it did not ask for.
+//! other goroutine finds itself with a setting that it did not ask for.
 //!
 //! Which calls those are is a list, for functions of libc and for `syscall`. A raw system call is not seen.
 
@@ -43,13 +43,15 @@ fn changed<R: PartialOrd + From<i8>>(gp: &'static G, call: impl FnOnce() -> R) -
     pinned(gp, call, |result| *result >= R::from(0))
 }
 
-/// The same, if the change is to the calling thread: whose id is 0, or its own.
+/// The same, if the change is to the calling thread, which means that `id` is 0 or the thread's
+/// own.
 fn changed_if_self<R: PartialOrd + From<i8>>(
     gp: &'static G,
     id: u32,
     call: impl FnOnce() -> R,
 ) -> R {
-    // (An id of its own that it has asked for a while ago may be that of another M by now.)
+    // (The thread id that a goroutine asked for a while ago may be that of an M which it has left
+    // by now.)
     if is_self(id) { changed(gp, call) } else { call() }
 }
 
@@ -120,7 +122,7 @@ fn is_of_thread_by_number(number: c_long, a: &[usize; 6]) -> bool {
     }
 }
 
-/// A call by `syscall` that is none of the known.
+/// A call by `syscall` that is none of the known ones.
 pub(super) fn by_number(number: c_long, a: &[usize; 6], real: impl FnOnce() -> c_long) -> c_long {
     match caller() {
         Some(gp) if is_of_thread_by_number(number, a) => changed(gp, real),
@@ -133,21 +135,21 @@ take_over! {
 
     fn setns(fd: c_int, kind: c_int) -> c_int = |gp, real| changed(gp, real);
 
-    // These two say what was before, whether they worked or not.
+    // These two return the id before, whether they worked or not.
     fn setfsuid(id: libc::uid_t) -> c_int = |gp, real| changed(gp, real);
     fn setfsgid(id: libc::gid_t) -> c_int = |gp, real| changed(gp, real);
 
     fn capset(header: *mut c_void, data: *const c_void) -> c_int = |gp, real| changed(gp, real);
 
     fn personality(persona: c_ulong) -> c_int = |gp, real| {
-        // This one asks only.
+        // This value only asks.
         if persona == 0xffff_ffff { real() } else { changed(gp, real) }
     };
 
     fn iopl(level: c_int) -> c_int = |gp, real| changed(gp, real);
     fn ioperm(from: c_ulong, n: c_ulong, on: c_int) -> c_int = |gp, real| changed(gp, real);
 
-    // To Linux this is the thread's. What it says when it worked may be negative.
+    // To Linux a nice value is the thread's. What the call returns when it worked may be negative.
     fn nice(by: c_int) -> c_int = |gp, real| pinned(gp, real, |_| true);
 
     fn setpriority(which: libc::__priority_which_t, who: id_t, nice: c_int) -> c_int =
@@ -169,7 +171,7 @@ take_over! {
     fn ptrace(request: c_uint, pid: pid_t, at: *mut c_void, data: *mut c_void) -> c_long =
         |gp, real| {
             gp.traces.set(true);
-            // A tracee's tracer is a thread. What it says when it worked may be negative.
+            // A tracee's tracer is a thread. What the call returns when it worked may be negative.
             pinned(gp, real, |_| request != libc::PTRACE_TRACEME)
         };
 }

@@ -158,7 +158,8 @@ fn remaining(until: u64) -> Option<Duration> {
     Some(Duration::from_nanos(until.saturating_sub(crate::base::sys::nanotime())))
 }
 
-/// The end of a call that takes `time`. None where the kernel, or libc, is to say what is wrong with that.
+/// The time at which a call with the time-out `time` ends. None where the kernel, or libc, is to say what is wrong with
+/// `time`.
 pub(super) fn time_limit(gp: &'static G, time: *const timespec) -> Option<u64> {
     if time.is_null() {
         return Some(NEVER);
@@ -198,7 +199,7 @@ fn poll_sources(list: impl Iterator<Item = pollfd>, out: &mut Vec<Source>) -> Op
     Some(())
 }
 
-/// Of lists up to this length the runtime asks itself whether they can be read.
+/// For lists up to this length the runtime itself asks whether they can be read.
 const MOST_ASKED: usize = 1 << 12;
 
 fn poll_until(gp: &'static G, fds: *mut pollfd, n: nfds_t, until: u64) -> isize {
@@ -206,7 +207,7 @@ fn poll_until(gp: &'static G, fds: *mut pollfd, n: nfds_t, until: u64) -> isize 
         // SAFETY: the user's own call.
         unsafe { raw(libc::SYS_poll, [fds as usize, n as usize, 0, 0, 0, 0]) }
     };
-    // The kernel looks at so many bits of the number.
+    // The kernel looks at only 32 bits of the number.
     let len = n as u32 as usize;
     if len > MOST_ASKED || is_readable(gp, fds as usize, len * size_of::<pollfd>()).is_err() {
         // The kernel looks at the list first: it may be too long, or not be there.

@@ -7,7 +7,8 @@
 //! time. So a wait looks again by itself, after a millisecond, two, four and so on. The waits of a goroutine that
 //! traces (it has called `ptrace`) are announced.
 //!
-//! **Parents.** To the kernel the parent is a thread: the M on which a process was made does not end for want of work.
+//! **Parents.** To the kernel the parent is a thread. So an M on which a process was made does not end for want of
+//! work.
 
 use super::fd;
 use super::real::{Real, caller, real, result, take_over};
@@ -43,7 +44,7 @@ fn with_pidfd<R>(pid: pid_t, flags: usize, f: impl FnOnce(c_int) -> R) -> Option
     Some(result)
 }
 
-/// Waits until the pidfd `fd` says that its process has ended, or `is_told` finds something else to be said of it.
+/// Waits until the pidfd `fd` says that its process has ended, or `is_told` finds something else to report of it.
 fn until_told(gp: &'static G, fd: c_int, mut is_told: impl FnMut() -> bool) {
     let Some(desc) = netpoll::desc(fd) else { return };
     let mut delay = Duration::from_millis(1);
@@ -65,7 +66,7 @@ fn until_ended(gp: &'static G, fd: c_int) -> bool {
     Waits::new(gp, fd, desc, Direction::Read).done(attempt).is_ok()
 }
 
-/// The options of a wait. Whose thread's children they are makes no difference between goroutines that move.
+/// The options of a wait. Which thread's children are meant makes no difference to goroutines that move.
 fn options_of(gp: &'static G, options: c_int) -> c_int {
     if gp.is_locked() { options } else { options & !libc::__WNOTHREAD }
 }
@@ -117,7 +118,7 @@ fn wait_for_id(
     let only_exits = options & libc::WEXITED != 0
         && options & (libc::WNOHANG | libc::WSTOPPED | libc::WCONTINUED) == 0;
     if only_exits && !gp.traces.get() {
-        // Is there something to be said of it? That is left as it is.
+        // Is there something to report of the process? It is left to be reported again.
         let options = (options_of(gp, options) | libc::WNOHANG | libc::WNOWAIT) as usize;
         // SAFETY: our own info, zeroed for "nothing".
         let is_running = || unsafe {
@@ -152,8 +153,8 @@ fn made<R>(gp: &'static G, real: impl FnOnce() -> R) -> R {
     })
 }
 
-/// Joins a thread that libc has made, as far as that does not wait: libc may refuse it (one that is detached, or one's
-/// own), or the thread has ended. None if it runs; then its end has been waited for.
+/// Joins a thread that libc has made, as far as that needs no wait: libc may refuse it (for a thread that is detached,
+/// or is the caller), or the thread has ended. None if the thread was running; then its end has been waited for.
 fn joined_at_once(gp: &'static G, thread: pthread_t, value: *mut *mut c_void) -> Option<c_int> {
     static REAL: Real = Real::new(c"pthread_timedjoin_np");
     let join = real!(REAL as fn(pthread_t, *mut *mut c_void, *const timespec) -> c_int);

@@ -180,7 +180,7 @@ fn change(gp: &'static G, number: c_long, args: [usize; 6]) -> c_int {
     }
 }
 
-/// As glibc's, with the id of the thread that it is on.
+/// As glibc's, with the id of the OS thread that the goroutine is on.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn pthread_sigqueue(
     thread: pthread_t,

@@ -1,12 +1,12 @@
 //! C's read-write locks. (`sync.rs` says how a goroutine waits for one.)
 //!
-//! **Who prefers writers.** A lock of the kind `PREFER_WRITER_NONRECURSIVE` lets no reader in while a writer waits.
-//! libc must know of that writer: so goroutines wait in libc for writing, announced. Readers wait in the table; libc's
-//! trial tells them that a writer waits. A writer that gives up wakes them.
+//! **Locks that prefer writers.** A lock of the kind `PREFER_WRITER_NONRECURSIVE` lets no reader in while a writer
+//! waits. libc must know of that writer: so goroutines that want to write wait in libc, announced. Readers wait in the
+//! table; libc's trial tells them that a writer waits. A writer that gives up wakes them.
 //!
-//! **Who has it.** A lock that is shared between processes notes the thread id of who has it for writing, to tell
-//! who locks it again, and which of its two unlocks is meant: calls on those are made as the thread (`bound.rs`).
-//! A trial does not say `EDEADLK`; locking by a time long past does.
+//! **Locks that know their owner.** A lock that is shared between processes notes the id of the thread that has it for
+//! writing, to tell when that thread locks it again, and which of its two unlocks is meant. Calls on such locks are
+//! made as the OS thread (`bound.rs`). A trial does not say `EDEADLK`; locking by a time long past does.
 
 use super::bound;
 use super::known::{Flag, known};
@@ -77,7 +77,7 @@ fn lock_shared(gp: &'static G, want: Want, real: impl FnOnce() -> c_int) -> c_in
     if want.writes { bound::lock(gp, 0, real) } else { bound::other(gp, 0, real) }
 }
 
-/// Makes libc's call, and lets readers look again that have waited for a writer that has given up.
+/// Makes libc's call, and lets readers look again that have waited for a writer which has given up.
 fn in_libc(want: Want, lock: *mut pthread_rwlock_t, real: impl FnOnce() -> c_int) -> c_int {
     let result = real();
     if want.writes && result != 0 {
@@ -109,7 +109,7 @@ fn lock_for(
         .unwrap_or_else(|| announced(gp, real))
 }
 
-/// Locks, for anybody. `real` is libc's call; no time: no end.
+/// Locks, for a goroutine or a thread. `real` is libc's call; without a time the wait has no end.
 fn lock(
     lock: *mut pthread_rwlock_t,
     want: Want,

@@ -1,8 +1,8 @@
 //! `select` and `pselect`: as `poll` (`poll.rs`), with sets of descriptors.
 //!
-//! A set is as long as the highest number needs, in words of the kernel; programs make sets of their own length. So no
-//! more than these words are read and written, and written only when the kernel would write them: at the end, where
-//! the call has not failed. Meanwhile the runtime works on copies.
+//! To the kernel a set is as long as the highest number needs, in whole words; programs may make sets of any length. So
+//! no more than these words are read and written, and they are written only when the kernel would write them: at the
+//! end, where the call has not failed. Meanwhile the runtime works on copies.
 
 use super::poll::{Source, time_limit, until_any};
 use super::real::{result, take_over};
@@ -20,7 +20,7 @@ use std::time::Duration;
 /// The bits of a word.
 const BITS: usize = u64::BITS as usize;
 
-/// The words of the longest set that is looked at here; longer ones, which some make themselves, are the kernel's.
+/// The words of the longest set that is looked at here; longer sets, which some programs make, are left to the kernel.
 const WORDS: usize = libc::FD_SETSIZE / BITS;
 
 /// Copies of the three sets of a call.
@@ -124,7 +124,8 @@ fn select_until(gp: &'static G, n: usize, at: [*mut fd_set; 3], until: u64) -> O
     Some(word)
 }
 
-/// The numbers below `n` are looked at here.
+/// How many numbers a set has. None where `n` is negative, or so large that the set is not looked
+/// at here.
 fn numbers(n: c_int) -> Option<usize> {
     usize::try_from(n).ok().filter(|n| *n <= libc::FD_SETSIZE)
 }

@@ -1,7 +1,7 @@
 //! C's semaphores. (`sync.rs` says how a goroutine waits for one.)
 //!
-//! `sem_post` may be called in a signal handler, where no lock may be taken: then it leaves word, as whatever
-//! wakes there does, and the monitor looks ([`posted_in_handlers`]).
+//! `sem_post` may be called in a signal handler, where no lock may be taken: then it leaves word, as every call that
+//! wakes does there, and the monitor looks ([`posted_in_handlers`]).
 
 use super::futex::{wake_at, wake_everybody};
 use super::known::{Flag, known};
@@ -14,7 +14,7 @@ use crate::timer::alarm::NEVER;
 use libc::{c_int, clockid_t, sem_t, timespec};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-/// A wake-up in a signal handler: whose goroutines are to be woken is for the monitor to find out.
+/// There was a wake-up in a signal handler: the monitor is to find out which goroutines it is for.
 static POSTED: AtomicBool = AtomicBool::new(false);
 /// One has found no place among [`POSTED_AT`].
 static POSTED_MORE: AtomicBool = AtomicBool::new(false);

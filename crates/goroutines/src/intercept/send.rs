@@ -1,8 +1,9 @@
-//! Sending: whole, as a blocking call does.
+//! Sending all there is to send, as a blocking call does.
 //!
 //! A stream takes what there is room for; the rest follows when there is more. What comes in between (an end, a reset)
-//! is the business of the *next* call, in the kernel too: so before each further attempt the runtime looks whether the
-//! connection is over ([`Waits::more`]), as the attempt would take the error away, and it raises no `SIGPIPE`.
+//! is reported by the *next* call, as in the kernel. So before each further attempt the runtime looks whether the
+//! connection is over ([`Waits::more`]), as the attempt would take the error away; and a further attempt raises no
+//! `SIGPIPE`.
 
 use super::real::{result, take_over};
 use super::socket::{DONTWAIT, header, held, with_socket, word};
@@ -60,7 +61,8 @@ fn send_buffer(
     Ok(if first < 0 { first } else { done as isize })
 }
 
-/// Sends what is left of a list of which `first` of `whole` bytes were sent. What was sent, or `first`.
+/// Sends what is left of a list of which `first` of `whole` bytes were sent. Returns how much was sent
+/// in all, or `first` if that is an error.
 fn send_rest(
     waits: &mut Waits,
     fd: i32,
@@ -100,7 +102,8 @@ fn rest_of(list: impl Iterator<Item = iovec>, mut done: usize) -> ([iovec; 16], 
     (rest, n)
 }
 
-/// Flags with which the call is the kernel's: one that never waits, and one that connects first, as `connect` does.
+/// Flags with which the call is left to the kernel: one that never waits, and one that connects first, as `connect`
+/// does.
 const KERNELS: c_int = libc::MSG_DONTWAIT | libc::MSG_FASTOPEN;
 
 fn send_to(

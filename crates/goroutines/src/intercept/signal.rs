@@ -1,23 +1,24 @@
-//! Signal handlers: what they call goes straight through, and nobody is descheduled in one.
+//! Signal handlers: what they call goes straight through, and no goroutine is descheduled in one.
 //!
 //! **The problem.** A handler runs on whichever stack was interrupted, a goroutine's mostly, in the middle of
 //! anything: of `malloc`, of the runtime. What it calls (`write` to a pipe, `sem_post`) must not park that
 //! goroutine, nor take a lock that the interrupted code may hold; and as the kernel blocks signals for the
 //! *thread* while it runs, the goroutine must not move meanwhile.
 //!
-//! **Chosen.** A handler that is installed through libc is kept in a table, and ours is installed in its place:
-//! it raises the goroutine's no-preempt count, calls the user's, and sets the count right. With the count
-//! raised, what is taken over calls libc's own. Whoever asks for the handler gets the own one back.
+//! **Chosen.** A handler that is installed through libc is kept in a table, and ours is installed in its place: it
+//! raises the goroutine's no-preempt count, calls the user's, and sets the count right. With the count raised, what is
+//! taken over calls libc's own. A program that asks for the handler gets its own one back.
 //!
 //! * SH1: a handler may wait. Where the goroutine had its P, the handler's time is announced like a blocking
 //!   call's: the P may be taken, and the goroutine goes on without it.
 //! * SH2: a handler holds no lock of the runtime, and takes none: what it wakes is left to the monitor
 //!   (`semaphore.rs`, `leave_word`).
-//! * SH3: a handler may be left by `siglongjmp`. The outermost one notes where its frame is; whoever finds the
-//!   count raised looks whether that frame still lives, and sets the count right if not ([`set_right`]).
+//! * SH3: a handler may be left by `siglongjmp`. The outermost one notes where its frame is; code that finds the count
+//!   raised looks whether that frame still lives, and sets the count right if not ([`set_right`]).
 //!
 //! Handlers of faults (`SIGSEGV` and its kin) run as other code does: they may never return, and may come back on
-//! another M. Handlers installed by a raw system call are told by the signals they block (`sched/preempt.rs`, PR5).
+//! another M. Handlers installed by a raw system call are recognised by the signals they block (`sched/preempt.rs`,
+//! PR5).
 
 use super::real::{Real, real, result, set_errno};
 use super::undisturbed;
@@ -70,7 +71,7 @@ thread_local! {
     static DEPTH: Cell<u32> = const { Cell::new(0) };
     /// The outermost of them.
     static OUTERMOST: Cell<Frame> = const { Cell::new(Frame::NONE) };
-    /// The count when the innermost had raised it.
+    /// The count after the innermost had raised it.
     static RAISED: Cell<u32> = const { Cell::new(0) };
 }
 
@@ -81,7 +82,7 @@ struct Frame {
     interrupted: usize,
     /// Where its [`Seal`] is.
     seal: usize,
-    /// The alternate stack of the thread then, on which it may run.
+    /// The thread's alternate stack at that time, on which the handler may run.
     alternate: (usize, usize),
 }
 
@@ -101,13 +102,13 @@ impl Frame {
         }
     }
 
-    /// Whether its handler was left, by somebody whose stack pointer is `sp` and who runs on the thread or
-    /// goroutine that it ran on; `own` is a goroutine's stack.
+    /// Whether its handler was left. The caller, whose stack pointer is `sp`, runs on the thread or goroutine that the
+    /// handler ran on; `own` is a goroutine's stack.
     ///
-    /// Handlers stand below what they interrupt. So who is above has left them; who is below is in them, or
-    /// has called on from where `siglongjmp` went to, and then has written over the seal.
+    /// Handlers stand below what they interrupt. So a caller above them has left them; a caller below is in them, or
+    /// was called from where `siglongjmp` went to, and then the seal is written over.
     fn was_left(&self, sp: usize, own: Option<&Range<usize>>) -> bool {
-        /// No stack is larger: whoever is further away is on another one.
+        /// No stack is larger: a stack pointer that is further away is on another one.
         const FAR: usize = 8 << 20;
         let on_own = |at: usize| own.is_some_and(|own| own.contains(&at));
         let alternate = self.alternate.0..self.alternate.1;
@@ -147,8 +148,8 @@ pub(crate) fn set_right(gp: Option<&'static G>, sp: usize) -> bool {
     }
     DEPTH.set(0);
     if let Some(gp) = gp {
-        // The call that the handler interrupted, which was announced then, was left with it. What has been
-        // raised since is of sections that live.
+        // The call that the handler interrupted was left with the handler: no announcement of either lasts. What has
+        // been raised since belongs to sections that live.
         end_announcement(gp);
         let count = gp.nopreempt.load(Ordering::Relaxed);
         current::set_count(gp, count.saturating_sub(RAISED.get()));
@@ -176,8 +177,8 @@ fn announce(gp: &'static G) -> bool {
     true
 }
 
-/// The count is still raised. A P that is gone is looked for when the goroutine enters the runtime: here the
-/// interrupted code may be libc's (PR4).
+/// Ends the announcement; the count is still raised. A goroutine whose P is gone looks for one when it enters the
+/// runtime, not here, where the interrupted code may be libc's (PR4).
 fn end_announcement(gp: &'static G) {
     gp.in_call.store(false, Ordering::Relaxed);
     let lease = &gp.m().lease;
@@ -238,8 +239,8 @@ extern "C" fn handler(signal: c_int, info: *mut siginfo_t, context: *mut c_void)
     std::hint::black_box(&seal);
 }
 
-/// Calls the user's handler of the runtime's own signal, which the kernel did not deliver for it: with the
-/// signals blocked that it is to block, and once only where that was asked for.
+/// Calls the user's handler of the runtime's own signal, which the kernel did not deliver for it: with the signals
+/// blocked that it is to block, and only once where that was asked for.
 fn as_the_kernel_does(slot: &Slot, call: impl FnOnce()) {
     let flags = slot.flags.load(Ordering::Relaxed);
     if flags & libc::SA_RESETHAND != 0 {
@@ -283,7 +284,8 @@ pub(crate) fn address() -> usize {
     handler as *const () as usize
 }
 
-/// The runtime takes its signal: what was installed for it, by a raw system call even, is the user's.
+/// The runtime takes its signal: the handler that was installed for it, even by a raw system call, is
+/// kept as the user's.
 pub(crate) fn adopt(before: &libc::sigaction) {
     store(&SLOTS[preempt::SIGNAL as usize], before);
 }
@@ -394,7 +396,7 @@ fn is_signal(signal: c_int) -> bool {
     (1..SIGNALS as c_int).contains(&signal)
 }
 
-/// Installs `handler` with `flags`, and returns the one before; `SIG_ERR` and `errno` where that can't be.
+/// Installs `handler` with `flags`, and returns the handler before; where that fails, `SIG_ERR` with `errno` set.
 fn exchange(signal: c_int, handler: sighandler_t, flags: c_int, mask: u64) -> sighandler_t {
     if handler == libc::SIG_ERR || !is_signal(signal) {
         set_errno(libc::EINVAL);
@@ -415,14 +417,15 @@ fn exchange(signal: c_int, handler: sighandler_t, flags: c_int, mask: u64) -> si
     }
 }
 
-/// BSD's: the signal is blocked meanwhile, and interrupted calls go on, unless `siginterrupt` says otherwise.
+/// BSD's `signal`: the signal is blocked while the handler runs, and interrupted calls go on, unless `siginterrupt`
+/// says otherwise.
 fn bsd(number: c_int, handler: sighandler_t) -> sighandler_t {
     let interrupts = is_signal(number) && INTERRUPTS.load(Ordering::Relaxed) & bit(number) != 0;
     let flags = if interrupts { 0 } else { libc::SA_RESTART };
     exchange(number, handler, flags, if is_signal(number) { bit(number) } else { 0 })
 }
 
-/// System V's: once, and nothing is blocked meanwhile.
+/// System V's `signal`: the handler runs once, and no signal is blocked meanwhile.
 fn sysv(number: c_int, handler: sighandler_t) -> sighandler_t {
     exchange(number, handler, libc::SA_RESETHAND | libc::SA_NODEFER, 0)
 }
@@ -479,8 +482,8 @@ unsafe extern "C" fn siginterrupt(signal: c_int, interrupts: c_int) -> c_int {
     unsafe { sigaction(signal, &raw const action, std::ptr::null_mut()) }
 }
 
-/// X/Open's: `SIG_HOLD` (2) blocks the signal, anything else unblocks it. The one before is `SIG_HOLD` if the
-/// signal was blocked.
+/// X/Open's: `SIG_HOLD` (2) blocks the signal, anything else unblocks it. The handler before counts as `SIG_HOLD` if
+/// the signal was blocked.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sigset(signal: c_int, disposition: sighandler_t) -> sighandler_t {
     const SIG_HOLD: sighandler_t = 2;

@@ -50,7 +50,8 @@ pub(super) fn receive_list(waits: &mut Waits, fd: i32, list: &[iovec]) -> Result
     waits.done(attempt)
 }
 
-/// A call that blocks the thread. Linux restarts none with a time-out after a handler, so ours is kept away.
+/// Makes a call that blocks the thread. Linux restarts no call with a time-out after a handler, so our signal is kept
+/// away.
 pub(super) fn held(gp: &'static G, number: libc::c_long, args: [usize; 6]) -> isize {
     // SAFETY: the user's own call.
     undisturbed(gp, || unsafe { raw(number, args) })
@@ -129,7 +130,7 @@ enum Way {
     /// From a local socket: descriptors end the call, though they are not asked for. That they are there shows only in
     /// a message's flags.
     Message,
-    /// Not at all.
+    /// Not in steps: the kernel makes the whole call.
     Kernel,
 }
 
@@ -143,14 +144,14 @@ impl Way {
             let mut on: c_int = 0;
             socket_option(fd, option, &mut on) == 0 && on != 0
         };
-        // With these there is something in each message.
+        // With these options there is ancillary data in each message.
         let always = [libc::SO_PASSCRED, libc::SO_PASSSEC, SO_PASSPIDFD];
         if always.into_iter().any(has) { Self::Kernel } else { Self::Message }
     }
 }
 
-/// `MSG_WAITALL` on a stream: until there are `n` bytes, or its end, an error, descriptors, or the mark of an urgent
-/// byte.
+/// `MSG_WAITALL` on a stream: receives until there are `n` bytes, or its end, an error, descriptors, or the mark of an
+/// urgent byte.
 fn receive_whole(
     waits: &mut Waits,
     fd: c_int,
@@ -194,7 +195,7 @@ fn receive_message(gp: &'static G, fd: c_int, message: *mut msghdr, flags: c_int
     }
     let plain = || held(gp, libc::SYS_recvmsg, args(flags));
     if flags & (ASIDE | libc::MSG_WAITALL) != 0 {
-        // With ancillary data at any place in the middle: the kernel knows best.
+        // There may be ancillary data at any place in the middle: the kernel knows best.
         return plain();
     }
     let call = |waits: &mut Waits| {

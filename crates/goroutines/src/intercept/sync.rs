@@ -3,13 +3,12 @@
 //! **The problem.** A goroutine that waits for one of these must not hold its thread. The objects are libc's,
 //! and stay so: threads wait in them as ever, and libc itself looks into them.
 //!
-//! **Chosen.** A goroutine *tries* (`trylock`, `trywait`); where it would wait, it waits in the futexes' table,
-//! under the object's address, and tries again when woken. Whoever unlocks or posts, on any thread, calls
-//! libc's function and then looks for goroutines in the table. While no goroutine waits for anything of C's,
-//! that is one load.
+//! **Chosen.** A goroutine *tries* (`trylock`, `trywait`); where it would wait, it waits in the futexes' table, under
+//! the object's address, and tries again when woken. An unlock or a post, on any thread, calls libc's function and then
+//! looks for goroutines in the table. While no goroutine waits for anything of C's, that is one load.
 //!
-//! * PT1: who waits is counted in [`WAITING`] before it tries for the last time; who unlocks has unlocked
-//!   before he looks: one of them sees the other.
+//! * PT1: a goroutine that waits is counted in [`WAITING`] before it tries for the last time; a thread that unlocks has
+//!   unlocked before it looks: one of them sees the other.
 //!
 //! Objects shared between processes, robust ones and those with priority protocols are waited for in libc,
 //! announced. How libc tells them from others is found out by making some (`known.rs`).

@@ -10,40 +10,40 @@
 //! | symbols | file | in a goroutine |
 //! |---|---|---|
 //! | `syscall(SYS_futex)`: `WAIT`, `WAIT_BITSET`, private; `futex_wait` | futex_call | parked; what is not in order is the kernel's to refuse |
-//! | … `WAKE`, `WAKE_BITSET`, private; `futex_wake`, of anybody | futex_call | wakes goroutines, then threads |
-//! | … `REQUEUE`, `CMP_REQUEUE`, private; `futex_requeue`, of anybody | futex_call | wakes and moves threads, then goroutines |
-//! | … `WAKE_OP`, private, of anybody | futex_call | made here where goroutines may wait for its words |
+//! | … `WAKE`, `WAKE_BITSET`, private; `futex_wake`, on any thread | futex_call | wakes goroutines, then threads |
+//! | … `REQUEUE`, `CMP_REQUEUE`, private; `futex_requeue`, on any thread | futex_call | wakes and moves threads, then goroutines |
+//! | … `WAKE_OP`, private, on any thread | futex_call | carried out here where goroutines may wait for its words |
 //! | … shared between processes, `LOCK_PI`, `futex_waitv` | futex_call | announced (lock the thread for `LOCK_PI`: its owner is the thread) |
 //! | `nanosleep`, `clock_nanosleep`, `usleep`, `sleep` | time | parked; CPU-time clocks: announced |
 //! | `sched_yield` | time | yields the P; where nobody waits for it, the CPU |
 //! | `read`, `readv`, `write`, `writev`, `__read_chk` | io | parked where it is known what ends the wait (sockets, pipes, counters, timers, watches, terminals: the table in `kind.rs`), else announced |
 //! | `recv`, `recvfrom`, `recvmsg`, `recvmmsg`, `__recv_chk`, `__recvfrom_chk` | socket | parked; `recvmsg` and `recvmmsg` with `MSG_WAITALL`, `recvmmsg` with a time-out, `MSG_OOB`, `MSG_ERRQUEUE`: announced |
 //! | `send`, `sendto`, `sendmsg`, `sendmmsg` | send | parked; with `MSG_FASTOPEN`, and a datagram whose receiver has no room while its sender has: announced |
-//! | `accept`, `accept4` | accept | parked, one at a time asks; announced where another process was faster |
+//! | `accept`, `accept4` | accept | parked, and one at a time asks for a connection; announced where another process was faster |
 //! | `connect` | connect | parked (`O_NONBLOCK` is set for the moment of the call); to a local socket whose queue is full: announced |
-//! | `shutdown`, of anybody | mark | those who wait to write to a local socket are woken |
+//! | `shutdown`, on any thread | mark | goroutines that wait to write to a local socket are woken |
 //! | `poll`, `__poll_chk`, `ppoll`, `select`, `pselect`, `epoll_wait`, `epoll_pwait`, `epoll_pwait2` | poll, select | parked; with a signal mask, and sets of more than `FD_SETSIZE`: announced |
 //! | `open*`, `creat*`, `close`, `pread*`, `pwrite*`, `fsync`, `fdatasync`, `flock`, `lockf`, `fcntl` locks, `ftruncate`, `fallocate`, `msync`, `sync_file_range`, `copy_file_range` | fd, file | announced |
 //! | `sendfile`, `splice`, `tee`, `vmsplice` | moves | files, pipes, sockets: parked until both ends are ready, then announced, 64 KiB at a time to a socket; else announced |
-//! | `socket`, `accept*`, `socketpair`, `pipe*`, `dup*`, `fcntl(F_DUPFD)`, `eventfd`, `epoll_create*`, `timerfd_create`, `inotify_init*`, `memfd_create`, `signalfd`, `close`, `close_range`, `closefrom`, and these by `syscall` | fd | of everybody: what is known of the number ends; the runtime's own numbers move, or are none |
-//! | `fcntl(F_SETFL)`, `ioctl(FIONBIO)`, `setsockopt(SO_*TIMEO, SO_RCVLOWAT)`, of everybody | fd, mark | what is remembered of settings ends |
+//! | `socket`, `accept*`, `socketpair`, `pipe*`, `dup*`, `fcntl(F_DUPFD)`, `eventfd`, `epoll_create*`, `timerfd_create`, `inotify_init*`, `memfd_create`, `signalfd`, `close`, `close_range`, `closefrom`, and these by `syscall` | fd | on any thread: what is known of the number is forgotten; the runtime's own numbers move, or count as closed |
+//! | `fcntl(F_SETFL)`, `ioctl(FIONBIO)`, `setsockopt(SO_*TIMEO, SO_RCVLOWAT)`, on any thread | fd, mark | what is remembered of settings is forgotten |
 //! | `getaddrinfo`, `getnameinfo`, `gethostby*` | dns | announced |
-//! | `waitpid`, `wait4`, `waitid`, of one process | process | parked, by a pidfd, and looked at again now and then, as it may be traced; of several, for stops, by a tracer: announced |
+//! | `waitpid`, `wait4`, `waitid`, of one process | process | parked, by a pidfd, and the process is looked at again now and then, as it may be traced; of several, for stops, by a tracer: announced |
 //! | `pthread_join` | process | parked, by the thread's pidfd (Linux 6.9); before: announced |
 //! | `posix_spawn`, `posix_spawnp`, `popen`, `system` | process | announced; the thread, to the kernel the parent, does not end for want of work |
 //! | `sigwait*`, `mq_*`, `msg*`, `semop`, `semtimedop`, `aio_suspend`, `lio_listio` | undisturbed | announced; the runtime's signal waits |
 //! | `pause`, `sigsuspend`, `sigpause` | undisturbed | announced; ended by a handler of a signal to the process, too, wherever it runs |
 //! | `pthread_mutex_*lock` | mutex | parked; shared ones: announced |
-//! | … robust, with a priority protocol, shared ones that know their owner; `_trylock`, `_unlock`, `_consistent`, `_setprioceiling` of those | bound | announced, made as the OS thread it is on; locked to that while it holds one |
+//! | … robust, with a priority protocol, shared ones that know their owner; `_trylock`, `_unlock`, `_consistent`, `_setprioceiling` of those | bound | announced, and made as the OS thread that the goroutine is on; it is locked to that thread while it holds one |
 //! | `pthread_rwlock_*lock` | rwlock | parked; for writing, where writers are preferred: announced; shared ones: announced, made as the OS thread |
 //! | `pthread_cond_*wait` | cond | parked; shared ones: announced |
 //! | `sem_*wait` | semaphore | parked; shared ones: announced |
 //! | `mtx_*lock`, `cnd_*wait`, `cnd_signal`, `cnd_broadcast`, `thrd_sleep`, `thrd_join`, `thrd_yield` | c11 | as pthreads' |
-//! | `pthread_once`, `call_once`, of anybody | once | goroutines that come while it is done are parked |
+//! | `pthread_once`, `call_once`, on any thread | once | goroutines that come while the routine runs are parked |
 //! | `pthread_barrier_wait` | sync | announced |
-//! | `pthread_mutex_unlock`, `pthread_rwlock_unlock`, `pthread_cond_signal`, `_broadcast`, `sem_post`, of anybody | mutex, rwlock, cond, semaphore | libc's, then goroutines are woken |
-//! | `sigaction`, `signal` and their other names (`__sigaction`, `bsd_signal`, `ssignal`, `sysv_signal`, `__sysv_signal`, `sigset`, `sigignore`, `siginterrupt`), of anybody | signal | handlers run with the no-preempt count raised, their time announced; the user's for `SIGURG` is kept, and called for any that is not the runtime's |
-//! | `sigaltstack` | signal | each goroutine its own; without one, the runtime's of the M |
+//! | `pthread_mutex_unlock`, `pthread_rwlock_unlock`, `pthread_cond_signal`, `_broadcast`, `sem_post`, on any thread | mutex, rwlock, cond, semaphore | libc's, then goroutines are woken |
+//! | `sigaction`, `signal` and their other names (`__sigaction`, `bsd_signal`, `ssignal`, `sysv_signal`, `__sysv_signal`, `sigset`, `sigignore`, `siginterrupt`), on any thread | signal | handlers run with the no-preempt count raised, their time announced; the user's handler for `SIGURG` is kept, and called for each `SIGURG` that is not the runtime's |
+//! | `sigaltstack` | signal | each goroutine has its own; one that has set none runs with the M's, which is the runtime's |
 //! | `pthread_sigmask`, `sigprocmask`, `sighold`, `sigrelse` | mask | the OS thread's, until the goroutine ends; `SIGURG` is blocked for the goroutine only |
 //! | `pthread_getattr_np` | pthread | of itself: the goroutine's stack (glibc would ask the kernel about a thread id that is none) |
 //! | `pthread_exit`, `thrd_exit` | pthread, c11 | fatal error: there is no thread to end; `runtime::goexit` ends a goroutine |
@@ -53,7 +53,7 @@
 //! | `clock_gettime(CLOCK_THREAD_CPUTIME_ID)`, `getrusage(RUSAGE_THREAD)` | clocks | the goroutine's own CPU time, counted from the first question on (of the rest of `rusage`: the OS thread's) |
 //! | `pthread_{get,set}name_np`, `prctl(PR_{GET,SET}_NAME)` | names | the goroutine's own; `/proc` shows the OS thread's |
 //! | `fork` | fork | not taken over: handlers (`pthread_atfork`), the first to be registered, leave the child with this goroutine as its only thread |
-//! | `pthread_create` | fork | the thread has an rseq area, as any other's |
+//! | `pthread_create` | fork | the new thread has an rseq area, as any other has |
 //! | `_Fork`, `vfork` | fork | the same; `vfork` is `fork` |
 //! | `setuid` and its kin | credentials | not taken over: libc's signal for them finds the thread's own block |
 //!
@@ -61,7 +61,7 @@
 //!
 //! * stdio (`fread`, `fgets`, `getline` …): libc reads with calls of its own that have no symbol. `readdir`,
 //!   `stat` and the like: they don't wait, but for a network's disk.
-//! * `io_uring_enter`, through `syscall`: who uses it has an executor of its own.
+//! * `io_uring_enter`, through `syscall`: a program that uses it has an executor of its own.
 //! * `ioctl`, but for `FIONBIO`: some block; which ones only their drivers know.
 //! * a signal mask of each goroutine's own: the mask is the OS thread's. Lock the thread first.
 //! * `pthread_kill` of a goroutine from elsewhere: `ESRCH`, as its thread id is none of the kernel's.

@@ -2,11 +2,11 @@
 //! end them. All are announced, and the signal waits until they are over.
 //!
 //! **Waiting for a handler.** `pause` and `sigsuspend` wait in the kernel, on the goroutine's thread. But a signal to
-//! the process is any thread's, mostly the one's that waits in `run`. So a handler that has run for the process tells
-//! those that wait for one ([`handled`]), by the runtime's own signal.
+//! the process may come to any thread, and mostly comes to the one that waits in `run`. So a handler that has run for
+//! such a signal tells the goroutines that wait for one ([`handled`]), by the runtime's own signal.
 //!
-//! * PA1: who waits has entered its M before it looks at [`HANDLED`] again, and our signal is blocked until it sleeps;
-//!   a handler counts before it looks who waits: one of them sees the other.
+//! * PA1: a goroutine that waits has entered its M before it looks at [`HANDLED`] again, and our signal is blocked
+//!   until it sleeps; a handler counts before it looks for goroutines that wait: one of them sees the other.
 
 use super::real::{result, take_over};
 use super::user_memory;
@@ -23,7 +23,8 @@ use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 /// Handlers that have run for signals to the process.
 static HANDLED: AtomicU32 = AtomicU32::new(0);
 
-/// Ms on which goroutines wait for a handler to run. More than these wait for one on their own thread.
+/// Ms on which goroutines wait for a handler to run. Where the list is full, a goroutine waits for
+/// handlers on its own thread only.
 static WAITING: [AtomicPtr<M>; 32] = [const { AtomicPtr::new(null_mut()) }; 32];
 
 thread_local! {
@@ -31,7 +32,8 @@ thread_local! {
     static HANDLED_HERE: Cell<u32> = const { Cell::new(0) };
 }
 
-/// A handler of the user's has run, here, for a signal with this code. In a handler.
+/// A handler of the user's has run on this thread, for a signal with this code. Called in our own
+/// handler.
 pub(super) fn handled(code: c_int) {
     HANDLED_HERE.set(HANDLED_HERE.get().wrapping_add(1));
     if code == libc::SI_TKILL {
@@ -46,14 +48,15 @@ pub(super) fn handled(code: c_int) {
     }
 }
 
-/// Enters `mp` in the list of those on which somebody waits; none where it is full.
+/// Enters `mp` in the list of Ms on which goroutines wait; none where it is full.
 fn enter(mp: &'static M) -> Option<&'static AtomicPtr<M>> {
     WAITING.iter().find(|one| {
         one.compare_exchange(null_mut(), mp.as_ptr(), Ordering::SeqCst, Ordering::Relaxed).is_ok()
     })
 }
 
-/// Waits until a handler has run, with `mask` blocked; the thread's own where there is none. `-EINTR`, always.
+/// Waits until a handler has run, with `mask` blocked, or the thread's own mask where there is none. Returns `-EINTR`,
+/// always.
 fn until_handled(gp: &'static G, mask: Option<u64>) -> isize {
     let before = HANDLED.load(Ordering::SeqCst);
     announced(gp, || {

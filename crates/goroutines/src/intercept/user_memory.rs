@@ -3,11 +3,10 @@
 //! **The problem.** A call with a bad pointer is an error to the kernel, and must not become a crash because the
 //! runtime reads a list of buffers, a time or a set of descriptors before the kernel does.
 //!
-//! **Chosen.** Before memory is touched the kernel is asked, once a page, by calls that read or write a word of it and
-//! do nothing else: `rt_sigprocmask` copies the new mask before it finds that it does not know what to do with it;
-//! `futex(WAKE_OP)` adds nothing to a word. Both are calls that no sandbox can refuse to a program with threads;
-//! where one does, the memory is taken for good.
-//! A caller's own stack, where most lists are, is not asked about.
+//! **Chosen.** Before memory is touched the kernel is asked, once for each page, by calls that read or write a word of
+//! it and do nothing else: `rt_sigprocmask` copies the new mask before it finds that it does not know what to do with
+//! it; `futex(WAKE_OP)` adds nothing to a word. Both are calls that no sandbox can refuse to a program with threads;
+//! where one does, the memory is taken to be valid. A caller's own stack, where most lists are, is not asked about.
 //!
 //! Rejected: `process_vm_readv` of oneself, which sandboxes refuse, and which can't read a device's memory; a pipe,
 //! which costs four system calls and two descriptors; a handler of `SIGSEGV`, which is the program's.
@@ -77,7 +76,7 @@ pub(super) fn is_readable(gp: &'static G, at: usize, bytes: usize) -> Result<(),
 /// # Errors
 /// `EFAULT`.
 pub(super) fn is_writable(gp: &'static G, at: usize, bytes: usize) -> Result<(), Errno> {
-    /// Nobody waits here.
+    /// Nothing waits at this word.
     static NOBODY: AtomicU32 = AtomicU32::new(0);
     /// `FUTEX_OP(FUTEX_OP_ADD, 0, FUTEX_OP_CMP_EQ, 2047)`. (Were the word 2047, and a futex, one of its waiters would
     /// be woken for no reason, as futexes may be.)
@@ -106,7 +105,8 @@ pub(super) unsafe fn read<T: Copy>(gp: &'static G, at: *const T) -> Result<T, Er
     Ok(unsafe { at.read_unaligned() })
 }
 
-/// Copies `n` of `T` from the caller's memory to the beginning of `to`, which has room for them; what they are there.
+/// Copies `n` values from the caller's memory to the beginning of `to`, which has room for them, and returns them
+/// there.
 ///
 /// # Errors
 /// `EFAULT`.
@@ -170,8 +170,8 @@ impl Buffers {
     /// Linux takes no more (`UIO_MAXIOV`).
     const MOST: usize = 1024;
 
-    /// The list of `n` buffers at `at`. None where the kernel is to say what is wrong with it: too many, or a list
-    /// that can't be read, or a length that is none.
+    /// The list of `n` buffers at `at`. None where the kernel is to say what is wrong with it: it has too many buffers,
+    /// or can't be read, or has an invalid length.
     pub(super) fn of(gp: &'static G, at: *const iovec, n: usize) -> Option<Self> {
         if n > Self::MOST || is_readable(gp, at as usize, n * size_of::<iovec>()).is_err() {
             return None;

@@ -63,13 +63,13 @@ pub(super) struct Waits {
     awake: Option<u32>,
     /// Where the call goes on, as another file was put under its number; -1: nowhere else.
     moved: i32,
-    /// A context ends it.
+    /// Whether a context ends the wait.
     can_end: bool,
 }
 
 impl Waits {
     pub(super) fn new(gp: &'static G, fd: i32, desc: &'static Desc, direction: Direction) -> Self {
-        // What is printed is not cut off: std panics.
+        // What is printed is not cut off, as std would panic.
         let can_end = direction == Direction::Read || !(1..=2).contains(&fd);
         let (until, moved) = (NEVER, -1);
         Self {
@@ -87,8 +87,9 @@ impl Waits {
         }
     }
 
-    /// Those of a call that goes on with the file there was, where another is put under its number: then it is stopped
-    /// (`CantWait`, or with what it has done), and [`take_moved`](Self::take_moved) says under which number.
+    /// The waits of a call that goes on with its file where another is put under its number. The call is stopped then
+    /// (with `CantWait`, or with what it has done), and [`take_moved`](Self::take_moved) says under which number it
+    /// goes on.
     pub(super) fn movable(
         gp: &'static G,
         fd: i32,
@@ -141,7 +142,7 @@ impl Waits {
         }
     }
 
-    /// Waits until then, whatever the user has set.
+    /// The same waits, but until the time `until`, whatever the user has set.
     pub(super) fn until(self, until: u64) -> Self {
         Self { asked: true, until, ..self }
     }
@@ -166,14 +167,14 @@ impl Waits {
         }
     }
 
-    /// A further step of a call that has moved something, on a socket: how much more it moves. None: it is over. What
-    /// ended it stays for the next call, where `attempt` would take it away.
+    /// Makes a further step of a call on a socket that has moved something, and returns how much more it has moved.
+    /// None: the call is over. What ended it stays for the next call, where `attempt` would take it away.
     pub(super) fn more(
         &mut self,
         of: Further,
         mut attempt: impl FnMut() -> isize,
     ) -> Option<usize> {
-        // One that writes has just been told that there is no more room.
+        // A call that writes has just been told that there is no more room.
         let mut may_be_over = of != Further::Written;
         loop {
             let look = self.look();
@@ -198,11 +199,12 @@ impl Waits {
         self.desc.look(self.direction)
     }
 
-    /// Whether a call that would wait on a socket waits for what is no edge of it, so that it is the kernel's to do so.
+    /// Whether a call that would wait on a socket waits for something that makes no edge of that socket, so that the
+    /// kernel is to wait for it.
     ///
     /// * A datagram socket that was shut down for reading: the kernel looks at that only where it would wait.
-    /// * A datagram that does not fit in at its receiver, while the sender has room: only the receiver knows when it
-    ///   does. (In a context the goroutine is parked, and looks again when the registration is verified.)
+    /// * A datagram for which its receiver has no room, while its sender has: only the receiver's side shows when there
+    ///   is room. (In a context the goroutine is parked, and looks again when the registration is verified.)
     fn has_no_edge(&self) -> bool {
         match self.direction {
             Direction::Read => {
@@ -327,7 +329,7 @@ impl Waits {
             self.awake = look.map(Look::incarnation);
         }
         match cause {
-            // None: that was the end of another context's stretch.
+            // If there is no error, that was the end of another context's stretch.
             Cause::Cancelled => {
                 self.woken |= !is_out;
                 ambient::error(gp).map_or(Ok(()), |error| Err(Stopped::Error(error)))
@@ -357,7 +359,7 @@ impl Waits {
     }
 }
 
-/// What a call on a socket goes on with, which has moved a part.
+/// What a call on a socket goes on with after it has moved a part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Further {
     /// The rest of what is sent to a stream.
@@ -389,7 +391,8 @@ impl Drop for Waits {
     }
 }
 
-/// A number of a call's own for a file that is no longer under the number it was called with.
+/// A number of a call's own for a file that is no longer under the number that the call was made
+/// with.
 pub(super) struct Moved(i32);
 
 impl Moved {
@@ -424,7 +427,7 @@ pub(super) fn unread(fd: i32) -> usize {
     }
 }
 
-/// Whether what comes next is behind an urgent byte: a call that has something ends there.
+/// Whether what comes next is behind an urgent byte: a call that has received something ends there.
 fn is_at_urgent_mark(fd: i32) -> bool {
     const SIOCATMARK: usize = 0x8905;
     let mut is: libc::c_int = 0;
