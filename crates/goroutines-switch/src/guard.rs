@@ -5,9 +5,9 @@
 //! (`MADV_GUARD_INSTALL`). Older kernels get `mprotect`, which works for some 32,000 stacks; then
 //! making a further one is an error, never an unguarded stack.
 //!
-//! Stacks don't take all mappings there are: threads, libraries and allocators need some too. So [`RESERVE`] of them are
-//! held from the first such guard on, and given back to the program when there is no other left; no further stack is
-//! made then. (`vm.max_map_count` could be read, but not what else the program will have mapped.)
+//! Stacks don't take all mappings there are: threads, libraries and allocators need some too. So [`RESERVE`] of them
+//! are held from the first such guard on, and given back to the program when no other mapping is left; no further stack
+//! is made then. (`vm.max_map_count` could be read, but not what else the program will have mapped.)
 
 use crate::sys;
 use std::io;
@@ -25,13 +25,13 @@ static NO_MARKERS: AtomicBool = AtomicBool::new(false);
 /// Mappings that stacks leave to the program.
 pub const RESERVE: usize = 2048;
 
-/// There was a guard, or a refusal, by markers.
+/// True once a guard was made by markers.
 static MARKERS: AtomicBool = AtomicBool::new(false);
 
-/// What holds the reserve; null before it is made, and when it was given back.
+/// What holds the reserve; null before it is made, and after it was given back.
 static HELD: AtomicPtr<u8> = AtomicPtr::new(std::ptr::null_mut());
 
-/// No mapping is left but the reserve.
+/// True when no mapping was left but the reserve.
 static USED_UP: AtomicBool = AtomicBool::new(false);
 
 /// Makes each access to the [`GUARD_BYTES`] at `at` a fault.
@@ -46,7 +46,7 @@ pub unsafe fn install(at: *mut u8) -> io::Result<()> {
     if !NO_MARKERS.load(Ordering::Relaxed) {
         // SAFETY: the caller's page.
         match unsafe { sys::madvise(at, GUARD_BYTES, MADV_GUARD_INSTALL) } {
-            // The first error says that there are none here: EINVAL before 6.13, what a sandbox says elsewhere.
+            // The first error says that there are no markers here: EINVAL before 6.13, or whatever a sandbox says.
             Err(e)
                 if e.raw_os_error() == Some(libc::EINVAL) || !MARKERS.load(Ordering::Relaxed) =>
             {
@@ -95,7 +95,8 @@ fn hold_reserve() {
     HOLD.call_once(|| {
         let Ok(held) = sys::map(RESERVE * GUARD_BYTES) else { return };
         for page in (0..RESERVE).step_by(2) {
-            // SAFETY: a page of the mapping just made. (Where that fails there are few left: so many are held.)
+            // SAFETY: a page of the mapping just made. (Where that fails few mappings are left, and as many as were
+            // made are held.)
             let _ = unsafe { protect(held.wrapping_add(page * GUARD_BYTES), libc::PROT_NONE) };
         }
         HELD.store(held, Ordering::Release);
@@ -107,7 +108,7 @@ fn give_reserve_back() {
     USED_UP.store(true, Ordering::Relaxed);
     let held = HELD.swap(std::ptr::null_mut(), Ordering::AcqRel);
     if !held.is_null() {
-        // SAFETY: mapped by hold_reserve, and nobody's.
+        // SAFETY: mapped by hold_reserve, and in no other use.
         unsafe { sys::unmap(held, RESERVE * GUARD_BYTES) };
     }
 }

@@ -1,21 +1,20 @@
 //! A carrier's thread block: made, and made anew for the next goroutine.
 //!
-//! **The problem.** Libraries with static TLS are loaded and unloaded at any time, by anybody, libc too.
-//! Each thread must have the initial image under its thread pointer before the library's constructors
-//! run, and a carrier that is used again must have it too.
+//! **The problem.** Libraries with static TLS are loaded and unloaded at any time, by any code, libc's own too. Each
+//! thread must have the initial image under its thread pointer before the library's constructors run, and a carrier
+//! that is used again must have it too.
 //!
-//! **Rejected.** To walk over what is loaded, and to copy images: after `dlclose` they are not there;
-//! loads by libc itself go unnoticed; what a constructor has done to its thread's values is undone; and a
-//! running goroutine's thread-locals are laid anew behind its back.
+//! **Rejected.** Walking over what is loaded, and copying images: after `dlclose` they are not there; loads by libc
+//! itself go unnoticed; what a constructor has done to its thread's values is undone; and a running goroutine's
+//! thread-locals are laid out anew behind its back.
 //!
-//! **Chosen.** ld.so does it all. Carriers are on its list of threads, those whose stacks libc does not own.
-//! So it lays out their TLS as it does every thread's, once, before the constructors run. And on that list,
-//! in front of the carriers, is a block on which nobody ever runs: the *template*. What a new goroutine
-//! begins with is a copy of it.
+//! **Chosen.** ld.so does it all. Carriers are on its list of threads, those whose stacks libc does not own. So it lays
+//! out their TLS as it does every thread's, once, before the constructors run. And on that list, in front of the
+//! carriers, is a block on which nothing ever runs: the *template*. What a new goroutine begins with is a copy of it.
 //!
 //! **Invariants.**
-//! * B1: a carrier is on the list before its TLS is first laid out: a library that is loaded meanwhile is seen
-//!   by the one or the other.
+//! * B1: a carrier is on the list before its TLS is first laid out: a library that is loaded meanwhile is seen by
+//!   ld.so's walk over the list, or when the block is laid out.
 //! * B2: the template is the last on libc's list, and carriers are behind it, so libc (which adds in front) and
 //!   carriers never write the same links. Carriers are never taken off.
 //! * B3: ld.so writes the template before the carriers. So a copy that equals the template after it was made is
@@ -70,7 +69,7 @@ pub(super) fn make_template() -> io::Result<()> {
         let last = (*head).prev.load(Ordering::Relaxed) as *mut Node;
         node.next.store(head as usize, Ordering::Relaxed);
         node.prev.store(last as usize, Ordering::Relaxed);
-        // Release: whoever walks the list finds the node's links.
+        // Release: code that walks the list finds the node's links.
         (*last).next.store(std::ptr::from_ref(node) as usize, Ordering::Release);
         (*head).prev.store(std::ptr::from_ref(node) as usize, Ordering::Release);
         fill(f, tp, 0..0)?;
@@ -91,7 +90,8 @@ unsafe fn list_node(f: &Facts, tp: usize) -> &'static Node {
     unsafe { &*((tp + f.list_at) as *const Node) }
 }
 
-/// Puts the block behind the template (B2). Of two at once each mends the link back to itself.
+/// Puts the block behind the template (B2). Of two calls at once each mends the link back to its
+/// own block.
 unsafe fn enlist(f: &Facts, tp: usize, template: usize) {
     // SAFETY: blocks that are never freed.
     unsafe {
@@ -101,7 +101,8 @@ unsafe fn enlist(f: &Facts, tp: usize, template: usize) {
         let mut next = first.next.load(Ordering::Acquire);
         loop {
             node.next.store(next, Ordering::Relaxed);
-            // Release: pairs with the loads of those who walk, and of the next who enlists.
+            // Release: pairs with the loads of code that walks the list, and of the next call that
+            // enlists a block.
             match first.next.compare_exchange(next, own, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => break,
                 Err(now) => next = now,
@@ -119,7 +120,8 @@ unsafe fn enlist(f: &Facts, tp: usize, template: usize) {
 pub(crate) unsafe fn make_tls(tp: usize, stack: Range<usize>) -> io::Result<Tls> {
     let f = facts();
     let template = TEMPLATE.get().ok_or(io::ErrorKind::NotFound)?;
-    // SAFETY: the caller's block. One that could not be filled stays on the list: its memory stays.
+    // SAFETY: the caller's block. A block that could not be filled stays on the list: its memory
+    // stays.
     unsafe {
         if list_node(f, tp).next.load(Ordering::Relaxed) == 0 {
             enlist(f, tp, template.tp); // B1
@@ -167,8 +169,8 @@ unsafe fn fill(f: &Facts, tp: usize, stack: Range<usize>) -> io::Result<()> {
     Ok(())
 }
 
-/// What of the static area is made anew: all but libc's own (T5). The large zeroed ends of modules, which only
-/// those have that were there at start and stay, are not copied.
+/// What of the static area is made anew: all but libc's own (T5). The large zeroed ends of modules, which only modules
+/// have that were there at start and stay, are not copied.
 fn parts(f: &Facts) -> Vec<Part> {
     /// More than glibc has room for later.
     const LARGE: usize = 4096;
@@ -218,7 +220,7 @@ pub(crate) unsafe fn reset_tls(tls: Tls) {
     }
 }
 
-/// Copies; whether both were equal afterwards.
+/// Copies, and says whether both were equal afterwards.
 unsafe fn copy(from: *const u8, to: *mut u8, bytes: usize) -> bool {
     // SAFETY: the caller's ranges; each access is within them.
     unsafe {

@@ -19,9 +19,9 @@
 //! * T2: `tid` is unique among carriers and above any kernel thread id (`PID_MAX_LIMIT` is 2²²), and
 //!   within `FUTEX_TID_MASK`: recursive and error-checking mutexes compare it. Where the kernel, or another
 //!   process, compares it as well, the caller puts the OS thread's there for the call ([`Facts::swap_tid`]).
-//! * T3: a block is on libc's list of threads whose stacks it does not own (`block.rs`), and its list of
-//!   robust mutexes is an empty ring. The kernel knows the latter only where it is told
-//!   ([`Facts::robust_head`]); else `life.rs` does its part.
+//! * T3: a block is on libc's list of threads whose stacks it does not own (`block.rs`), and its list of robust mutexes
+//!   is an empty ring. The kernel knows the latter only where it is told ([`Facts::robust_head`]); else `life.rs` does
+//!   the kernel's part.
 //! * T4: the rseq area says "not registered"; `sched_getcpu` then asks the kernel.
 //! * T5: libc's and ld.so's own TLS survives a reset, and with it the carrier's malloc cache; all
 //!   other modules' TLS is as in a new thread.
@@ -58,12 +58,12 @@ pub struct Facts {
     /// Bytes to keep under the thread pointer.
     pub(crate) static_bytes: usize,
     pub(crate) align: usize,
-    /// Those with static TLS, but for libc's and ld.so's own (T5).
+    /// The modules with static TLS, but for libc's and ld.so's own (T5).
     pub(super) modules: Vec<Module>,
-    /// Where libc's and ld.so's own lies: bytes under the thread pointer.
+    /// Where libc's and ld.so's own TLS lies: bytes under the thread pointer.
     pub(super) kept_tls: Vec<Range<usize>>,
     pub(super) dynamic_modules: bool,
-    /// Of the modules with TLS, at start.
+    /// The generation of the modules with TLS, at start.
     pub(super) generation: usize,
     text: [(usize, usize); TEXTS],
     pub(super) allocate_tls: unsafe extern "C" fn(*mut c_void) -> *mut c_void,
@@ -191,7 +191,7 @@ impl Facts {
         unsafe { *((tp + self.tid_at) as *const u32) }
     }
 
-    /// Exchanges the thread id in the block at `tp`. What libc does on it meanwhile it does as that thread (T2).
+    /// Exchanges the thread id in the block at `tp`. What libc does on the block meanwhile it does as that thread (T2).
     ///
     /// # Safety
     /// * `tp` is the thread pointer of a carrier, and the caller runs on it.

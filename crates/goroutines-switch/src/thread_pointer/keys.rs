@@ -30,7 +30,7 @@ fn keys() -> Option<&'static [Key; KEYS]> {
     (at != 0).then(|| unsafe { &*(at as *const [Key; KEYS]) })
 }
 
-/// Whether a value was set in the block at `tp`, which is the caller's, since they were last seen to.
+/// Whether a value was set in the block at `tp`, which is the caller's, since values were last seen to.
 #[inline]
 pub(super) fn are_used(f: &Facts, tp: usize) -> bool {
     // SAFETY: libc's flag in the caller's block.
@@ -72,7 +72,7 @@ pub(super) fn drop_values(f: &Facts, tp: usize) {
     set_unused(f, tp);
 }
 
-/// Takes every value there is, the caller's; whether there were any.
+/// Takes every value of the caller's, and says whether there were any.
 fn take_all(mut then: impl FnMut(&Key, *mut c_void)) -> bool {
     let Some(keys) = keys() else { return false };
     let mut found = false;

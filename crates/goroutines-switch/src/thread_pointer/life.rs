@@ -11,7 +11,7 @@
 //! | registers rseq | T4: says that it is not; `sched_getcpu` asks the kernel | `goroutines_know_their_cpu` |
 //! | tells the kernel its robust list | keeps the list; its owner tells the kernel while it matters, and has it gone through at the end (`robust.rs`) | `robust_mutexes_of_the_ended` |
 //! | has the stack's place and size in its block | the same (`probe.rs`) | `libc_knows_how_large_the_stack_is` |
-//! | waits for its creator's lock, `setxid_futex` | nothing: nobody holds it | |
+//! | waits for its creator's lock, `setxid_futex` | nothing: it is never held | |
 //! | `specific[0]`, the first 32 keys | in the block; what looks them up never asks `specific[0]` | `pthread_keys_…` |
 //! | `__call_tls_dtors` | the same | `destructors_run_once_…` |
 //! | `__nptl_deallocate_tsd`: four rounds of keys' destructors, then values are dropped | the same (`keys.rs`); blocks of keys above 32 stay with the carrier | `values_that_keys_keep` |

@@ -29,7 +29,8 @@ pub(super) struct Walk {
     /// Where libc's and ld.so's own TLS lies: bytes under the thread pointer.
     pub(super) kept: Vec<Range<usize>>,
     pub(super) malloc_in_program: bool,
-    /// An object asks for stacks that can be executed: libc makes its threads' so.
+    /// Whether an object asks for stacks that can be executed: libc then makes its threads' stacks
+    /// so.
     pub(super) executable_stacks: bool,
 }
 

@@ -13,7 +13,7 @@ pub(super) struct Probe {
     /// Two words: the lowest address of its stack, and the size.
     pub(super) stackblock: Option<usize>,
     sizeof_pthread: usize,
-    /// Bytes of its stack: a number that nothing else in its block is.
+    /// Bytes of its stack: a number that occurs nowhere else in its block.
     stack_bytes: usize,
 }
 

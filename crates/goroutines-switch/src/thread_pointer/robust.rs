@@ -86,7 +86,7 @@ unsafe fn give_up(head: *mut Head, tids: [u32; 2]) {
 
 fn die(lock: &AtomicU32, tids: [u32; 2], wake: bool) {
     let mark = |word: u32| tids.contains(&(word & TID_MASK)).then_some(word & WAITERS | OWNER_DIED);
-    // Release: pairs with the Acquire of whoever gets the lock; it sees what the dead one did.
+    // Release: pairs with the Acquire of the next owner, which sees what the dead one did.
     let Ok(before) = lock.fetch_update(Ordering::Release, Ordering::Relaxed, mark) else { return };
     if wake && before & WAITERS != 0 {
         let args = [std::ptr::from_ref(lock) as usize, libc::FUTEX_WAKE as usize, 1, 0, 0, 0];

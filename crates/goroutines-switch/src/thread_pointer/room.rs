@@ -1,12 +1,12 @@
-//! How much static TLS libraries can get that are loaded later.
+//! How much static TLS there is for libraries that are loaded later.
 //!
-//! glibc keeps some 1.7 KiB under each thread pointer free for them. A carrier that kept them too would not
-//! share a page with its first frames any more: 4 KiB a goroutine. But what ld.so has given to a library
-//! must be there in every thread, a goroutine too; nothing can be moved under frames that exist.
+//! glibc keeps some 1.7 KiB under each thread pointer free for them. A carrier that kept them too would not share a
+//! page with its first frames any more, which costs 4 KiB per goroutine. But what ld.so has given to a library must be
+//! there in every thread, a goroutine too; nothing can be moved under frames that exist.
 //!
-//! **Rejected.** To look at what was loaded, after `dlopen`: libc loads libraries itself (for names of hosts
-//! and users, for character sets), and by then their thread-locals lie on goroutines' frames. To take the
-//! rest away with a library of our own: it would get the part next to the thread pointer, the wrong one.
+//! **Rejected.** Looking at what was loaded, after `dlopen`: libc loads libraries itself (for names of hosts and users,
+//! for character sets), and by then their thread-locals lie on goroutines' frames. Taking the rest away with a library
+//! of our own: it would get the part next to the thread pointer, the wrong one.
 //!
 //! **Chosen.** ld.so is told that the static area is smaller. Then it refuses what has no room as it does
 //! when the area is used up: `dlopen` fails with a text, and libraries that can do with dynamic TLS get that.
@@ -21,7 +21,8 @@ use std::ffi::{c_int, c_void};
 const KEPT: usize = 0;
 
 /// Has ld.so give no more static TLS than `KEPT` bytes beyond those in use, of which `used` are known.
-/// Bytes under the thread pointer that it may use from now on; none, where it could not be told.
+/// Returns the bytes under the thread pointer that ld.so may use from now on; none where it could not
+/// be told.
 pub(super) fn limit(full: usize, used: usize, sizeof_pthread: usize) -> Option<usize> {
     let most = full.checked_sub(sizeof_pthread)?;
     let (_, align) = static_info(symbol(c"_dl_get_tls_static_info").ok()?);

@@ -15,16 +15,16 @@ pub(crate) fn light_barrier() {
     compiler_fence(Ordering::SeqCst);
 }
 
-/// Since when the kernel has had no heavy barrier, plus one; 0: it has one. A sandbox may take it away later.
+/// The time since which the kernel has had no heavy barrier, plus one; 0: it has one. A sandbox may take it away later.
 static DEAR_SINCE_NS: AtomicU64 = AtomicU64::new(0);
-/// The same, for those who only ask whether.
+/// The same, for code that only asks whether there is none.
 static DEAR: AtomicBool = AtomicBool::new(false);
 
-/// How long until all threads know that it is gone: longer than a processor keeps a store to itself.
+/// How long it takes until all threads know that the barrier is gone: longer than a processor keeps a
+/// store to itself.
 const KNOWN_NS: u64 = 10_000_000;
 
-/// The cheap half where a load follows that the other half is to come before: a full barrier where there is no heavy
-/// one.
+/// The cheap half, for code whose next load must not overtake its stores: a full barrier where there is no heavy one.
 #[inline(always)]
 pub(crate) fn entry_barrier() {
     light_barrier();
@@ -33,7 +33,8 @@ pub(crate) fn entry_barrier() {
     }
 }
 
-/// Asks the kernel for heavy barriers. Where it has none (or a sandbox refuses them), each entry pays. At the start.
+/// Asks the kernel for heavy barriers. Where it has none (or a sandbox refuses them), each entry pays. To be called at
+/// the start.
 pub(crate) fn prepare_barriers() {
     if !super::sys::membarrier_register() {
         DEAR_SINCE_NS.store(1, Ordering::Relaxed);

@@ -29,7 +29,7 @@ pub(crate) fn exit(status: i32) -> ! {
     std::process::exit(status)
 }
 
-/// Raised by one who makes progress on the way to the end.
+/// Raised by code that makes progress on the way to the end.
 static PROGRESS: AtomicU32 = AtomicU32::new(0);
 
 /// What a watchdog is to do, and its stack.
@@ -43,7 +43,7 @@ struct Watchdog {
 /// From now on the process ends with `status` where nothing is [`going_on`] for `patience`. False if no thread can be
 /// made that sees to it.
 ///
-/// That thread is made without libc: the lock of an allocator may be what nobody gives back.
+/// That thread is made without libc: the lock that is never given back may be an allocator's.
 #[must_use]
 pub(crate) fn watch(patience: Duration, status: i32) -> bool {
     let Ok(at) = goroutines_switch::sys::map(size_of::<Watchdog>()) else { return false };
@@ -57,7 +57,7 @@ pub(crate) fn watch(patience: Duration, status: i32) -> bool {
     }
 }
 
-/// The way to the end goes on.
+/// Tells the watchdog that the way to the end goes on.
 pub(crate) fn going_on() {
     PROGRESS.fetch_add(1, Ordering::Relaxed);
 }

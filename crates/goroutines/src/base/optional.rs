@@ -1,11 +1,11 @@
 //! System calls that the runtime can do without.
 //!
-//! A kernel may be too old for a call (`ENOSYS`), or a sandbox may refuse what it does not know, with whatever it says
-//! (`EPERM`, `EACCES`, `EINVAL`): the first error of such a call means that it is not here, and a fallback takes its
-//! place for good. Each call has one [`Optional`], and one fallback where it is made.
+//! A kernel may be too old for a call (`ENOSYS`), or a sandbox may refuse what it does not know, with whatever error it
+//! likes (`EPERM`, `EACCES`, `EINVAL`): the first error of such a call means that it is not here, and a fallback takes
+//! its place for good. Each call has one [`Optional`], and one fallback where it is made.
 //!
-//! A sandbox may also be entered later, and an error may be the caller's own: so a call that fails is asked again in a way
-//! that can only be wrong in one way where the call is there.
+//! A sandbox may also be entered later, and an error may be the caller's own: so a call that has failed is probed: it
+//! is made once more, in a way that can fail in only one way where the call is there.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -17,7 +17,7 @@ const GONE: u8 = 2;
 #[derive(Debug)]
 pub(crate) struct Optional(AtomicU8);
 
-/// Whether this is how a call is refused that is not there, or not allowed.
+/// Whether `word` is the refusal of a call that is not there, or not allowed.
 fn is_refusal(word: isize) -> bool {
     const REFUSALS: [i32; 4] = [libc::ENOSYS, libc::EPERM, libc::EACCES, libc::EINVAL];
     REFUSALS.iter().any(|error| word == -(*error as isize))
@@ -28,8 +28,8 @@ impl Optional {
         Self(AtomicU8::new(UNKNOWN))
     }
 
-    /// Whether it is there, as far as we know: `probe` makes it in a way that a kernel which knows it answers with a
-    /// success, or another error than those of a refusal.
+    /// Whether the call is there, as far as we know. `probe` makes it in such a way that a kernel which knows the call
+    /// answers with success, or with an error other than those of a refusal.
     #[inline]
     pub(crate) fn is_here(&self, probe: impl FnOnce() -> isize) -> bool {
         match self.0.load(Ordering::Relaxed) {
@@ -38,7 +38,7 @@ impl Optional {
         }
     }
 
-    /// The call has failed with `error`. Whether it is refused, as `probe` finds out.
+    /// Whether the call, which has failed with `error`, is refused: `probe` finds that out.
     pub(crate) fn refuses(&self, error: isize, probe: impl FnOnce() -> isize) -> bool {
         is_refusal(error) && self.asks(probe)
     }

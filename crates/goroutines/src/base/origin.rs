@@ -5,16 +5,16 @@
 //! call that makes a copy has to be known. Where the kernel refuses that, a copy is told by the handlers
 //! of `fork` only (`intercept/fork.rs`).
 //!
-//! To ask costs each section a load and a compare more, a tenth of a switch. So the page holds the word that a
-//! section's beginning compares its lease with anyway: in a copy it is 0, the compare fails, and only then is
-//! anything asked. Where entries are dear (`base/atomic.rs`) it is 0 as well.
+//! Asking would cost each section a load and a compare more, a tenth of a switch. So the page holds the word that a
+//! section's beginning compares its lease with anyway: in a copy it is 0, the compare fails, and only then is anything
+//! asked. Where entries are dear (`base/atomic.rs`) it is 0 as well.
 
 use goroutines_switch::sys;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 const PAGE: usize = 4096;
 
-/// Zero at first, so that it lies in memory of no file, as the advice demands.
+/// Zero at first, so that it lies in memory that belongs to no file, as the advice demands.
 #[repr(C, align(4096))]
 struct Page {
     is_origin: AtomicU32,
@@ -35,7 +35,7 @@ pub(crate) fn mark(owned: u32) {
     HERE.owned.store(owned, Ordering::Relaxed);
 }
 
-/// From now on each section looks closer.
+/// Makes each section look closer from now on.
 pub(crate) fn look_closer() {
     HERE.owned.store(0, Ordering::SeqCst);
 }
@@ -52,7 +52,7 @@ pub(crate) fn is_here() -> bool {
     HERE.is_origin.load(Ordering::Relaxed) != 0
 }
 
-/// This process is a copy: for kernels that don't wipe the page.
+/// Notes that this process is a copy, for kernels that don't wipe the page.
 pub(crate) fn unmark() {
     HERE.is_origin.store(0, Ordering::Relaxed);
     look_closer();

@@ -4,7 +4,7 @@
 
 use std::ffi::{c_int, c_void};
 
-/// Has the loader never unload the library that this code is in, where it is in one.
+/// Makes the loader never unload the library that this code is in, if it is in one.
 pub(crate) fn loaded() {
     // SAFETY: a record to write, and the loader's own name of the library, which is loaded.
     unsafe {

@@ -39,7 +39,8 @@ pub(crate) fn tgkill(tid: u32, signal: i32) -> bool {
 /// Sends `signal` to one thread of this process, with a code and a value of the sender's.
 ///
 /// # Errors
-/// The kernel's number. Where the user has queued as many signals as they may, code and value are lost.
+/// The kernel's number. Where the user has queued as many signals as the limit allows, code and value
+/// are lost.
 pub(crate) fn tgsigqueue(tid: u32, signal: i32, code: i32, value: usize) -> Result<(), i32> {
     /// The kernel's `siginfo_t` of a queued signal.
     #[repr(C)]
@@ -63,7 +64,7 @@ pub(crate) fn tgsigqueue(tid: u32, signal: i32, code: i32, value: usize) -> Resu
     }
 }
 
-/// Whether the process has a handler for `signal`, whoever installed it.
+/// Whether the process has a handler for `signal`, whatever code installed it.
 pub(crate) fn has_handler(signal: i32) -> bool {
     // The kernel's action: the handler, the flags, the restorer, and the mask.
     let mut action = [0usize; 4];
@@ -82,7 +83,7 @@ pub(crate) fn block_signal(signal: i32, block: bool) {
     unsafe { raw(libc::SYS_rt_sigprocmask, args) };
 }
 
-/// Blocks the signals of `set` for the calling thread; what was blocked before.
+/// Blocks the signals of `set` for the calling thread, and returns what was blocked before.
 #[cfg(feature = "intercept")]
 pub(crate) fn block_signals(set: u64) -> u64 {
     let mut before = 0u64;

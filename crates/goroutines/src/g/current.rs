@@ -29,7 +29,7 @@ pub(crate) fn g() -> Option<&'static G> {
     Some(gp)
 }
 
-/// The same without a look whether this is a copy: in a section, which has looked, and where nothing but the
+/// The same, without asking whether this is a copy: in a section, which has looked, and where nothing but the
 /// goroutine's own memory is touched.
 #[inline]
 pub(crate) fn running() -> Option<&'static G> {

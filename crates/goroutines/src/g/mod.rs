@@ -85,8 +85,8 @@ pub(crate) struct G {
     pub(crate) haste: haste::Haste,
     /// It has set an unusual signal mask on its thread. Its own.
     pub(crate) has_mask: Cell<bool>,
-    /// It has blocked the signal that ends time slices, which is never blocked for it really; and whether one
-    /// of the program's is pending. Its own.
+    /// It has blocked the signal that ends time slices, which is never really blocked for it; and whether one of the
+    /// program's is pending. Its own.
     pub(crate) urgent_blocked: Cell<bool>,
     pub(crate) urgent_pending: Cell<bool>,
     /// It has set an alternate stack. Its own.

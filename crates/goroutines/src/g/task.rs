@@ -31,7 +31,8 @@ pub(crate) struct Task {
     pub(crate) creator: Cell<u64>,
     pub(crate) location: &'static Location<'static>,
     pub(crate) created_ns: Cell<u64>,
-    /// The floating-point environment that it begins with: that of the one who started it.
+    /// The floating-point environment that it begins with: that of the goroutine or thread that
+    /// started it.
     pub(crate) float: Cell<u64>,
     /// The runtime's own: not counted.
     pub(crate) is_system: bool,

@@ -18,7 +18,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 pub(crate) struct Waiting {
     gp: &'static G,
     ticket: Ticket,
-    /// What for, in a list that is shared by several things. Changed under the list's lock only.
+    /// What it waits for, in a list that is shared by several things. Changed under the list's lock
+    /// only.
     key: AtomicUsize,
     /// Which kind of it; as the list's owner says.
     pub(crate) bits: u32,
@@ -108,8 +109,8 @@ impl WaitList {
         true
     }
 
-    /// Has up to `most` of those that wait for `from` wait for `to`, first to last: in the list `into`, or where they are.
-    /// How many.
+    /// Has up to `most` of those that wait for `from` wait for `to`, first to last: in the list `into`, or where they
+    /// are. Returns how many.
     ///
     /// # Safety
     /// * The caller has the locks of both lists.

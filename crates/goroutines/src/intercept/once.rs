@@ -50,7 +50,7 @@ impl Drop for Running {
     }
 }
 
-/// Has something done once, for anybody. `real` is libc's call.
+/// Has something done once, for a goroutine or a thread. `real` is libc's call.
 pub(super) fn once(control: *mut c_int, real: impl FnOnce() -> c_int) -> c_int {
     /// The value of a control that libc has done with, for which no call need be noted. (Were it another value, calls
     /// would be noted all the same.)

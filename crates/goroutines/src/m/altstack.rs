@@ -1,20 +1,21 @@
 //! Alternate signal stacks.
 //!
-//! **The problem.** The kernel keeps one per OS thread. Libraries set one per thread, in which they have their
-//! handlers of faults run, and drop it with their thread-locals; each M has one of the runtime's, without which a
-//! stack overflow could not be told.
+//! **The problem.** The kernel keeps one per OS thread. Libraries set one per thread, on which their handlers of faults
+//! run, and drop it with their thread-locals. And each M has one of the runtime's, without which a stack overflow could
+//! not be reported.
 //!
-//! **Chosen.** A goroutine's alternate stack is its own: installed while the goroutine runs, on whichever M. One
-//! that has set none runs with the M's. Where it is changed, at switches, the kernel is told, and says at the same
-//! time what the one before had: it is the kernel that knows (a handler on a stack with `SS_AUTODISARM` runs
-//! without any, and gets it back when it returns). All others pay a load at a switch.
+//! **Chosen.** A goroutine's alternate stack is its own: installed while the goroutine runs, on whichever M. One that
+//! has set none runs with the M's. A switch that changes the alternate stack tells the kernel, which returns at the
+//! same time what the goroutine before had: only the kernel knows that (a handler on a stack with `SS_AUTODISARM` runs
+//! without any, and gets it back when it returns). All other switches pay a load.
 //!
 //! * AS1: `M::altstack_of` is the goroutine whose alternate stack the kernel has; null: the M's own.
-//! * AS2: a goroutine's is taken from the kernel before the goroutine is published, so no signal comes to the
-//!   stack of one that runs elsewhere.
-//! * AS3: a signal frame that goes on elsewhere must say what the kernel has there ([`restored`]).
-//! * AS4: who runs on an M's own does not leave the M: handlers there run with the count raised, those of faults
-//!   too (`intercept/signal.rs`).
+//! * AS2: a goroutine's alternate stack is taken from the kernel before the goroutine is published, so no signal comes
+//!   to the stack of a goroutine that runs elsewhere.
+//! * AS3: a signal frame that goes on elsewhere must name the alternate stack that the kernel has
+//!   there ([`restored`]).
+//! * AS4: code that runs on an M's own alternate stack does not leave the M: handlers there run with the count raised,
+//!   those of faults too (`intercept/signal.rs`).
 
 use super::M;
 use crate::g::G;
@@ -35,7 +36,8 @@ pub(crate) struct AltStack {
 }
 
 impl AltStack {
-    /// Maps one, with a guard, and makes it the calling thread's; noted in `mp` for signal frames.
+    /// Maps one, with a guard, and makes it the calling thread's; it is noted in `mp`, for signal
+    /// frames.
     pub(crate) fn install(mp: &M) -> Option<Self> {
         // SAFETY: getauxval reads what the kernel laid out.
         let least = unsafe { libc::getauxval(libc::AT_MINSIGSTKSZ) } as usize;
@@ -56,12 +58,12 @@ impl AltStack {
         Some(Self { base, bytes })
     }
 
-    /// Takes it from the thread, which is about to end.
+    /// Takes the stack from the thread, which is about to end.
     pub(crate) fn remove(self) {
         let off =
             libc::stack_t { ss_sp: std::ptr::null_mut(), ss_flags: libc::SS_DISABLE, ss_size: 0 };
         set(&off);
-        // SAFETY: not running on it; after the call nobody uses it.
+        // SAFETY: not running on it; after the call nothing uses it.
         unsafe { sys::unmap(self.base, self.bytes) };
     }
 }
@@ -69,17 +71,17 @@ impl AltStack {
 /// Makes `stack` the calling thread's.
 fn set(stack: &libc::stack_t) {
     let args = [std::ptr::from_ref(stack) as usize, 0, 0, 0, 0, 0];
-    // SAFETY: a stack_t to read; whoever calls has the memory that it names.
+    // SAFETY: a stack_t to read; the caller has the memory that it names.
     unsafe { sys::raw(libc::SYS_sigaltstack, args) };
 }
 
-/// Makes `stack` the calling thread's, though the caller may run on the one that it has, which the kernel
-/// refuses: so it is asked from `elsewhere`, the end of a stack. What it had.
+/// Makes `stack` the calling thread's. The caller may run on the thread's present alternate stack, where the kernel
+/// would refuse that: so the kernel is asked from `elsewhere`, the end of a stack. Returns what the thread had.
 fn exchange(stack: &libc::stack_t, elsewhere: usize) -> libc::stack_t {
     let mut before = NONE;
     let (new, old) = (std::ptr::from_ref(stack), &raw mut before);
-    // SAFETY: stacks to read and to write. A signal that comes meanwhile finds a stack with room, which nobody
-    // is on. Registers are as in `sys::raw`.
+    // SAFETY: stacks to read and to write. A signal that comes meanwhile finds a stack with room, which no code runs
+    // on. Registers are as in `sys::raw`.
     unsafe {
         std::arch::asm!(
             "xchg rsp, {elsewhere}",
@@ -98,8 +100,8 @@ fn end(stack: &libc::stack_t) -> usize {
     (stack.ss_sp as usize + stack.ss_size) & !15
 }
 
-/// The goroutine `next` (none: g0) is about to run on `mp`, and it or the one before has an alternate stack.
-/// On `mp`, with the count raised, before the switch (AS2).
+/// The goroutine `next` (none: g0) is about to run on `mp`, and it or the goroutine before has an alternate stack.
+/// Called on `mp`, with the count raised, before the switch (AS2).
 #[cold]
 #[inline(never)]
 pub(crate) fn change(mp: &M, next: Option<&'static G>) {
@@ -112,7 +114,7 @@ pub(crate) fn change(mp: &M, next: Option<&'static G>) {
     let to = next.map_or(null_mut(), G::as_ptr);
     // SAFETY: AS1: null, or a G, which is never freed.
     let Some(gp) = (unsafe { mp.altstack_of.replace(to).as_ref() }) else {
-        // AS4: nobody leaves who is on the M's own.
+        // AS4: code that is on the M's own does not leave it.
         return set(&wanted);
     };
     let before = exchange(&wanted, end(&own));
@@ -120,9 +122,10 @@ pub(crate) fn change(mp: &M, next: Option<&'static G>) {
     gp.altstack.set(libc::stack_t { ss_flags: flags, ..before });
 }
 
-/// What the signal frame of `gp`, which goes on on `mp`, must say (AS3), if not what it says.
+/// The alternate stack that the signal frame of `gp`, which goes on on `mp`, must name (AS3). None
+/// if what it names is right.
 pub(crate) fn restored(gp: &G, mp: &M) -> Option<libc::stack_t> {
-    // A goroutine's own is the same everywhere.
+    // A goroutine's own alternate stack is the same everywhere.
     (!gp.has_altstack.get()).then(|| mp.altstack.get())
 }
 
@@ -132,8 +135,8 @@ pub(crate) fn is_on_own(mp: &M, sp: usize) -> bool {
     (own.ss_sp as usize..end(&own)).contains(&sp)
 }
 
-/// `sigaltstack` of the goroutine `gp`, on `mp`, with the count raised. The kernel's word: it judges the
-/// arguments, also by where the stack pointer is.
+/// `sigaltstack` of the goroutine `gp`, on `mp`, with the count raised. Returns the kernel's word: the kernel judges
+/// the arguments, also by where the stack pointer is.
 #[cfg(feature = "intercept")]
 pub(crate) fn call(
     gp: &'static G,
@@ -151,7 +154,8 @@ pub(crate) fn call(
         now.ss_flags & libc::SS_DISABLE != 0
     };
     let had = gp.has_altstack.get();
-    // In a handler that runs on a stack with SS_AUTODISARM, which comes back when it returns.
+    // In a handler that runs on a stack with SS_AUTODISARM, which comes back when the handler
+    // returns.
     let is_disarmed = had && is_off();
     let word = ask(new, old);
     if word < 0 {

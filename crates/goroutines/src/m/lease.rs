@@ -40,7 +40,7 @@
 
 use crate::base::atomic::{AtomicU32, Ordering};
 
-/// None of them is 0: that is what nothing is compared with (`base/origin.rs`).
+/// None of these values is 0, the value that is unequal to all of them (`base/origin.rs`).
 pub(crate) const OWNED: u32 = 1;
 const SYSCALL: u32 = 2;
 const TAKING: u32 = 3;

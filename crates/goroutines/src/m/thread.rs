@@ -10,8 +10,8 @@
 //!
 //! * HT1: no handler of the program's runs on them. They block all signals but those of faults from before their first
 //!   instruction. (A handler may wait; and the onlooker has none of the program's descriptors.)
-//! * HT2: they do not enter the program's allocator, whose lock a descheduled goroutine may hold. [`is_helper`] tells
-//!   an allocator so: that of the tests ends the process.
+//! * HT2: they do not enter the program's allocator, whose lock a descheduled goroutine may hold. An allocator can ask
+//!   [`is_helper`]: that of the tests ends the process then.
 
 use super::M;
 use crate::g::G;
@@ -56,15 +56,15 @@ pub(crate) fn mask_of(mp: &M) -> Option<u64> {
     mp.mask.get().or_else(usual_mask)
 }
 
-/// Whether what was interrupted on `mp` with `mask`, in a signal frame, may go on elsewhere: it is in no handler that
-/// we don't know (PR5), and has not set the mask itself, which would stay behind.
+/// Whether the code that was interrupted on `mp`, with `mask` in its signal frame, may go on elsewhere: it is in no
+/// handler that we don't know (PR5), and its goroutine has not set the mask itself, which would stay behind.
 pub(crate) fn may_leave(gp: &G, mp: &M, mask: &libc::sigset_t) -> bool {
     let mask = word_of(mask);
     mask_of(mp).is_none_or(|usual| usual == mask)
         && (!gp.has_mask.get() || gp.is_locked() || usual_mask() == Some(mask))
 }
 
-/// The goroutine ends: the next one on its thread finds the usual mask.
+/// The goroutine ends: its thread gets the usual mask back for the next one.
 pub(crate) fn forget_mask(gp: &G) {
     gp.urgent_blocked.set(false);
     gp.urgent_pending.set(false);

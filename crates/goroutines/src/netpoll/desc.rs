@@ -11,13 +11,13 @@
 //! away (`read`, `accept`) the first is; when it has got something, it passes the news on
 //! ([`Desc::pass_on`]), for there may be more and the kernel does not say so twice.
 //!
-//! **Incarnations.** A number that is closed, or given out anew, begins another *incarnation*: who waits is
+//! **Incarnations.** A number that is closed, or given out anew, begins another *incarnation*: goroutines that wait are
 //! told that it is gone, and an event that is still on its way for an earlier one is not looked at. Where `dup2` puts
-//! another file under a number, a read or a write that waits, or was woken just now, goes on with the file there was, under
-//! a number of its own ([`MOVES`], [`Desc::take_kept`]); other waits look at the new file. We see
-//! most of that happen (`intercept/fd.rs`). What we don't see, a number closed and given out by raw system
-//! calls, leaves us with a registration that the kernel has dropped: so the registrations of those who wait
-//! long are renewed now and then ([`Desc::verify`], by the monitor), which finds that out.
+//! another file under a number, a read or a write that waits, or was woken just now, goes on with the file that was
+//! there before, under a number of its own ([`MOVES`], [`Desc::take_kept`]); other waits look at the new file. We see
+//! most of that happen (`intercept/fd.rs`). What we don't see, a number closed and given out by raw system calls,
+//! leaves us with a registration that the kernel has dropped: so the registrations of goroutines that wait long are
+//! renewed now and then ([`Desc::verify`], by the monitor), which finds that out.
 //!
 //! **What is drained.** A read of a TCP stream that gets less than it has room for has emptied it: what comes later
 //! comes with an edge. Until then another read need not be tried, if the descriptor is *plain*: a TCP stream, not
@@ -29,9 +29,9 @@
 //! * D3: an edge that the kernel reports after a registration, for its incarnation, raises the count.
 //! * D4: `drained` is one more than a count noted before a short read, and all that came with that count's edges was
 //!   taken by it. What it says of an earlier incarnation does no harm: a registration brings an edge.
-//! * D5: a call that moves, and was taken out of a list by another, counts as awake until it is back in the list, or has
-//!   passed on. When another file is put under the number, a number of the old file is kept for as many as wait and are
-//!   awake; the last of these takes it, or has it closed.
+//! * D5: a call that moves, and that another call has taken out of a list, counts as awake until it is back in the
+//!   list, or has passed the news on. When another file is put under the number, a number of the old file is kept for
+//!   as many calls as wait and are awake; the last of these takes it, or has it closed.
 
 use super::kind::Kind;
 use super::own::{close_own, own_number};
@@ -55,7 +55,7 @@ pub(crate) enum Direction {
 /// What a waiter does when it is woken: bits of [`Waiting::bits`].
 pub(crate) const TAKES: u32 = 1;
 
-/// A wait of a call that goes on with the file there was, when `dup2` puts another under its number.
+/// The wait of a call that goes on with its file when `dup2` puts another under its number.
 pub(crate) const MOVES: u32 = 2;
 /// The same, of one that counts as awake (D5).
 pub(crate) const BACK: u32 = 4;
@@ -98,15 +98,15 @@ struct State {
     registered: bool,
     /// Somebody accepts a connection.
     accepting: bool,
-    /// The last incarnation began as another file was put under the number.
+    /// The last incarnation began because another file was put under the number.
     replaced: bool,
     /// D5.
     awake: u32,
-    /// D5. There if `left` is not 0.
+    /// D5. There is one only if `left` is not 0.
     kept: Kept,
     /// How often the registration was verified since somebody began to wait; see `super::sweep`.
     verified: u8,
-    /// How often those who wait to write were roused since there was an edge for them.
+    /// How often goroutines that wait to write were roused since there was an edge for them.
     roused: u8,
 }
 
@@ -114,9 +114,9 @@ struct State {
 #[derive(Clone, Copy)]
 struct Kept {
     number: i32,
-    /// Of that incarnation.
+    /// The incarnation that the file had.
     incarnation: u32,
-    /// So many have not come for it yet.
+    /// How many calls have not come for it yet.
     left: u32,
 }
 
@@ -205,7 +205,7 @@ impl Desc {
         self.odd.load(Ordering::Relaxed) != 0
     }
 
-    /// Whether calls that would wait end with `EAGAIN`: by a time-out that is less than none, which the kernel takes for
+    /// Whether calls that would wait end with `EAGAIN`: they have a time-out below zero, which the kernel takes for
     /// zero and does not tell.
     pub(crate) fn is_hasty(&self, direction: Direction) -> bool {
         self.hasty.load(Ordering::Relaxed) & 1 << direction as u8 != 0
@@ -331,7 +331,7 @@ impl Desc {
         Enlisted::Yes
     }
 
-    /// Takes `one` out again; false if somebody has. In a section.
+    /// Takes `one` out again; false if it is out already. In a section.
     pub(crate) fn delist(&self, direction: Direction, one: &Waiting) -> bool {
         let mut state = self.state.lock();
         let was_there = state.waiters[direction as usize].remove(one);
@@ -373,21 +373,22 @@ impl Desc {
         self.edges[direction as usize].fetch_add(1, Ordering::Release);
     }
 
-    /// Whether somebody waits to write. In a section.
+    /// Whether a goroutine waits to write. In a section.
     pub(super) fn has_writers(&self) -> bool {
         !self.state.lock().waiters[Direction::Write as usize].is_empty()
     }
 
-    /// Something has happened that those who wait to write are to look at, and that the kernel makes no edge of. In a
-    /// section.
+    /// Something has happened that goroutines which wait to write are to look at, and that the kernel makes no edge of.
+    /// In a section.
     pub(super) fn rouse_writers(&self, out: &mut RunList) {
         let mut state = self.state.lock();
         self.count(Direction::Write);
         state.end(Direction::Write as usize, Cause::Ready, out);
     }
 
-    /// Who was woken has got something: the next may look too. `awake`: it counts as awake, in that incarnation; a number
-    /// that was kept for such ones, of whom it is the last, is the caller's to close. In a section.
+    /// A goroutine that was woken has got something: the next may look too. `awake`: it counts as awake, in that
+    /// incarnation. If a number was kept for such goroutines and this is the last of them, the number is returned, and
+    /// is the caller's to close. In a section.
     #[must_use]
     pub(crate) fn pass_on(
         &self,
@@ -407,8 +408,8 @@ impl Desc {
         state.take_kept(incarnation).filter(|_| state.kept.left == 0)
     }
 
-    /// A number for the file that this was in an incarnation, if another file was put under it; for a call that counts as
-    /// awake there, and does not any more. In a section.
+    /// A number for the file that was here in `incarnation`, if another file was put under this number since. It is for
+    /// a call that counts as awake in that incarnation, and after this no longer does. In a section.
     pub(crate) fn take_kept(&self, incarnation: u32) -> Option<i32> {
         let mut state = self.state.lock();
         let number = state.take_kept(incarnation)?;
@@ -416,7 +417,8 @@ impl Desc {
         if state.kept.left == 0 { Some(number) } else { own_number(number) }
     }
 
-    /// The number comes to stand for something else: a new incarnation. Who waits is told.
+    /// The number comes to stand for something else: a new incarnation. Goroutines that wait are
+    /// told.
     #[inline]
     pub(super) fn renew(&self, fd: i32, how: Renewal, out: &mut RunList) {
         if self.touched.load(Ordering::Acquire) != 0 {
@@ -468,8 +470,8 @@ impl Desc {
         }
         match -EPOLL.again(fd, self.data(fd)) as i32 {
             0 if self.is_plain(CHANGES.load(Ordering::Relaxed)) && is_nonblocking(fd) => {
-                // Set behind our back, maybe before the wait began: who waits is to be told. (What this process sets
-                // ends no wait that has begun.)
+                // Set behind our back, maybe before the wait began: goroutines that wait are to be told. (What this
+                // process sets ends no wait that has begun.)
                 self.plain.store(0, Ordering::Relaxed);
                 state.end_all(Cause::Ready, out);
             }
@@ -507,7 +509,7 @@ impl Desc {
     }
 }
 
-/// So many are in the list of a direction no more.
+/// Counts `n` waits less in the list of a direction.
 fn forget(direction: usize, n: usize) {
     WAITERS.fetch_sub(n as u32, Ordering::SeqCst);
     if direction == Direction::Write as usize {
@@ -528,13 +530,13 @@ impl State {
         forget(direction as usize, lookers + takers);
     }
 
-    /// Those who wait to write are to look.
+    /// Goroutines that wait to write are to look.
     fn rouse(&mut self, out: &mut RunList) {
         self.end(Direction::Write as usize, Cause::Ready, out);
     }
 
-    /// The same when a registration was verified: a local socket that another process has shut down for writing
-    /// reports nothing. Soon in the first second, then with the rounds of all.
+    /// The same when a registration was verified: a local socket that another process has shut down for writing reports
+    /// nothing. They look soon in the first second, then in the rounds for all.
     fn rouse_now_and_then(&mut self, all: bool, out: &mut RunList) {
         const SOON: u8 = 4;
         if all || self.roused < SOON {
@@ -557,20 +559,21 @@ impl State {
         forget(direction, taken);
     }
 
-    /// Keeps a number of the file that `fd` stands for, for so many.
+    /// Keeps a number of the file that `fd` stands for, for `left` calls.
     fn keep(&mut self, fd: i32, incarnation: u32, left: u32) {
         if self.kept.left > 0 {
-            // Of a file before: they look at this one.
+            // That was kept for an earlier file: the calls that have not come for it look at this
+            // one.
             close_own(self.kept.number);
         }
-        // Where there is none to be had, they look at the new file.
+        // Where no number is to be had, the calls look at the new file.
         self.kept = match own_number(fd) {
             Some(number) => Kept { number, incarnation, left },
             None => Kept { number: -1, incarnation, left: 0 },
         };
     }
 
-    /// One of those that the number is kept for has come.
+    /// One of the calls that the number is kept for has come.
     fn take_kept(&mut self, incarnation: u32) -> Option<i32> {
         let kept = &mut self.kept;
         if kept.left == 0 || kept.incarnation != incarnation {
@@ -581,7 +584,7 @@ impl State {
     }
 }
 
-/// All are chosen; those that move count as awake (D5).
+/// All waits are chosen; those that move count as awake (D5).
 fn wakes(one: &Waiting, awake: &mut u32) -> bool {
     *awake += u32::from(one.bits & MOVES != 0);
     true

@@ -4,9 +4,9 @@
 //! a timerfd; without that they are rounded up to a millisecond), not rounded up as Go's are. Where there is no eventfd
 //! a pipe takes its place.
 //!
-//! **The descriptors live high** (`own.rs`). A program that puts a file of its own under one of these numbers gets it: the
-//! runtime's moves ([`Epoll::make_way`]). What is taken away all the same, by a system call that nobody sees, is made anew
-//! ([`Epoll::renew`]); `mod.rs` registers all again.
+//! **The descriptors live high** (`own.rs`). A program that puts a file of its own under one of these numbers gets it:
+//! the runtime's moves ([`Epoll::make_way`]). What is taken away all the same, by a system call that the runtime does
+//! not see, is made anew ([`Epoll::renew`]); `mod.rs` registers all again.
 
 use super::own::{close_own, own_number, raise};
 use crate::base::fatal::throw;
@@ -30,18 +30,18 @@ const COARSE: u8 = 2;
 
 pub(super) struct Epoll {
     epoll: AtomicI32,
-    /// What is written to.
+    /// The descriptor that is written to.
     interrupts: AtomicI32,
-    /// The end that is read of a pipe that stands for an eventfd; -1 elsewhere.
+    /// The end to read of a pipe that takes the place of an eventfd; -1 where there is none.
     reader: AtomicI32,
-    /// Of [`BY_TIMER`]; -1 elsewhere.
+    /// The timerfd of [`BY_TIMER`]; -1 elsewhere.
     timerfd: AtomicI32,
     way: AtomicU8,
-    /// It was interrupted, and nobody has seen it yet.
+    /// It was interrupted, and no wait has seen that yet.
     broken: AtomicBool,
     /// The thread that sleeps, or slept last.
     sleeper: AtomicU32,
-    /// Held by one that makes the descriptors anew, or moves one.
+    /// Held while the descriptors are made anew, or one of them is moved.
     renewing: Lock<()>,
 }
 
@@ -51,7 +51,7 @@ pub(super) type Event = libc::epoll_event;
 #[derive(Debug, PartialEq, Eq)]
 #[must_use]
 pub(super) enum Waited {
-    /// So many events.
+    /// This many events.
     Events(usize),
     /// The epoll is gone.
     Lost,
@@ -61,7 +61,7 @@ fn word(n: i32) -> usize {
     n as isize as usize
 }
 
-/// A new descriptor of the runtime's own; or which call has failed, and how.
+/// Makes a new descriptor of the runtime's own; the error says which call has failed, and how.
 fn make(name: &'static str, number: libc::c_long, args: [usize; 6]) -> io::Result<i32> {
     // SAFETY: a call that makes a descriptor and touches no memory.
     let fd = unsafe { raw(number, args) };
@@ -132,11 +132,11 @@ impl Epoll {
         true
     }
 
-    /// Makes all anew, where the epoll that was `lost` is still the one there is. Not what was lost: its numbers may be
-    /// anybody's by now.
+    /// Makes all descriptors anew, where the epoll that was `lost` is still the current one. The lost ones are not
+    /// closed: their numbers may be the program's by now.
     #[cold]
     pub(super) fn renew(&self, lost: i32) {
-        /// What takes numbers may take the next one, too, while it is made.
+        /// Code that takes numbers away may take the next one, too, while it is made.
         const TIMES: usize = 100;
         let _renewing = self.renewing.lock();
         if self.epoll.load(Ordering::Acquire) != lost {
@@ -152,8 +152,9 @@ impl Epoll {
         self.epoll.load(Ordering::Acquire)
     }
 
-    /// Moves what stands under the number `fd`, if it is one of the poller's, as somebody wants it. What is registered
-    /// stays so, and what sleeps in it sleeps on. False if there is no other number.
+    /// Moves what stands under the number `fd`, if it is one of the poller's, to another number, as the program wants
+    /// this one. What is registered stays registered, and a thread that sleeps in it sleeps on. False if there is no
+    /// other number.
     pub(super) fn make_way(&self, fd: i32) -> bool {
         let _renewing = self.renewing.lock();
         for own in self.all() {
@@ -211,7 +212,7 @@ impl Epoll {
         }
     }
 
-    /// Whether the epoll, or what interrupts it, is there no more.
+    /// Whether the epoll, or what interrupts it, is no longer there.
     #[cold]
     fn is_lost(&self) -> bool {
         let reader = match self.reader.load(Ordering::Relaxed) {
@@ -234,9 +235,8 @@ impl Epoll {
         }
         let one = 1u64;
         let fd = word(self.interrupts.load(Ordering::Relaxed));
-        // An eventfd is never read: each write is an edge, and 2^64 don't come. A pipe is, and a full one has an edge that
-        // nobody has seen yet.
-        // SAFETY: eight bytes to read.
+        // An eventfd is never read: each write is an edge, and 2^64 don't come. A pipe is, and a full one has an edge
+        // that no wait has seen yet. SAFETY: eight bytes to read.
         let written = unsafe { raw(libc::SYS_write, [fd, &raw const one as usize, 8, 0, 0, 0]) };
         if written < 0 && written != -(libc::EAGAIN as isize) {
             self.lost();
@@ -419,7 +419,7 @@ mod tests {
         }
     }
 
-    /// Somebody else wants the numbers; then they are taken away.
+    /// The program wants the numbers; then they are taken away.
     #[test]
     fn the_numbers_are_others() {
         let epoll = Epoll::new();

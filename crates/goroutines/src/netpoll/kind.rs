@@ -51,7 +51,7 @@ impl Kind {
         Self::Memory,
         Self::File,
     ];
-    /// The one with that number.
+    /// The kind with that number.
     #[inline]
     pub(super) fn of(number: u8) -> Self {
         Self::ALL[usize::from(number) % Self::ALL.len()]

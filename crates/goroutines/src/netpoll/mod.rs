@@ -27,16 +27,16 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, Ordering};
 
 static EPOLL: Epoll = Epoll::new();
 
-/// The number of the epoll that descriptors are registered with; -1: none is yet.
+/// The number of the epoll that descriptors are registered with; -1: there is none yet.
 static REGISTERED: AtomicI32 = AtomicI32::new(-1);
 
 /// Waiters in the lists of descriptors: goroutines that may be woken by an event.
 static WAITERS: AtomicU32 = AtomicU32::new(0);
 
-/// Counts changes of what users set of descriptors: `O_NONBLOCK`, time-outs (`intercept/wait.rs`). From 1.
+/// Counts changes of the settings of descriptors: `O_NONBLOCK`, time-outs (`intercept/wait.rs`). From 1.
 pub(crate) static CHANGES: AtomicU32 = AtomicU32::new(1);
 
-/// Those of them that wait to write.
+/// The waiters that wait to write.
 static WRITERS: AtomicU32 = AtomicU32::new(0);
 
 /// Somebody has begun to wait since the last sweep.
@@ -153,7 +153,7 @@ pub(crate) fn poll(timeout_ns: Option<u64>, awake: impl FnOnce(), out: &mut RunL
     }
 }
 
-/// All that was registered is not any more: those who wait look anew, and register again.
+/// Nothing is registered any more: goroutines that wait look anew, and register again.
 #[cold]
 fn register_again(out: &mut RunList) {
     // One at a time, as poll() is.
@@ -162,7 +162,7 @@ fn register_again(out: &mut RunList) {
     }
 }
 
-/// Makes way for a file that somebody wants to put under `fd`. False if that can't be.
+/// Makes way for a file that the program wants to put under `fd`. False if that can't be.
 pub(crate) fn make_way(fd: i32) -> bool {
     let (before, is_epoll) = (EPOLL.number(), EPOLL.number() == fd);
     let moved = EPOLL.make_way(fd);
@@ -198,8 +198,8 @@ pub(crate) fn closed(fd: i32, out: &mut RunList) {
     }
 }
 
-/// `fd`, a local socket, was shut down for writing, of which the kernel makes no edge: those who wait to write to it,
-/// by whatever number (`is_same` says which are), are to look. In a section.
+/// `fd`, a local socket, was shut down for writing, of which the kernel makes no edge: goroutines that wait to write to
+/// it, by whatever number (`is_same` says which numbers are its), are to look. In a section.
 #[cfg(feature = "intercept")]
 pub(crate) fn shut_down(fd: i32, is_same: impl Fn(i32) -> bool, out: &mut RunList) {
     if let Some(desc) = known(fd) {

@@ -1,12 +1,12 @@
 //! Descriptor numbers of the runtime's own.
 //!
 //! Programs like to name the low ones (`dup2(fd, 3)`, socket activation, shells' redirections), and expect that an
-//! `open` gives the lowest that is free. So the runtime's own live high, where nobody meets them: from 1,000 on, or
-//! near the limit where that is lower; where it is very low, wherever there is room.
+//! `open` gives the lowest that is free. So the runtime's own live high, where programs don't meet them: from 1,000 on,
+//! or near the limit where that is lower; where it is very low, wherever there is room.
 
 use goroutines_switch::sys::raw;
 
-/// Where there is room for so many numbers, those from there on are the runtime's.
+/// Where the limit leaves room, the numbers from here on are the runtime's.
 const HIGH: usize = 1_000;
 
 fn lowest() -> usize {
@@ -29,7 +29,7 @@ pub(crate) fn own_number(fd: i32) -> Option<i32> {
     duplicate(lowest()).or_else(|| duplicate(0))
 }
 
-/// Closes one of the runtime's own.
+/// Closes one of the runtime's own descriptors.
 pub(super) fn close_own(fd: i32) {
     // SAFETY: ours.
     unsafe { raw(libc::SYS_close, [fd as isize as usize, 0, 0, 0, 0, 0]) };

@@ -1,15 +1,15 @@
 //! A P's free list: goroutines that ended on it, to be used again, the warmest first.
 //!
-//! Between two looks of the scavenger some of them are not used at all: the coldest, as many as the list never was
-//! without. Those are given to all, and their pages to the kernel. (Bonwick's working set, as in `memory.rs`.)
+//! Between two looks of the scavenger some of them are not used at all: the coldest, as many as have always been in the
+//! list. Those are given to all Ps, and their pages to the kernel. (Bonwick's working set, as in `memory.rs`.)
 
 use crate::g::{G, GList};
 
-/// The list. Its P's owner's.
+/// The list. It belongs to the owner of its P.
 #[derive(Debug)]
 pub(crate) struct FreeList {
     list: GList,
-    /// The fewest there were since the scavenger looked.
+    /// The fewest goroutines that it has had since the scavenger looked.
     least: usize,
 }
 
@@ -22,7 +22,7 @@ impl FreeList {
         self.list.len()
     }
 
-    /// Takes the warmest.
+    /// Takes the warmest goroutine.
     #[inline]
     pub(crate) fn pop(&mut self) -> Option<&'static G> {
         let first = self.list.pop_front()?;
@@ -32,13 +32,13 @@ impl FreeList {
         Some(first)
     }
 
-    /// Puts one in front, which has just ended.
+    /// Puts a goroutine in front, which has just ended.
     #[inline]
     pub(crate) fn push(&mut self, gp: &'static G) {
         self.list.push_front(gp);
     }
 
-    /// Puts one behind, which is cold.
+    /// Puts a goroutine behind, which is cold.
     pub(crate) fn push_cold(&mut self, gp: &'static G) {
         self.list.push_back(gp);
     }

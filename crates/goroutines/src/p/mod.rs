@@ -36,9 +36,9 @@ pub(crate) enum PStatus {
 
 /// Bits of [`P::wanted`].
 pub(crate) mod wanted {
-    /// A slice has been used up here: what comes next begins one of its own.
+    /// A slice has been used up here: the goroutine that comes next begins one of its own.
     pub(crate) const SLICE: u32 = 1;
-    /// What was not used of the free list is to be given to all.
+    /// The part of the free list that was not used is to be given to all Ps.
     pub(crate) const UNUSED: u32 = 2;
 }
 
@@ -69,7 +69,7 @@ pub(crate) struct P {
     pub(crate) had_share: AtomicBool,
     /// How many may be queued here without an M being woken for them.
     pub(crate) pace: pace::Pace,
-    /// What the owner is to see to before it runs the next: bits of [`wanted`].
+    /// What the owner is to see to before it runs the next goroutine: bits of [`wanted`].
     pub(crate) wanted: AtomicU32,
     /// What those who go first have taken. Owner only but for the monitor's word.
     pub(crate) lead: Lead,

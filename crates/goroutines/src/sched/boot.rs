@@ -80,7 +80,7 @@ fn boot(config: &Config) -> io::Result<()> {
     make_procs(procs.clamp(1, MAX_PROCS as u32));
     origin::mark(if entries_are_dear() { 0 } else { crate::m::lease::OWNED });
     crate::base::stay::loaded();
-    // What may fail comes first: the program's handlers stay, then.
+    // What may fail comes first: where it fails, the program's handlers stay as they were.
     sysmon::start()?;
     preempt::install()?;
     super::fault::install();

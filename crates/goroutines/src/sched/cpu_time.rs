@@ -1,15 +1,15 @@
 //! The CPU time that a goroutine has had: what `CLOCK_THREAD_CPUTIME_ID` is in one.
 //!
-//! The thread's own clock counts for all that run on it, and goes back where a goroutine goes on on another thread. So
-//! from the first question on, by anybody, each switch charges the goroutine that leaves: a system call a switch, in
-//! programs that ask.
+//! The thread's own clock counts for all goroutines that run on it, and would go back for a goroutine that goes on on
+//! another thread. So from the first question on, whichever goroutine asks it, each switch charges the goroutine that
+//! leaves: one system call per switch, in programs that ask.
 
 use crate::base::sys;
 use crate::g::G;
 use crate::m::M;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Somebody has asked.
+/// Whether any goroutine has asked.
 static ASKED: AtomicBool = AtomicBool::new(false);
 
 /// The goroutine on `mp`, if there is one, is about to leave it. In a section, or on g0.
@@ -23,7 +23,7 @@ pub(super) fn switches(mp: &M) {
 #[cold]
 fn charge_if_known(mp: &M) {
     let (before, now) = look(mp);
-    // Where nobody had asked when the slice began, it is not known whose time that was.
+    // Where no goroutine had asked when the slice began, it is not known whose time that was.
     if let Some(gp) = mp.curg()
         && before != 0
     {
@@ -41,7 +41,8 @@ fn charge(gp: &G, before: u64, now: u64) {
     gp.cpu_ns.set(gp.cpu_ns.get() + now.saturating_sub(before));
 }
 
-/// The CPU time of `gp`, the caller, in ns. In a section. The thread's, where nobody has asked before.
+/// The CPU time of `gp`, the caller, in ns. In a section. It is the thread's time where no goroutine
+/// has asked before.
 pub(crate) fn of(gp: &G) -> u64 {
     ASKED.store(true, Ordering::Relaxed);
     let (before, now) = look(gp.m());

@@ -55,7 +55,7 @@ pub(crate) fn check(shared: StaticGuard<Shared>) -> Verdict {
     }
 }
 
-/// Whether the program has a handler that might wake somebody, by whatever name it was installed: of any
+/// Whether the program has a handler that might wake a goroutine, by whatever name it was installed: a handler of any
 /// signal but those of faults, which the runtime and std have handlers for.
 fn handler_may_wake() -> bool {
     let is_fault = |signal| {
@@ -108,7 +108,8 @@ fn report() -> ! {
         fatal::fatal("no goroutines (main called runtime.Goexit) - deadlock!");
     }
     sys::write_all(2, b"fatal error: all goroutines are asleep - deadlock!\n");
-    // The dump allocates. Where an allocator's lock is among what nobody gives back, the process ends all the same.
+    // The dump allocates. Where an allocator's lock is among those that are never given back, the process ends all the
+    // same.
     crate::m::thread::is_helper_no_more();
     if fatal::watch(PATIENCE, 2) {
         crate::observe::dump::print_all();

@@ -1,7 +1,7 @@
 //! Stack overflow: a fault in a goroutine's guard page.
 //!
-//! The handler runs on the alternate stack, mostly the M's, as the goroutine's has no room. A fault elsewhere goes
-//! to whoever handled it before (std's own handler, a debugger's, or the default).
+//! The handler runs on the alternate stack, mostly the M's, as the goroutine's own stack has no room. A fault elsewhere
+//! goes to the handler that was there before (std's own, a debugger's, or the default).
 
 use crate::base::sys;
 use crate::g::current;
@@ -37,8 +37,8 @@ pub(crate) fn install() {
     }
 }
 
-/// A handler of a fault returns: its frame goes on where it is now, which may be another M than the one that it
-/// came from. (From here on it stays: the fault's signal is blocked, PR5.)
+/// A handler of a fault is about to return: its frame is amended for the M that it is on now, which may be another than
+/// the one that it came from. (From here on it stays there: the fault's signal is blocked, PR5.)
 pub(crate) fn amend(frame: &mut libc::ucontext_t) {
     if let Some(gp) = current::g() {
         current::raise(gp);
@@ -52,7 +52,7 @@ pub(crate) fn amend(frame: &mut libc::ucontext_t) {
 extern "C" fn handler(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
     // SAFETY: the kernel's siginfo; that of a fault has an address.
     let (code, address) = unsafe { ((*info).si_code, (*info).si_addr() as usize) };
-    // Sent by somebody: `kill`, `raise`, `sigqueue`. No instruction faults.
+    // The signal was sent by `kill`, `raise` or `sigqueue`: no instruction faults.
     let is_sent = code <= 0;
     if !is_sent && let Some(gp) = current::g().or_else(crate::intercept::fork::forked) {
         let stack = gp.carrier().stack();

@@ -127,7 +127,7 @@ fn has_used_up_a_slice(one: Runnable) -> bool {
     matches!(one.kind(), Kind::G(gp) if gp.reason() == WaitReason::Preempted)
 }
 
-/// What the owner of `pp` is to do before it runs the next.
+/// What the owner of `pp` is to do before it runs the next goroutine.
 #[cold]
 #[inline(never)]
 fn see_to(pp: &'static P) {

@@ -123,7 +123,8 @@ fn begin(task: &Task, creator: Option<&'static G>) {
     }
 }
 
-/// Gives a task that is in no queue yet its number, for one who must know it before the goroutine runs.
+/// Gives a task that is in no queue yet its number, for code that must know it before the goroutine
+/// runs.
 pub(crate) fn number(task: &Task) -> u64 {
     let _section = current::enter();
     let number = next_goid(current_p());
@@ -248,7 +249,8 @@ fn make_one(
     if !goroutines_switch::thread_pointer::facts().malloc_in_program() {
         return make();
     }
-    // What that `malloc` wakes, as its lock is free again, goes to the global queue: this P may be another's by then.
+    // A goroutine that this `malloc` wakes, as its lock is free again, goes to the global queue: this P may be another
+    // M's by then.
     let own = mp.p.swap(null_mut(), Ordering::Relaxed);
     // SAFETY: null, or one of the static Ps.
     if let Some(pp) = unsafe { own.as_ref() } {
@@ -339,7 +341,8 @@ fn flush(free: &mut FreeList, class: &'static Class) {
     }
 }
 
-/// Gives those of the free list of `pp` to all that were not used since this was done last. The rest is looked at again.
+/// Gives the goroutines on the free list of `pp` that were not used since the last call of this to all Ps. The rest is
+/// looked at again.
 ///
 /// # Safety
 /// * The caller owns `pp`.

@@ -12,21 +12,21 @@
 //! **When it is not done.**
 //! * PR1: inside a section. The wish is noted and done when the section ends.
 //! * PR2: in `runtime::blocking`: the P can be taken without the goroutine.
-//! * PR3: on the M's alternate signal stack. (A goroutine's own is the goroutine's; and another library's
-//!   coroutine is a part of whoever resumed it: its stack holds the frame as well as any.)
-//! * PR4: inside libc, ld.so or a shared allocator. Who is stopped there may hold the lock that the next
-//!   `malloc` of anybody waits for, the monitor's `pthread_create` included. The monitor asks again in
-//!   100 µs; after a few times it takes the *P* instead (`m/lease.rs`): others run, and the goroutine
-//!   goes on, without a P, until it leaves libc and is stopped then. So nobody is ever descheduled
-//!   inside libc, and libc's locks are always held by running threads.
-//! * PR5: inside another signal's handler, which may have interrupted libc: those installed through libc
-//!   run with the count raised (`intercept/signal.rs`), others are known by the signals they block. (One
-//!   installed by a raw system call, with `SA_NODEFER` and an empty mask, can't be told from other code.)
-//!   Nor is a goroutine stopped that has set an unusual mask, which is its thread's, unless it is locked to that.
+//! * PR3: on the M's alternate signal stack. (A goroutine's own alternate stack goes with it. And another library's
+//!   coroutine is a part of the goroutine that resumed it: its stack holds the frame as well as any.)
+//! * PR4: inside libc, ld.so or a shared allocator. A goroutine that is stopped there may hold the lock that the next
+//!   `malloc` on any thread waits for, the monitor's `pthread_create` included. The monitor asks again in 100 µs; after
+//!   a few times it takes the *P* instead (`m/lease.rs`): others run, and the goroutine goes on, without a P, until it
+//!   leaves libc and is stopped then. So no goroutine is ever descheduled inside libc, and libc's locks are always held
+//!   by running threads.
+//! * PR5: inside another signal's handler, which may have interrupted libc: those installed through libc run with the
+//!   count raised (`intercept/signal.rs`), others are known by the signals they block. (One installed by a raw system
+//!   call, with `SA_NODEFER` and an empty mask, can't be told from other code.) Nor is a goroutine stopped that has set
+//!   an unusual mask, which is its thread's, unless it is locked to that thread.
 //!
-//! **Whose signal it is.** SIGURG is the program's too. Ours carries a code and a value of its own. Where a
-//! sandbox refuses that, or the kernel has lost it (a user may queue so many signals), ours is one that an M
-//! was sent and has not had.
+//! **Whose signal it is.** SIGURG is the program's too. Ours carries a code and a value of its own. Where a sandbox
+//! refuses that, or the kernel has lost both (a user may queue only so many signals), a signal is taken for ours if its
+//! M was sent one and has not had it yet.
 //!
 //! Past that point the handler is a runtime entry like any other: the interrupted code holds no runtime
 //! lock (PR1), so the scheduler's may be taken; nothing allocates.
@@ -51,7 +51,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 /// Go's choice too: debuggers pass it on, libc does not use it, and its default is to be ignored.
 pub(crate) const SIGNAL: c_int = libc::SIGURG;
 
-/// The handler that was there before. With calls taken over: what knows the user's, for good.
+/// The handler that was there before. Where calls are taken over: our function that knows the
+/// user's handler, for good.
 static PREVIOUS: AtomicUsize = AtomicUsize::new(libc::SIG_DFL);
 
 /// The code of a signal that the runtime has sent: none of the kernel's or libc's.
@@ -60,7 +61,7 @@ const CODE: c_int = -96;
 /// Its address is the signal's value.
 static COOKIE: AtomicBool = AtomicBool::new(false);
 
-/// Signals can't be sent with a code here.
+/// True where signals can't be sent with a code.
 static PLAIN: AtomicBool = AtomicBool::new(false);
 
 /// Asks `mp` to end the slice `tick`.
@@ -175,7 +176,7 @@ extern "C" fn handler(signal: c_int, info: *mut libc::siginfo_t, context: *mut c
     unsafe { *libc::__errno_location() = errno };
 }
 
-/// Somebody else's SIGURG (out-of-band data, `raise`): to the user's handler.
+/// Passes a SIGURG that is not the runtime's (out-of-band data, `raise`) on to the user's handler.
 fn pass_on(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
     let previous = PREVIOUS.load(Ordering::Relaxed);
     if previous != libc::SIG_DFL && previous != libc::SIG_IGN {
@@ -186,7 +187,7 @@ fn pass_on(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
     }
 }
 
-/// Whether the count that is raised says what it should: that of a handler that was left does not.
+/// Whether the raised count is right. It is not where a handler that raised it was left.
 fn is_in_section(gp: &'static G, sp: usize) -> bool {
     #[cfg(feature = "intercept")]
     if gp.nopreempt.load(Ordering::Relaxed) != 0 {

@@ -1,15 +1,16 @@
 //! Registers that not all threads have: what a signal frame holds of them, and what a switch can't carry.
 //!
-//! **The problem.** The kernel sizes a signal frame by what its *thread* has used. A thread that has used AMX, which
-//! is eight kilobytes of registers, has larger frames from then on; a thread that has not finds such a frame too large
-//! when it returns from the handler, and takes nothing of it but the oldest registers: the upper halves of the AVX
-//! ones are zero then. A goroutine that is preempted on one thread and goes on on another would lose them silently.
+//! **The problem.** The kernel sizes a signal frame by what its *thread* has used. A thread that has used AMX, which is
+//! eight kilobytes of registers, has larger frames from then on; on a thread that has not, the kernel finds such a
+//! frame too large when the handler returns, and takes nothing from it but the oldest registers: the upper halves of
+//! the AVX ones are zero then. A goroutine that is preempted on one thread and goes on on another would lose them
+//! silently.
 //!
-//! **Chosen.** A goroutine with such a frame goes on on its M: it is locked to that for the time. So threads that use
-//! AMX keep those that were preempted on them; all others move as ever, for the look at a frame.
+//! **Chosen.** A goroutine with such a frame goes on on its M: it is locked to that M for the time. So threads that use
+//! AMX keep the goroutines that were preempted on them; all others move as ever, at the cost of a look at a frame.
 //!
-//! Rejected: an AMX instruction on the thread that has used none, so that the kernel enlarges its frames: it
-//! ends the process where it is not allowed to, and each such thread would keep eight kilobytes more.
+//! Rejected: an AMX instruction on the thread that has used none, so that the kernel enlarges its frames: it ends the
+//! process where that is not allowed, and each such thread would keep eight kilobytes more.
 
 use crate::base::sys;
 use std::io;
@@ -79,7 +80,7 @@ fn bytes_of(features: u64) -> u32 {
         .fold(LEAST, u32::max)
 }
 
-/// Looks what the processor has.
+/// Looks at what the processor has.
 ///
 /// # Errors
 /// If shadow stacks are on: a switch would return to addresses that the shadow of another stack holds.
@@ -160,8 +161,8 @@ mod tests {
         assert!(may_start(false).is_ok());
     }
 
-    /// As if all threads had used AMX, and none knew it of the others: those that are preempted go on where
-    /// they were, and all get their turns.
+    /// As if all threads had used AMX, and none knew it of the others: goroutines that are preempted go on where they
+    /// were, and all get their turns.
     #[test]
     fn large_frames_go_on_on_their_threads() {
         crate::runtime::Builder::new().start().ok();

@@ -109,13 +109,13 @@ fn run() {
     }
 }
 
-/// What lies unused on the free lists of Ps is to come to that of all: at once from idle ones; others see to it before
-/// they run the next goroutine, and one whose goroutine goes on and on is asked to end its slice.
+/// What lies unused on the free lists of Ps is to come to the list that all share. From idle Ps it comes at once; other
+/// Ps see to it before they run the next goroutine, and a P whose goroutine goes on and on is asked to end the slice.
 fn ask_for_unused() {
     let _section = current::enter();
     let mut shared = SCHED.lock();
     let mut at = shared.pidle;
-    // SAFETY: the list is of static Ps, owned by who has the scheduler lock.
+    // SAFETY: the list is of static Ps, owned by the holder of the scheduler lock.
     while let Some(pp) = unsafe { at.as_ref() } {
         // SAFETY: as above.
         unsafe { go::give_unused(&mut shared, pp) };

@@ -3,17 +3,17 @@
 //! Previous: `go.rs`, where no stack could be made. Next: the global queue, when a goroutine has ended and left its
 //! stack, or when the monitor tries again.
 //!
-//! A goroutine that ends looks at one word, as nobody waits here mostly. That word is written under the list's lock
-//! only, with the list: were it set before the list is locked, one that ends in between would find the list empty and
-//! take the word back, and the goroutine that is entered then would be found by nobody.
+//! A goroutine that ends looks at one word, as mostly no goroutine waits here. That word is written under the list's
+//! lock only, with the list: were it set before the list is locked, a goroutine that ends in between would find the
+//! list empty and take the word back, and the goroutine that is entered then would never be found.
 //!
-//! * SV1: while nobody has the list's lock, the word says whether anybody is in the list.
+//! * SV1: while the list's lock is free, the word says whether a goroutine is in the list.
 
 use crate::base::atomic::{AtomicBool, Ordering};
 use crate::base::lock::Lock;
 use crate::g::task::{RunList, Runnable};
 
-/// Those who wait.
+/// The goroutines that wait.
 pub(crate) struct Starved {
     waits: AtomicBool,
     list: Lock<RunList>,
@@ -24,7 +24,7 @@ impl Starved {
         Self { waits: AtomicBool::new(false), list: Lock::new(RunList::new()) }
     }
 
-    /// Whether anybody waits.
+    /// Whether a goroutine waits.
     #[inline]
     pub(crate) fn any(&self) -> bool {
         self.waits.load(Ordering::Relaxed)
@@ -37,7 +37,7 @@ impl Starved {
         self.waits.store(true, Ordering::Relaxed); // SV1
     }
 
-    /// Gives the first `count` to `ready`, with the list locked. How many still wait.
+    /// Gives the first `count` to `ready`, with the list locked. Returns how many still wait.
     pub(crate) fn feed(&self, count: usize, mut ready: impl FnMut(Runnable)) -> usize {
         let mut list = self.list.lock();
         for _ in 0..count {

@@ -32,8 +32,8 @@ pub(crate) fn come_back(gp: &'static G) {
     mp.oldp.set(mp.p.swap(null_mut(), Ordering::Relaxed));
     #[cfg(feature = "intercept")]
     if crate::intercept::signal::in_handler() {
-        // The goroutine can't move, and what it interrupted may be libc's (PR4): it does what it may do
-        // without a P, as an ordinary thread would.
+        // The goroutine can't move, and the code that the handler interrupted may be libc's (PR4). So
+        // the goroutine does what it may do without a P, as an ordinary thread would.
         return;
     }
     if !gp.is_locked() {

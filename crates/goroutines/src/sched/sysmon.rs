@@ -134,7 +134,8 @@ impl Wake {
 pub(crate) fn start() -> io::Result<()> {
     if maker::is_used() {
         maker::start()?;
-        // Later it could be made by nobody: the monitor is who wants it.
+        // Later no thread would make it: it is the monitor that wants it, and the monitor makes no
+        // threads then.
         onlooker::start();
     }
     crate::m::thread::start_helper(main)
@@ -244,7 +245,7 @@ struct Look {
     next_end_ns: Option<u64>,
 }
 
-/// Whether any of those that wait for a stack is not the runtime's own.
+/// Whether any goroutine that waits for a stack is not the runtime's own.
 fn are_users_starved() -> bool {
     let mut any = false;
     SCHED.starved.each(|one| {

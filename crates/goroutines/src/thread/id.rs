@@ -35,12 +35,13 @@ pub(crate) struct Inner {
 }
 
 impl Inner {
-    /// Of a goroutine that has a number.
+    /// What the handles of a goroutine share that has a number.
     pub(super) fn of(id: u64) -> Self {
         Self { id: AtomicU64::new(id), name: None, park: ParkState::new() }
     }
 
-    /// Of a goroutine to come: [`set_id`](Self::set_id) is called before it is queued.
+    /// What the handles of a goroutine to come share: [`set_id`](Self::set_id) is called before it
+    /// is queued.
     pub(super) fn new(name: Option<String>) -> Self {
         Self { id: AtomicU64::new(0), name, park: ParkState::new() }
     }

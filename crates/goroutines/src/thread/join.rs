@@ -238,8 +238,7 @@ where
     }
     let full = Full::boxed(f, class, location, thread.clone(), scope);
     if let Some(thread) = thread {
-        // Before it runs, and asks.
-        // SAFETY: new, and ours.
+        // The id is set before the goroutine runs, and asks for it. SAFETY: new, and ours.
         thread.set_id(go::number(unsafe { &(*full).packet.task }));
     }
     let handle = JoinHandle { packet: full.cast::<Packet<T>>(), thread: OnceLock::new() };

@@ -4,13 +4,13 @@
 //! it), its lock may be held by a goroutine that was descheduled in it, and waits for a P. The monitor that is to make a
 //! thread for that P would wait for the goroutine, and the goroutine for the thread.
 //!
-//! **Chosen.** The monitor never makes a thread then. Another thread does, the *maker*, which may wait, and keeps
-//! [`STOCK`] of them ready. Where none is ready, the P goes on waiting where an M that comes back finds it
+//! **Chosen.** The monitor never makes a thread then. Another thread, the *maker*, does: it may wait, and keeps
+//! [`STOCK`] threads ready. Where none is ready, the P goes on waiting where an M that comes back finds it
 //! (`Shared::pwaiting`), as where the system makes no further thread. So it takes more than [`STOCK`] goroutines that
 //! block their threads, one after the other, before the one with the lock has had its turn, for a P to have to wait.
 //!
-//! Rejected: to wait for the lock with the P given away to nobody (a deadlock on one P); threads that libc does not know
-//! of (`setuid` and its kin would not reach them).
+//! Rejected: waiting for the lock while no thread has the P (a deadlock on one P); threads that libc does not know of
+//! (`setuid` and its kin would not reach them).
 
 use crate::base::lock::Lock;
 use crate::base::sys::{self, Note};
@@ -30,9 +30,9 @@ const STOCK: u32 = 8;
 const AGAIN: Duration = Duration::from_millis(10);
 
 struct Ready {
-    /// So many threads wait for an M.
+    /// How many threads wait for an M.
     count: u32,
-    /// Ms that are to be taken by those, linked.
+    /// Ms that these threads are to take, linked.
     first: *mut M,
 }
 
@@ -40,7 +40,7 @@ struct Ready {
 unsafe impl Send for Ready {}
 
 static READY: Lock<Ready> = Lock::new(Ready { count: 0, first: null_mut() });
-/// Raised with each M that is to be taken. Those that are ready sleep on it.
+/// Raised with each M that is to be taken. The threads that are ready sleep on it.
 static GIVEN: AtomicU32 = AtomicU32::new(0);
 /// The maker sleeps on it.
 static WANTED: Note = Note::new();
@@ -51,9 +51,9 @@ pub(super) fn is_used() -> bool {
     facts().malloc_in_program()
 }
 
-/// How many threads of the process are here.
+/// How many of the process's threads are here.
 pub(in crate::sched) fn threads() -> u32 {
-    // The maker is counted only while those that are ready are: one in between is one too few, and no harm.
+    // A thread that the maker has made and that is not ready yet is not counted: one too few, and no harm.
     u32::from(STARTED.load(Ordering::Relaxed)) + READY.lock().count
 }
 
@@ -88,7 +88,7 @@ pub(super) fn give(mp: &'static M) -> bool {
 /// The maker: no P waits for it, so it may wait for the program's allocator.
 extern "C" fn main(_: *mut c_void) -> *mut c_void {
     thread::name(c"goroutines-make");
-    // Those that it has made and that have not arrived yet are on their way.
+    // Counts the threads that it has made; those that have not arrived yet are on their way.
     let mut made = 0u32;
     loop {
         let taken = GIVEN.load(Ordering::Relaxed);

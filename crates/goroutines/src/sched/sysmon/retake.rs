@@ -13,7 +13,8 @@ use std::ptr::null_mut;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Who does not heed the signal for so long does not get it: a sandbox refuses it, or it is blocked by a raw call.
+/// An M that does not heed the signal for this long does not get it: a sandbox refuses it, or it is blocked by a raw
+/// call.
 const UNHEARD_NS: u64 = 50_000_000;
 
 /// Goroutines that no M was woken for, as the one that runs seemed likely to leave at once (`g/haste.rs`,
