@@ -27,7 +27,7 @@ impl Lock {
             cond: UnsafeCell::new(libc::PTHREAD_COND_INITIALIZER),
         });
         let mut attr = MaybeUninit::uninit();
-        // SAFETY: the attribute is initialised first; nobody else has the mutex yet.
+        // SAFETY: the attribute is initialised first; no other thread has the mutex yet.
         unsafe {
             libc::pthread_mutexattr_init(attr.as_mut_ptr());
             libc::pthread_mutexattr_settype(attr.as_mut_ptr(), kind);
@@ -131,7 +131,7 @@ fn goroutines_that_have_let_go_of_inheriting_locks_are_locked_to_no_thread() {
     at_each(|procs| {
         let lock = Lock::of_type(libc::PTHREAD_MUTEX_NORMAL);
         let mut attr = MaybeUninit::uninit();
-        // SAFETY: the attribute is initialised first; nobody else has the mutex yet.
+        // SAFETY: the attribute is initialised first; no other thread has the mutex yet.
         unsafe {
             libc::pthread_mutexattr_init(attr.as_mut_ptr());
             libc::pthread_mutexattr_setprotocol(attr.as_mut_ptr(), libc::PTHREAD_PRIO_INHERIT);

@@ -160,7 +160,7 @@ fn one_number_many_files() {
             check(unsafe { libc::dup2(reader.as_raw_fd(), number) }).unwrap();
             drop(reader);
             let [old, new] = [name(), name()];
-            // To nobody, if the reader came after the change.
+            // It goes to no reader, if the reader came after the change.
             let _ = io::write(before.as_raw_fd(), &old.to_le_bytes());
             send(&writer, new);
             let got = within(SOON, || waits.join().unwrap());

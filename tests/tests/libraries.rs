@@ -163,7 +163,7 @@ impl Library {
     }
 
     fn close(self) {
-        // SAFETY: of ours, and nobody uses it any more.
+        // SAFETY: of ours, and not used any more.
         assert_eq!(unsafe { libc::dlclose(self.0) }, 0);
     }
 }

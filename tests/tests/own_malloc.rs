@@ -90,7 +90,7 @@ unsafe extern "C" fn posix_memalign(to: *mut *mut c_void, align: usize, bytes: u
     0
 }
 
-/// Blocks its thread until something can be read, and nobody announces that.
+/// Blocks its thread until something can be read, and does not announce that.
 fn blocks_in(fd: i32) {
     let mut byte = 0u8;
     let args = [fd as usize, &raw mut byte as usize, 1, 0, 0, 0];

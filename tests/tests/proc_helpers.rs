@@ -31,7 +31,7 @@ extern "C" fn tells(_: libc::c_int) {
     }
 }
 
-/// Blocks its thread until something can be read, and nobody announces that.
+/// Blocks its thread until something can be read, and does not announce that.
 fn blocks_in(fd: i32) {
     let mut byte = 0u8;
     let args = [fd as usize, &raw mut byte as usize, 1, 0, 0, 0];
@@ -137,7 +137,7 @@ fn an_allocator_with_a_spin_lock() {
     }
 }
 
-/// `pthread_create` of the runtime's and the like, while goroutines block in ways that nobody announces: what the
+/// `pthread_create` of the runtime's and the like, while goroutines block in ways that are not announced: what the
 /// allocator of these tests looks for in all of them, in the thick of it.
 #[test]
 fn threads_are_made_without_the_program() {

@@ -27,7 +27,7 @@ fn refused() -> i32 {
 /// Whether the refusal comes when the runtime has been started.
 const WHEN: [&str; 2] = ["before", "after"];
 
-/// Blocks its thread until something can be read, and nobody announces that.
+/// Blocks its thread until something can be read, and does not announce that.
 fn blocks_in(fd: i32) {
     let mut byte = 0u8;
     let args = [fd as usize, &raw mut byte as usize, 1, 0, 0, 0];

@@ -49,7 +49,7 @@ impl World {
         }
     }
 
-    /// All is quiet, and goroutines end one after another: nobody may wait after that.
+    /// All is quiet, and goroutines end one after another: no goroutine may wait after that.
     fn check(&self) {
         for _ in 0..self.goroutines.len() {
             self.free();
@@ -59,7 +59,7 @@ impl World {
     }
 }
 
-/// One waits for a stack while another, for whom one did wait, or nobody, ends, and a third begins to wait.
+/// One waits for a stack while another, for which one did wait or none did, ends, and a third begins to wait.
 fn comes_and_goes() {
     let world = World::new();
     let ends = {

@@ -132,7 +132,7 @@ fn cancellation_settings() {
         for _ in 0..20 {
             go(|| {
                 let (mut state, mut kind) = (-1, -1);
-                // SAFETY: the old settings to write. Nobody cancels this goroutine.
+                // SAFETY: the old settings to write. This goroutine is not cancelled.
                 unsafe {
                     assert_eq!(pthread_setcancelstate(1, &raw mut state), 0);
                     assert_eq!(pthread_setcanceltype(1, &raw mut kind), 0);
@@ -158,7 +158,7 @@ fn robust_mutex() -> &'static libc::pthread_mutex_t {
     }
 }
 
-/// The goroutine that holds them ends: whoever locks them next is told, also one that waits already.
+/// The goroutine that holds them ends: the next owner of each is told, even one that waits already.
 #[test]
 fn robust_mutexes_of_the_ended() {
     struct Mutex(*mut libc::pthread_mutex_t);
@@ -203,7 +203,7 @@ fn libc_knows_how_large_the_stack_is() {
     on_procs("libc_knows_how_large_the_stack_is", |_| {
         let long = long.clone();
         let set = move || {
-            // SAFETY: NUL-terminated; nobody else asks for the environment.
+            // SAFETY: NUL-terminated; no other thread asks for the environment.
             unsafe { libc::setenv(c"GOROUTINES_TEST_LONG".as_ptr(), long.as_ptr(), 1) }
         };
         let small = thread::Builder::new().stack_size(64 << 10);

@@ -101,8 +101,8 @@ fn descriptors() -> BTreeMap<i32, String> {
             let path = entry.ok()?.path();
             let number = path.file_name()?.to_str()?.parse().ok()?;
             let what = std::fs::read_link(&path).ok()?.to_string_lossy().into_owned();
-            // The list's own; what libc's allocator counts processors by when a thread first needs it; the runtime's
-            // own, which it may make anew or move.
+            // The list's own; the file by which libc's allocator counts processors when a thread first needs it; the
+            // runtime's own, which it may make anew or move.
             let is_noise = what.contains("/fd")
                 || what.ends_with("/cpu/online")
                 || number >= 1_000 && what.starts_with("anon_inode");

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// A pipe: the end to read, the end to write.
 ///
 /// # Panics
-/// If there can be none.
+/// If none can be made.
 #[must_use]
 pub fn pipe() -> (i32, i32) {
     let mut fds = [0; 2];
@@ -20,7 +20,7 @@ pub fn pipe() -> (i32, i32) {
 /// Two local sockets that are connected, of a type (`SOCK_STREAM`, …).
 ///
 /// # Panics
-/// If there can be none.
+/// If none can be made.
 #[must_use]
 pub fn socketpair(ty: i32) -> (i32, i32) {
     let mut fds = [0; 2];
@@ -32,7 +32,7 @@ pub fn socketpair(ty: i32) -> (i32, i32) {
 /// Two TCP sockets that are connected.
 ///
 /// # Panics
-/// If there can be none.
+/// If none can be made.
 #[must_use]
 pub fn tcp() -> (i32, i32) {
     use std::os::fd::IntoRawFd;
@@ -46,7 +46,7 @@ pub fn tcp() -> (i32, i32) {
 /// Two UDP sockets that are connected.
 ///
 /// # Panics
-/// If there can be none.
+/// If none can be made.
 #[must_use]
 pub fn udp() -> (i32, i32) {
     use std::os::fd::IntoRawFd;
@@ -60,7 +60,7 @@ pub fn udp() -> (i32, i32) {
 /// A terminal: its master, and the side that programs read from.
 ///
 /// # Panics
-/// If there can be none.
+/// If none can be made.
 #[must_use]
 pub fn terminal() -> (i32, i32) {
     // SAFETY: names that end in zeros; room for the name.
@@ -78,13 +78,13 @@ pub fn terminal() -> (i32, i32) {
     }
 }
 
-/// A path in the directory for temporary files that is nobody else's.
+/// A path in the directory for temporary files that no other row uses.
 #[must_use]
 pub fn path() -> PathBuf {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let next = NEXT.fetch_add(1, Ordering::Relaxed);
     let path = std::env::temp_dir().join(format!("twin-{}-{next}", std::process::id()));
-    // Of a process that had the same number, and was killed.
+    // One may be left of a process that had the same number, and was killed.
     let _ = std::fs::remove_file(&path);
     path
 }
@@ -99,10 +99,10 @@ pub fn c(path: &std::path::Path) -> CString {
     CString::new(path.as_os_str().as_bytes()).expect("no zero in a path")
 }
 
-/// An open file of these bytes that has no name any more.
+/// An open file of these bytes, which has no name any more.
 ///
 /// # Panics
-/// If there can be none.
+/// If none can be made.
 #[must_use]
 pub fn file(bytes: &[u8]) -> i32 {
     use std::os::fd::IntoRawFd;
@@ -124,14 +124,14 @@ pub fn nonblocking(fd: i32, on: bool) {
     }
 }
 
-/// An address that nothing is at.
+/// An address at which there is nothing.
 #[must_use]
 pub fn bad<T>() -> *mut T {
     std::ptr::without_provenance_mut(0x1000)
 }
 
-/// Memory of `bytes` bytes, behind which there is none: what goes beyond crashes. In front of it lie 64 bytes
-/// of [`Edge::GUARD`], which nobody is to change.
+/// Memory of `bytes` bytes, behind which there is none: what goes beyond crashes. In front of it lie 64 bytes of
+/// [`Edge::GUARD`], which no code is to change.
 pub struct Edge {
     at: *mut u8,
     bytes: usize,
@@ -192,7 +192,7 @@ impl Edge {
 /// Forks a child that runs `f` and ends with its value, without destructors.
 ///
 /// # Panics
-/// If there can be none.
+/// If none can be made.
 pub fn child(f: impl FnOnce() -> i32) -> libc::pid_t {
     // SAFETY: the child runs what the test says, and ends.
     unsafe {
@@ -206,7 +206,7 @@ pub fn child(f: impl FnOnce() -> i32) -> libc::pid_t {
     }
 }
 
-/// Waits for a child: its end as text.
+/// Waits for a child, and returns its end as text.
 #[must_use]
 pub fn end_of(pid: libc::pid_t) -> String {
     let mut status = 0;
@@ -217,7 +217,7 @@ pub fn end_of(pid: libc::pid_t) -> String {
     }
 }
 
-/// Waits until `is` is so, for so many milliseconds at most.
+/// Waits until `is` returns true, for at most `limit` milliseconds; says whether it has.
 pub fn until(limit: u64, is: impl Fn() -> bool) -> bool {
     let start = std::time::Instant::now();
     while !is() {

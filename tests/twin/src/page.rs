@@ -21,7 +21,7 @@ unsafe impl Send for Page {}
 unsafe impl Sync for Page {}
 
 impl Page {
-    /// A page that nobody else has mapped.
+    /// A page that no other process has mapped.
     pub(crate) fn create() -> io::Result<(File, Self)> {
         let file = memory()?;
         file.set_len(BYTES as u64)?;
@@ -72,7 +72,7 @@ impl Page {
             let word = self.word(at).load(Ordering::Acquire);
             let length = (word >> 1) as usize;
             if word & COMPLETE != 0 {
-                // SAFETY: the record is complete, and nobody changes it any more.
+                // SAFETY: the record is complete, and no process changes it any more.
                 let bytes = unsafe { std::slice::from_raw_parts(self.0.add(at + 4), length) };
                 records.push(String::from_utf8_lossy(bytes).into_owned());
             }

@@ -86,7 +86,7 @@ fn examine_sides(family: &str, row: &Row) -> Verdict {
     Verdict::Same
 }
 
-/// The thread's lines must have those that are expected, in order.
+/// What is wrong if the thread's lines don't have those that are expected, in order.
 fn not_as_pinned(row: &Row, thread: &Ran) -> Option<String> {
     if thread.ended.starts_with("never") {
         let lines: Vec<_> = thread.lines.iter().map(|line| line.text.as_str()).collect();
@@ -188,7 +188,7 @@ fn run(row: &Row, side: Side, patience: usize) -> Ran {
     let (file, page) = Page::create().expect("a page to share");
     let mut output = page::memory().expect("a file for its output");
     let me = std::process::id();
-    // What a row leaves behind it goes with this.
+    // What a row leaves behind goes with this directory.
     let room = std::env::temp_dir().join(format!("twin-{me}-{}", file.as_raw_fd()));
     std::fs::create_dir_all(&room).expect("room for temporary files");
     let mut command = Command::new("/proc/self/exe");
@@ -241,7 +241,7 @@ fn ending(status: ExitStatus) -> String {
     }
 }
 
-/// Waits for its end; kills what is left of its group.
+/// Waits for the child's end; kills what is left of its group.
 fn end(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
     let (start, mut pause) = (Instant::now(), Duration::from_micros(500));
     let status = loop {
@@ -254,8 +254,8 @@ fn end(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
         std::thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(10));
     };
-    // SAFETY: a signal to a group whose number nobody else can have as long as one of its processes lives;
-    // that the number is given out anew in between takes a whole round of numbers.
+    // SAFETY: a signal to a group whose number no other group can have as long as one of its processes lives; for the
+    // number to be given out anew in between takes a whole round of numbers.
     unsafe { libc::kill(-child.id().cast_signed(), libc::SIGKILL) };
     if status.is_none() {
         drop(child.wait());

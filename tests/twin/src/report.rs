@@ -18,7 +18,8 @@ struct Args {
 }
 
 /// Runs the rows of the test binary `family`: those that the command line selects, as libtest's does
-/// (`FILTER…`, `--exact`, `--skip`, `--list`, `--test-threads`). `TWIN_TIMES=20` runs each so often.
+/// (`FILTER…`, `--exact`, `--skip`, `--list`, `--test-threads`). `TWIN_TIMES=20` runs each twenty
+/// times.
 #[must_use]
 pub fn run_rows(family: &str, rows: &[Row]) -> ExitCode {
     if let Some(code) = child::main(rows) {

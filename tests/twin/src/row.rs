@@ -11,7 +11,7 @@ type Body = dyn Fn(&Trace) + Send + Sync;
 pub enum Side {
     /// An OS thread.
     Thread,
-    /// A goroutine, and so many Ps.
+    /// A goroutine, and this many Ps.
     Goroutine(usize),
 }
 
@@ -90,7 +90,7 @@ impl Row {
         self
     }
 
-    /// Skipped for ordinary users.
+    /// The row is skipped for ordinary users.
     #[must_use]
     pub fn root(self) -> Self {
         // SAFETY: asks for a number.
@@ -99,8 +99,8 @@ impl Row {
         )
     }
 
-    /// The goroutine differs by a fault that nobody has mended yet. Such a row does not fail, whatever it
-    /// gives; it is counted and named, also when it has come right.
+    /// The goroutine differs by a fault that is not mended yet. Such a row does not fail, whatever it gives; it is
+    /// counted and named, also when it has come right.
     #[must_use]
     pub fn owed(mut self, why: &'static str) -> Self {
         self.owed = Some(why);

@@ -74,7 +74,7 @@ struct End<R> {
     result: Mutex<Option<std::thread::Result<R>>>,
 }
 
-/// Sleeps so many milliseconds: with std's sleep, so a goroutine parks.
+/// Sleeps this many milliseconds, with std's sleep, so a goroutine parks.
 pub fn ms(milliseconds: u64) {
     std::thread::sleep(Duration::from_millis(milliseconds));
 }
@@ -121,8 +121,8 @@ impl Trace {
         result
     }
 
-    /// Calls `f` in a party of its own, and gives its result, or writes that it hangs after so many
-    /// milliseconds; then it is left behind.
+    /// Calls `f` in a party of its own, and gives its result. If it takes more than `limit`
+    /// milliseconds, writes that it hangs, and leaves it behind.
     pub fn within<R, F>(&self, what: &str, limit: u64, f: F) -> Option<R>
     where
         F: FnOnce() -> R + Send + 'static,
@@ -136,7 +136,7 @@ impl Trace {
         None
     }
 
-    /// Whether `f` does not return within so many milliseconds: writes its result or `HANGS`.
+    /// Whether `f` does not return within `limit` milliseconds: writes its result or `HANGS`.
     pub fn hangs_after<R, F>(&self, what: &str, limit: u64, f: F)
     where
         F: FnOnce() -> R + Send + 'static,
@@ -147,8 +147,8 @@ impl Trace {
         }
     }
 
-    /// Makes all these calls at once, each in a party of its own, and writes each one's result, in their order.
-    /// Those that have not returned `quiet` milliseconds after the last one that did hang.
+    /// Makes all these calls at once, each in a party of its own, and writes each one's result, in their order. Calls
+    /// that have not returned `quiet` milliseconds after the last one that did count as hanging.
     pub fn each(&self, quiet: u64, calls: Vec<(String, Call)>) {
         let flows: Vec<_> =
             calls.into_iter().map(|(name, call)| (self.spawn(&name, |_| call()), name)).collect();
@@ -166,8 +166,8 @@ impl Trace {
         }
     }
 
-    /// Starts a thread on the thread's side and a goroutine on the other's. Its lines stand under `party`,
-    /// which should be nobody else's name.
+    /// Starts a thread on the thread's side and a goroutine on the other's. Its lines stand under `party`, which no
+    /// other party should have as its name.
     ///
     /// # Panics
     /// If no thread can be made.
@@ -215,7 +215,7 @@ impl<R> Flow<R> {
         self.end.over.load(Ordering::Acquire)
     }
 
-    /// Waits so many milliseconds for its end.
+    /// Waits this many milliseconds for its end.
     #[must_use]
     pub fn over_within(&self, limit: u64) -> bool {
         let start = Instant::now();

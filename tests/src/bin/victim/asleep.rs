@@ -190,8 +190,7 @@ pub(crate) fn after_a_thread_ended() {
 }
 
 extern "C" fn parks_in_a_handler(_: libc::c_int) {
-    // As long as there is a handler, somebody may be woken by it.
-    // SAFETY: no memory is involved.
+    // As long as there is a handler, a goroutine may be woken by it. SAFETY: no memory is involved.
     unsafe { libc::signal(libc::SIGUSR1, libc::SIG_DFL) };
     parks_for_ever();
 }

@@ -1,4 +1,5 @@
-//! Locks of files: `flock`, `fcntl`, `lockf`, open file descriptions; who waits for whom, and what ends it.
+//! Locks of files: `flock`, `fcntl`, `lockf`, open file descriptions; which of them wait for which, and what ends the
+//! wait.
 
 use goroutines_twin_tests::{Row, Trace, make, ms, ret, rows, say};
 use std::ffi::CString;

@@ -1,4 +1,5 @@
-//! What the kernel keeps for a thread: it stays with whoever has changed it, and with nobody else.
+//! What the kernel keeps for a thread: it stays with the flow that has changed it, and with no
+//! other.
 #![expect(clippy::undocumented_unsafe_blocks, reason = "calls of libc with what the row has made")]
 
 use goroutines_twin_tests::{Row, Trace, code, make, ms, ret, rows};

@@ -196,7 +196,7 @@ fn nothing_to_read(t: &Trace) {
     }
 }
 
-/// A permission is asked for and given; nobody ever says that there is room for the answer.
+/// A permission is asked for and given; `poll` never says that there is room for the answer.
 fn fanotify(t: &Trace) {
     unsafe {
         let path = make::path();

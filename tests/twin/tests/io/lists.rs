@@ -36,7 +36,7 @@ pub(crate) fn rows() -> Vec<Row> {
         }));
         rows.push(Row::new(format!("readv_of_{kind}"), move |t: &Trace| {
             let (fd, other) = ends();
-            // So that nobody waits.
+            // So that no call waits.
             write(other, &1u64.to_ne_bytes());
             write(other, &1u64.to_ne_bytes());
             if kind == "a_file" {

@@ -25,7 +25,7 @@ pub(crate) fn rows() -> Vec<Row> {
 /// Puts something under a number, or closes it.
 type Take = fn(c_int) -> i64;
 
-/// A system call that nobody sees.
+/// A system call that the runtime does not see.
 fn raw(number: libc::c_long, a: usize, b: usize) -> i64 {
     let word: i64;
     unsafe {
@@ -66,7 +66,7 @@ fn of_nobody(t: &Trace, name: &str, take: Take) {
     ms(50);
     for n in 998..1020 {
         let word = take(n);
-        // What nobody sees closes what is there.
+        // A call that the runtime does not see closes what is there.
         if name != "raw_close" {
             t.says("take", ret(word));
         }

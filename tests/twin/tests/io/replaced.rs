@@ -1,4 +1,4 @@
-//! Numbers that stand for another file while somebody waits: the wait goes on with the old one.
+//! Numbers that stand for another file while a call waits: the wait goes on with the old one.
 #![expect(clippy::undocumented_unsafe_blocks, reason = "calls of libc with what the row has made")]
 
 use crate::{fill, read, write};

@@ -177,7 +177,8 @@ fn in_background(t: &Trace, call: Call, ignores: bool) {
             0
         });
         libc::setpgid(front, front);
-        // The one behind may not change who is in front, unless it ignores this.
+        // The process in the background may not change which group is in front, unless it ignores
+        // this.
         libc::signal(libc::SIGTTOU, libc::SIG_IGN);
         t.says("tcsetpgrp", ret(libc::tcsetpgrp(slave, front)));
         libc::signal(libc::SIGTTOU, if ignores { libc::SIG_IGN } else { libc::SIG_DFL });

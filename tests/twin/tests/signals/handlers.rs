@@ -160,7 +160,8 @@ fn left_from_deep_below(t: &Trace) {
 }
 
 fn reads_a_file_that_blocks() {
-    // A descriptor of which the runtime waits in the kernel: a lock of a file that somebody has.
+    // A descriptor for which the runtime waits in the kernel: that of a file which another has
+    // locked.
     let fd = FROM.load(Ordering::Relaxed);
     unsafe { libc::flock(fd, libc::LOCK_EX) };
 }
@@ -219,7 +220,7 @@ extern "C" fn unparks(_: i32) {
     }
 }
 
-/// Nobody else is there: that is no deadlock.
+/// There is no other flow: that is no deadlock.
 fn handler_unparks(t: &Trace) {
     WAITS.get_or_init(std::thread::current);
     install(libc::SIGALRM, unparks as *const () as usize, libc::SA_RESTART, &[]);
@@ -230,7 +231,7 @@ fn handler_unparks(t: &Trace) {
     t.line("woken");
 }
 
-/// In the middle of whoever waits.
+/// The signal comes in the middle of a wait.
 fn handlers_unpark_all_the_time(t: &Trace) {
     WAITS.get_or_init(std::thread::current);
     install(libc::SIGUSR1, unparks as *const () as usize, libc::SA_RESTART, &[]);
@@ -254,7 +255,7 @@ extern "C" fn counts(_: i32) {
     RUNS.fetch_add(1, Ordering::Relaxed);
 }
 
-/// Signals of faults that somebody sends.
+/// Signals of faults that are sent by a call.
 const FAULTS: [i32; 4] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL];
 
 fn faults_are_sent_to_handlers(t: &Trace) {

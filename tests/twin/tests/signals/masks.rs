@@ -60,7 +60,7 @@ fn block_all() {
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, std::ptr::null_mut()) };
 }
 
-/// Whoever blocks everything and computes has slices like others.
+/// A flow that blocks everything and computes has slices like others.
 fn all_blocked_and_others_run(t: &Trace) {
     let burns: Vec<_> = (0..5)
         .map(|n| {

@@ -114,7 +114,7 @@ extern "C" fn posts(_: i32) {
     unsafe { libc::sem_post(SEMAPHORE.load(Ordering::Relaxed) as *mut libc::sem_t) };
 }
 
-/// Only the handler can wake who waits: that is no deadlock.
+/// Only the handler can wake the flow that waits: that is no deadlock.
 fn its_handler_wakes(t: &Trace, call: unsafe extern "C" fn(i32, usize) -> usize) {
     let semaphore = Box::leak(Box::new(unsafe { std::mem::zeroed::<libc::sem_t>() }));
     unsafe { libc::sem_init(semaphore, 0, 0) };

@@ -1,4 +1,4 @@
-//! Numbers that are closed while somebody waits for them. Linux goes on waiting for what had the number; a goroutine is
+//! Numbers that are closed while a call waits for them. Linux goes on waiting for what had the number; a goroutine is
 //! told at once (`EBADF`), as it could wait for ever otherwise, and so could a thread.
 
 #![expect(clippy::undocumented_unsafe_blocks, reason = "calls of libc with what the row has made")]

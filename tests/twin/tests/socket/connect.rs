@@ -52,7 +52,7 @@ fn connect<T>(fd: i32, to: &T) -> String {
     ret(unsafe { libc::connect(fd, at, size_of::<T>() as u32) }).to_string()
 }
 
-/// A port that nobody listens at.
+/// A port at which no socket listens.
 fn nobody() -> u16 {
     TcpListener::bind("127.0.0.1:0").expect("a listener").local_addr().expect("its address").port()
 }
@@ -113,7 +113,7 @@ fn connected_already(t: &Trace) {
     t.says("short", ret(unsafe { libc::connect(fd, (&raw const none).cast(), 1) }));
 }
 
-/// A listener that answers nobody any more.
+/// A listener that answers no more connections.
 fn deaf() -> (TcpListener, Vec<i32>, u16) {
     let (l, port) = listener();
     unsafe { libc::listen(l.as_raw_fd(), 0) };

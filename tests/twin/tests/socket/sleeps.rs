@@ -35,7 +35,7 @@ fn is_cpu(clock: clockid_t) -> bool {
 
 fn by_clock(t: &Trace, clock: clockid_t) {
     if is_cpu(clock) {
-        // Somebody is to use it up.
+        // Another thread is to use up CPU time.
         std::thread::spawn(|| {
             loop {
                 std::hint::spin_loop();

@@ -450,7 +450,7 @@ const OTHERS: &[(&str, Of)] = &[
 
 /// One descriptor for each call, all calls at once.
 fn all(t: &Trace, make: Maker, calls: &[(&str, Of)], nonblocking: bool) {
-    // A number that is to be nobody's must not be another call's meanwhile.
+    // A number that is to be closed must not become another call's meanwhile.
     let is_open = |fd: i32| unsafe { libc::fcntl(fd, libc::F_GETFD) } != -1;
     let (mut kept, mut all) = (Vec::new(), Vec::<(String, Call)>::new());
     for (name, call) in calls {
@@ -462,7 +462,7 @@ fn all(t: &Trace, make: Maker, calls: &[(&str, Of)], nonblocking: bool) {
         if is_open(fd) {
             all.push(((*name).to_owned(), Box::new(move || call(fd))));
         } else if *name != "close" {
-            // Nobody's number stays nobody's if the calls come one after the other.
+            // A closed number stays closed if the calls come one after the other.
             t.hangs_after(name, 200, move || call(fd));
         }
         kept.push(made);

@@ -130,12 +130,12 @@ impl Kind {
         format!("{ty}{protocol}{robust}{shared}")
     }
 
-    /// Whether it may be locked only once, and nobody checks that.
+    /// Whether it may be locked only once, and the calls don't check that.
     pub(crate) fn is_simple(self) -> bool {
         matches!(self.ty, 0 | 3)
     }
 
-    /// Whether unlocking it by who has not locked it is an error that is told.
+    /// Whether unlocking it is an error that is told, for a flow that has not locked it.
     pub(crate) fn tells_owner(self) -> bool {
         !self.is_simple() || self.robust || self.protocol == libc::PTHREAD_PRIO_INHERIT
     }

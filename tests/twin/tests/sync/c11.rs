@@ -213,7 +213,7 @@ fn once_waits(t: &Trace) {
     }
 }
 
-/// More at once than anybody would note, each within another.
+/// More at once than the runtime can note, each within another.
 fn once_of_many(t: &Trace) {
     static INNER: AtomicU32 = AtomicU32::new(0);
     static CONTROL: std::sync::atomic::AtomicI32 = std::sync::atomic::AtomicI32::new(0);

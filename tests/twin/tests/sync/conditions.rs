@@ -1,4 +1,4 @@
-//! Condition variables: what their calls may say, and who is woken. (With each kind of mutex: `mutexes.rs`.)
+//! Condition variables: what their calls may say, and which waiters are woken. (With each kind of mutex: `mutexes.rs`.)
 
 use crate::c::{Cond, Kind, Mutex, ODD_CLOCKS, ODD_TIMES, after, in_ms};
 use goroutines_twin_tests::{Flow, Row, Trace, make, ms};

@@ -222,7 +222,7 @@ fn futex_masks(t: &Trace) {
     }
 }
 
-/// Who is moved waits on, for the other word.
+/// A waiter that is moved waits on, for the other word.
 fn requeue(t: &Trace, private: i32, compare: bool) {
     let (a, b) = (word(7), word(9));
     let op = private | if compare { libc::FUTEX_CMP_REQUEUE } else { libc::FUTEX_REQUEUE };

@@ -200,7 +200,7 @@ fn readers_go_on(t: &Trace, l: RwLock, threads: bool) {
     t.says("destroy", l.destroy());
 }
 
-/// One waits to write: what readers are told, and who is next.
+/// One waits to write: what readers are told, and which flow is next.
 fn writer_waits(t: &Trace, l: RwLock, thread: bool) {
     static WRITTEN: AtomicU32 = AtomicU32::new(0);
     t.says("rdlock", l.read());

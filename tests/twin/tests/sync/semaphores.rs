@@ -63,7 +63,7 @@ fn overflow(t: &Trace, shared: bool) {
     t.says("post", s.post());
 }
 
-/// Who waits is woken by whoever posts.
+/// A flow that waits is woken by any post.
 fn posts(t: &Trace, shared: bool) {
     let s = Sem::new(shared, 0);
     let waits = (0..4).map(|i| {
