@@ -12,7 +12,7 @@ pub struct Guarded;
 #[global_allocator]
 static ALLOCATOR: Guarded = Guarded;
 
-/// There is a lock, which is held for so many turns of a loop each time; 0: there is none.
+/// There is a lock, which is held for this many turns of a loop each time; 0: there is none.
 static TURNS: AtomicU32 = AtomicU32::new(0);
 static LOCK: AtomicBool = AtomicBool::new(false);
 
@@ -36,7 +36,8 @@ pub fn spin_lock(turns: u32) {
     TURNS.store(turns, Ordering::Relaxed);
 }
 
-/// Takes the spin lock, and never gives it back: who allocates from now on waits for ever.
+/// Takes the spin lock, and never gives it back: a thread that allocates from now on waits for
+/// ever.
 pub fn seize() {
     take();
     spin_lock(1);

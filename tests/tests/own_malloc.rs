@@ -28,7 +28,7 @@ unsafe impl Sync for Mutex {}
 
 static MUTEX: Mutex = Mutex(UnsafeCell::new(libc::PTHREAD_MUTEX_INITIALIZER));
 
-/// For so many turns of a loop the lock is held.
+/// For how many turns of a loop the lock is held.
 static TURNS: AtomicU32 = AtomicU32::new(0);
 
 fn locked<R>(f: impl FnOnce() -> R) -> R {

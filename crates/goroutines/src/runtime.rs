@@ -214,8 +214,8 @@ impl Builder {
         self
     }
 
-    /// Keeps room for libraries that are loaded later and use the initial-exec model of thread-local
-    /// storage, as glibc does for its threads: some 1.7 KiB more in each goroutine, and so mostly a page.
+    /// Keeps room for libraries that are loaded later and use the initial-exec model of thread-local storage, as glibc
+    /// does for its threads: some 1.7 KiB more in each goroutine, which mostly costs a page more.
     ///
     /// Without it `dlopen` of such a library fails as it does when a thread's room is used up ("cannot
     /// allocate memory in static TLS block"), on any thread, once the runtime is started. Libraries that were

@@ -283,8 +283,8 @@ unsafe fn dynamic_entries(f: &Facts, tp: usize) -> impl Iterator<Item = *mut Ent
     })
 }
 
-/// Whether a goroutine that begins on the block would find thread-locals of the one before, which only
-/// [`free_dynamic`] clears.
+/// Whether a goroutine that begins on the block would find thread-locals of the goroutine before, which
+/// only [`free_dynamic`] clears.
 ///
 /// # Safety
 /// * The block was made by [`make_tls`], and nothing runs on it.

@@ -16,8 +16,8 @@
 //! * BM1: the block bears the M's id only inside a section in which the goroutine can't move.
 //! * BM2: a goroutine that holds `n` such locks is locked to its M `n` times for them ([`G::holds`]).
 //! * BM3: the mutexes that a goroutine holds at its end are marked before joiners are told (`sched/exit.rs`). Its M's
-//!   thread ends with it, as the goroutine is locked to that thread; the kernel then wakes the threads that wait with a
-//!   priority to lend.
+//!   thread ends with it, as the goroutine is locked to that thread; the kernel then wakes the threads that wait for a
+//!   mutex with priority inheritance.
 //!
 //! A goroutine that waits for such a mutex waits in the kernel, announced.
 

@@ -33,7 +33,7 @@ fn wait_for(
     let woken = {
         let _counted = WaitingForC::new();
         let why = (WaitReason::Pthread, sys::nanotime());
-        // In the list first, then unlocked: a signal after that finds it.
+        // The goroutine enters the list first, then it unlocks: a signal after that finds it.
         let unlock = || {
             unlock_error = mutex::unlock(mutex);
             unlock_error == 0

@@ -1,8 +1,8 @@
 //! `setuid` and its kin, which change the credentials of all threads.
 //!
 //! To the kernel, credentials belong to a thread. So glibc has each of its threads make the call, by a signal (33). The
-//! signal's handler notes in the thread block that the thread pointer names that the call was made, and the caller
-//! signals each thread again until it finds that note. Where the note is made in a goroutine's block, that would be for
+//! signal's handler notes, in the thread block under the thread pointer, that the call was made, and the caller signals
+//! each thread again until it finds that note. Where the note is made in a goroutine's block, that would go on for
 //! ever. So our handler stands before glibc's and points the thread pointer at the M's own block while glibc's runs.
 //!
 //! glibc installs its handler with the first thread that it makes, and never again.

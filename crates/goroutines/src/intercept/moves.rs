@@ -2,9 +2,9 @@
 //!
 //! These calls have no flag that keeps a *socket* from blocking, and the one they have (`SPLICE_F_NONBLOCK`) is the
 //! user's. So the goroutine waits for both ends, as `poll` sees them, and then makes the call, announced. It waits only
-//! where the call can be right: one that moves some bytes, in the right directions, between two kinds of descriptor
-//! that are known to allow it. With every other call the kernel says at once what is wrong, or it waits, and that costs
-//! a thread.
+//! where the call can be right, that is where it moves some bytes, in the right directions, between two kinds of
+//! descriptor that are known to allow it. With every other call the kernel says at once what is wrong, or it waits, and
+//! that costs a thread.
 
 use super::kind::{self, Contract, kind_of};
 use super::real::{Real, caller, function, real, result, take_over};

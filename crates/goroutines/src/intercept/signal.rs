@@ -116,7 +116,8 @@ impl Frame {
             return false;
         }
         if on_own(self.interrupted) != on_own(sp) {
-            // From another library's stack to the goroutine's; or the handler runs on a stack of its own.
+            // The flow has gone from another library's stack to the goroutine's; or the handler runs on a stack of its
+            // own.
             return on_own(sp);
         }
         if self.interrupted.abs_diff(sp) >= FAR {

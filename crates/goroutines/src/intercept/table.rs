@@ -69,9 +69,9 @@
 //!   over. (What `clone` with `CLONE_VM` makes shares the goroutine's memory and thread-locals, and must make no
 //!   such call.)
 //!
-//! **A number that is closed while a goroutine waits for it.** The goroutine is told so: `EBADF`. (A thread goes on with
-//! the file, or waits for ever.) Where `dup2` puts another file under the number, a read or a write goes on with the
-//! file there was, as on a thread; `accept`, `recv`, `poll` and their like look at the new one.
+//! **A number that is closed while a goroutine waits for it.** The goroutine is told so: `EBADF`. (A thread goes on
+//! with the file, or waits for ever.) Where `dup2` puts another file under the number, a read or a write goes on with
+//! the file that was there before, as on a thread; `accept`, `recv`, `poll` and their like look at the new one.
 //!
 //! **`EINTR`.** A parked goroutine is not interrupted: a signal to the process is some thread's. The runtime's
 //! own signal restarts what it interrupts; calls that Linux never restarts (a read with `SO_RCVTIMEO`, `poll`,

@@ -30,7 +30,7 @@ impl Starved {
         self.waits.load(Ordering::Relaxed)
     }
 
-    /// Enters one. In a section, on g0, or on an ordinary thread.
+    /// Enters a goroutine. In a section, on g0, or on an ordinary thread.
     pub(crate) fn push(&self, one: Runnable) {
         let mut list = self.list.lock();
         list.push_back(one);

@@ -35,7 +35,7 @@ pub(crate) struct Inner {
 }
 
 impl Inner {
-    /// What the handles of a goroutine share that has a number.
+    /// What the handles of a goroutine share; the goroutine has a number.
     pub(super) fn of(id: u64) -> Self {
         Self { id: AtomicU64::new(id), name: None, park: ParkState::new() }
     }

@@ -27,7 +27,8 @@ fn on_grown_stack(stop: Arc<AtomicBool>, count: Arc<AtomicU64>) {
     stacker::grow(1 << 20, || burn(&stop, &count));
 }
 
-/// More of them than processors: each gets on, and who sleeps is not late by what they take.
+/// More of them than processors: each gets on, and a goroutine that sleeps is not late by what they
+/// take.
 fn share(body: fn(Arc<AtomicBool>, Arc<AtomicU64>)) {
     let stop = Arc::new(AtomicBool::new(false));
     let counts: Vec<_> = (0..5).map(|_| Arc::new(AtomicU64::new(0))).collect();

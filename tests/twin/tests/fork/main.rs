@@ -1,4 +1,4 @@
-//! fork and its kin, credentials.
+//! `fork` and its kin, credentials.
 
 mod cpu_time;
 mod os_thread;

@@ -45,7 +45,7 @@ fn raw_nice() -> i32 {
     unsafe { libc::syscall(libc::SYS_setpriority, libc::PRIO_PROCESS, 0, 3) as i32 }
 }
 
-/// How many CPUs the caller may use, up to two: whether it is one.
+/// How many CPUs the caller may use; more than two count as two.
 fn cpus() -> i32 {
     unsafe {
         let mut set: libc::cpu_set_t = std::mem::zeroed();

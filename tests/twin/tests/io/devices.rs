@@ -111,7 +111,7 @@ fn short_reads(t: &Trace) {
     }
 }
 
-/// Its `poll` speaks of a ring that there is not; its reads never wait.
+/// Its `poll` speaks of a ring that does not exist; its reads never wait.
 fn a_counter_of_performance(t: &Trace) {
     // struct perf_event_attr: PERF_TYPE_SOFTWARE, its size, PERF_COUNT_SW_TASK_CLOCK.
     let mut attributes = [0u8; 128];

@@ -74,7 +74,7 @@ fn all_blocked_and_others_run(t: &Trace) {
     burns.into_iter().for_each(|burns| burns.join());
 }
 
-/// What one has blocked is none of those that come after it.
+/// What one flow has blocked is not blocked for those that come after it.
 fn all_blocked_at_the_end(t: &Trace) {
     for n in 0..5 {
         t.spawn(&format!("blocks {n}"), |_| block_all()).join();

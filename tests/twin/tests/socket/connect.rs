@@ -345,7 +345,7 @@ fn a_listener_connects(t: &Trace) {
     t.says("send", ret(unsafe { libc::send(l.as_raw_fd(), null(), 0, libc::MSG_NOSIGNAL) }));
 }
 
-/// Two connect one socket; the one who answers comes late.
+/// Two flows connect one socket, and the listener accepts late.
 fn two_at_once(t: &Trace) {
     let (l, waiting, port) = deaf();
     let fd = socket(libc::SOCK_STREAM);

@@ -22,7 +22,7 @@ pub(crate) fn rows() -> Vec<Row> {
     ]
 }
 
-/// Calls it with sets of so many words.
+/// Calls it with sets of this many words.
 fn select(n: c_int, sets: [*mut u64; 3], time: Option<(i64, i64)>) -> (String, timeval) {
     let mut time = time.map(|(tv_sec, tv_usec)| timeval { tv_sec, tv_usec });
     let [r, w, e] = sets.map(<*mut u64>::cast::<fd_set>);

@@ -62,7 +62,7 @@ const KINDS: [(&str, Make); 5] = [
     ("seqpacket", || make::socketpair(libc::SOCK_SEQPACKET)),
 ];
 
-/// Who shuts it down.
+/// What shuts it down.
 #[derive(Clone, Copy)]
 enum Who {
     /// Another thread, or goroutine.

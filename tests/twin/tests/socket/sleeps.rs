@@ -134,7 +134,7 @@ fn wrong(t: &Trace, clock: clockid_t) {
 fn clocks_that_there_are_not(t: &Trace) {
     let time = timespec { tv_sec: 0, tv_nsec: 1_000_000 };
     let mut all = vec![10, 12, 15, 16, 17, 100, c_int::MAX, -1];
-    // Clocks of descriptors, and of a process that there is not.
+    // Clocks of descriptors, and of a process that does not exist.
     all.extend([(!3 << 3) | 3, (!99 << 3) | 3, (!999_999_999 << 3) | 2]);
     for clock in all {
         for flags in [0, libc::TIMER_ABSTIME] {

@@ -51,7 +51,7 @@ unsafe extern "C" {
     ) -> c_int;
 }
 
-/// The time in so many milliseconds on a clock.
+/// The time on a clock in this many milliseconds.
 pub(crate) fn after(clock: clockid_t, ms: i64) -> timespec {
     let mut now = unsafe { zeroed::<timespec>() };
     unsafe { libc::clock_gettime(clock, &raw mut now) };
@@ -59,7 +59,7 @@ pub(crate) fn after(clock: clockid_t, ms: i64) -> timespec {
     timespec { tv_sec: now.tv_sec + ms / 1000 + ns / 1_000_000_000, tv_nsec: ns % 1_000_000_000 }
 }
 
-/// The time in so many milliseconds on the clock of the day.
+/// The time of day in this many milliseconds.
 pub(crate) fn in_ms(ms: i64) -> timespec {
     after(libc::CLOCK_REALTIME, ms)
 }
@@ -75,7 +75,7 @@ pub(crate) const ODD_TIMES: &[(&str, timespec)] = &[
     ("before, and 10^9 ns", timespec { tv_sec: -1, tv_nsec: 1_000_000_000 }),
 ];
 
-/// Clocks that libc's locks refuse, and ones that there are not.
+/// Clocks that libc's locks refuse, and clocks that don't exist.
 pub(crate) const ODD_CLOCKS: &[(&str, clockid_t)] = &[
     ("BOOTTIME", libc::CLOCK_BOOTTIME),
     ("TAI", libc::CLOCK_TAI),

@@ -72,7 +72,7 @@ fn page(protection: i32) -> usize {
     unsafe { libc::mmap(std::ptr::null_mut(), 4096, protection, flags, -1, 0) as usize }
 }
 
-/// Words that can't be read, or be none; as the first, and as the second.
+/// Words that can't be read, or can't be a futex; as the first word, and as the second.
 fn addresses(t: &Trace, op: i32) {
     let good = word(7);
     let none = page(libc::PROT_NONE);
@@ -108,7 +108,7 @@ fn addresses(t: &Trace, op: i32) {
     t.says("value", good.load(Ordering::SeqCst));
 }
 
-/// Times that can't be read, or are none; masks of zero; the clock's flag.
+/// Times that can't be read, or are invalid; masks of zero; the clock's flag.
 fn times(t: &Trace, op: i32) {
     if !matches!(op & 127, libc::FUTEX_WAIT | libc::FUTEX_WAIT_BITSET) {
         t.says("realtime", futex(at(word(0)), op | libc::FUTEX_CLOCK_REALTIME, 1, 0, 0, 1));
@@ -145,7 +145,7 @@ fn times(t: &Trace, op: i32) {
     t.timed("waits", 200, || t.says("waits", futex(at(w), op, 7, &raw const later as usize, 0, 1)));
 }
 
-/// Operations and flags that there are not.
+/// Operations and flags that don't exist.
 fn operations(t: &Trace) {
     let w = word(7);
     let second = word(0);
