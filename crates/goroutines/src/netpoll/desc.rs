@@ -261,9 +261,11 @@ impl Desc {
         if state.registered {
             return 0;
         }
+        // Before it is registered. SeqCst: pairs with renew(). A call that puts another file under the number sees this
+        // afterwards, or it is the other file that is registered.
+        self.touched.store(1, Ordering::SeqCst);
         let result = EPOLL.add(fd, self.data(fd));
         state.registered = result == 0;
-        self.touched.store(1, Ordering::Release);
         result
     }
 
