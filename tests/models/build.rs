@@ -111,6 +111,7 @@ const FILES: &[File] = &[
     File {
         path: "g/wait_list.rs",
         replaced: &[
+            ATOMICS,
             CELLS,
             (
                 "Claim::Late => continue,",
@@ -143,6 +144,28 @@ const FILES: &[File] = &[
             (
                 "        if events & ODD != 0 {",
                 "        if events & ODD != 0 && !crate::base::steps::lacks(\"the end's oddness\") {",
+            ),
+            (
+                "*awake += u32::from(one.bits & MOVES != 0);",
+                "*awake += u32::from(
+        one.bits & MOVES != 0 && !crate::base::steps::lacks(\"counting who is awake\"),
+    );",
+            ),
+            (
+                "        self.touched.store(1, Ordering::SeqCst);
+        let result = EPOLL.add(fd, self.data(fd));",
+                "        let late = crate::base::steps::lacks(\"being touched first\");
+        if !late {
+            self.touched.store(1, Ordering::SeqCst);
+        }
+        let result = EPOLL.add(fd, self.data(fd));
+        if late {
+            self.touched.store(1, Ordering::SeqCst);
+        }",
+            ),
+            (
+                "if one.bits & BACK != 0 {",
+                "if one.bits & BACK != 0 && !crate::base::steps::lacks(\"being back\") {",
             ),
             (
                 "        if took {",

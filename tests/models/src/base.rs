@@ -90,21 +90,49 @@ pub(crate) mod atomic {
         }
     }
 
+    /// What the kernel has for heavy barriers.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(crate) enum Kernel {
+        /// The call.
+        Barriers,
+        /// Nothing, as was known from the start: each entry pays, and a heavy barrier is the caller's own fence.
+        Nothing,
+        /// Nothing, and nobody knew: a heavy barrier fails.
+        Refuses,
+    }
+
+    thread_local! {
+        static KERNEL: Cell<Kernel> = const { Cell::new(Kernel::Barriers) };
+    }
+
+    /// Says what the kernel has in the model that runs.
+    pub(crate) fn with_kernel(kernel: Kernel) {
+        KERNEL.set(kernel);
+    }
+
+    pub(crate) fn entries_are_dear() -> bool {
+        KERNEL.get() == Kernel::Nothing
+    }
+
+    /// Where the kernel has no heavy barrier, this one orders what the compiler does, and nothing else.
     pub(crate) fn light_barrier() {
-        if !lacks(Weak::Light) {
+        if !lacks(Weak::Light) && KERNEL.get() == Kernel::Barriers {
             full_fence();
         }
     }
 
     pub(crate) fn entry_barrier() {
         light_barrier();
+        if entries_are_dear() && !super::steps::lacks("paying for entries") {
+            fence(Ordering::SeqCst);
+        }
     }
 
     pub(crate) fn heavy_barrier() -> bool {
         if !lacks(Weak::Heavy) {
             full_fence();
         }
-        true
+        KERNEL.get() != Kernel::Refuses || super::steps::lacks("failing")
     }
 
     macro_rules! twin {
@@ -157,6 +185,20 @@ pub(crate) mod atomic {
         };
     }
 
+    macro_rules! bits {
+        ($name:ident, $of:ty) => {
+            impl $name {
+                pub(crate) fn fetch_or(&self, value: $of, o: Ordering) -> $of {
+                    access(o, |o| self.0.fetch_or(value, o))
+                }
+
+                pub(crate) fn fetch_and(&self, value: $of, o: Ordering) -> $of {
+                    access(o, |o| self.0.fetch_and(value, o))
+                }
+            }
+        };
+    }
+
     twin!(
         #[expect(dead_code, reason = "not all of it is used")]
         AtomicBool,
@@ -183,6 +225,7 @@ pub(crate) mod atomic {
     arithmetic!(AtomicI32, i32);
     arithmetic!(AtomicU32, u32);
     arithmetic!(AtomicUsize, usize);
+    bits!(AtomicU8, u8);
 }
 
 pub(crate) mod cell {

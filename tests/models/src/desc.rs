@@ -4,12 +4,12 @@
 
 use crate::base::atomic::Weak;
 use crate::base::steps::lacks;
-use crate::check::{holds, starves};
+use crate::check::{falls, holds, starves};
 use crate::g::reason::WaitReason;
 use crate::g::wait::Cause;
 use crate::g::wait_list::Waiting;
 use crate::g::{G, current, forever};
-use crate::netpoll::desc::{Accept, Desc, Direction, Enlisted, Look, TAKES};
+use crate::netpoll::desc::{Accept, BACK, Desc, Direction, Enlisted, Look, MOVES, TAKES};
 use crate::netpoll::{EPOLL, FD};
 use crate::sched::wait::{NEVER, wait, waking};
 use loom::sync::Arc;
@@ -28,11 +28,31 @@ struct Waits {
     gp: &'static G,
     desc: &'static Desc,
     woken: bool,
+    /// Bits of its waiters.
+    bits: u32,
+    until: u64,
+    /// It counts as awake (D5), in this incarnation.
+    awake: Option<u32>,
+    /// It has waited in the first incarnation.
+    waited: bool,
 }
 
 impl Waits {
     fn new(gp: &'static G, desc: &'static Desc) -> Self {
-        Self { gp, desc, woken: false }
+        let (until, awake) = (NEVER, None);
+        Self { gp, desc, woken: false, bits: TAKES, until, awake, waited: false }
+    }
+
+    fn movable(gp: &'static G, desc: &'static Desc, until: u64) -> Self {
+        Self { bits: TAKES | MOVES, until, ..Self::new(gp, desc) }
+    }
+
+    /// The number under which the call is to go on, if another file was put under its number.
+    fn moved(&mut self, look: Look) -> Option<i32> {
+        if !self.awake.is_some_and(|incarnation| look.is_after(incarnation)) {
+            return None;
+        }
+        self.awake.take().and_then(|incarnation| self.desc.take_kept(incarnation))
     }
 
     /// False: the descriptor is gone.
@@ -52,26 +72,43 @@ impl Waits {
 
     fn pass_on(&mut self) {
         if std::mem::take(&mut self.woken) && !lacks("passing on") {
-            waking(|list| self.desc.pass_on(READ, list));
+            let awake = self.awake.take().filter(|_| !lacks("giving up its part"));
+            let kept = waking(|list| self.desc.pass_on(READ, awake, list));
+            kept.into_iter().for_each(|number| EPOLL.close(number));
         }
     }
 
     fn wait_for(&mut self, look: Option<Look>) -> bool {
         let ticket = self.gp.wait.begin();
-        let one = Waiting::new(self.gp, ticket, 0, TAKES);
+        let is_back = look.zip(self.awake).is_some_and(|(look, awake)| !look.is_after(awake));
+        let bits = if is_back { self.bits | BACK } else { self.bits };
+        let one = Waiting::new(self.gp, ticket, 0, bits);
         // SAFETY: it stays here until its wait has ended.
         match unsafe { self.desc.enlist(FD, READ, look, &one) } {
-            Enlisted::Yes => {}
-            Enlisted::Edge => return true,
+            Enlisted::Yes => {
+                self.awake = None;
+                self.waited |= look.is_some_and(|look| !look.is_after(0));
+            }
+            Enlisted::Edge | Enlisted::Replaced => return true,
             Enlisted::Gone => return false,
             Enlisted::Refused(error) => panic!("error {error}"),
         }
-        match wait(self.gp, WaitReason::Io, ticket, NEVER) {
+        let cause = wait(self.gp, WaitReason::Io, ticket, self.until);
+        let is_out = cause == Cause::Timeout && self.desc.delist(READ, &one);
+        let is_awake = !is_out && (cause != Cause::Timeout || !lacks("counting who is late"));
+        if is_awake && self.bits & MOVES != 0 {
+            self.awake = look.map(Look::incarnation);
+        }
+        match cause {
             Cause::Ready => {
                 self.woken = true;
                 true
             }
-            Cause::Gone | Cause::Timeout | Cause::Cancelled => false,
+            Cause::Timeout => {
+                self.woken |= !is_out;
+                false
+            }
+            Cause::Gone | Cause::Cancelled => false,
         }
     }
 }
@@ -204,6 +241,105 @@ fn closed() {
     };
     waking(|list| world.desc.closing(list));
     reader.join().unwrap();
+}
+
+/// `intercept/wait.rs`, `done`: one read of a call that goes on with the file there was. If it `insists`, nothing but
+/// the other file wakes it: a read that has waited for the first file does not go on with the other then.
+fn read_movable(gp: &'static G, desc: &'static Desc, until: u64, insists: bool) {
+    let mut waits = Waits::movable(gp, desc, until);
+    loop {
+        let look = desc.look(READ);
+        if let Some(number) = waits.moved(look) {
+            EPOLL.close(number);
+            return;
+        }
+        if EPOLL.take_from_any() {
+            assert!(!(waits.waited && insists), "it goes on with another file");
+            return waits.pass_on();
+        }
+        if !waits.wait_for(Some(look)) {
+            return waits.pass_on();
+        }
+    }
+}
+
+/// `count` goroutines read, maybe until their time is over, while another file is put under the number. First so many
+/// pieces of data come.
+fn replaced(count: usize, until: u64, pieces: u32) -> impl Fn() + Send + Sync + 'static {
+    move || {
+        let desc = Desc::new().registered();
+        let world = Arc::new(World { desc, gs: std::array::from_fn(|_| G::new()) });
+        let start = |i: usize| {
+            let world = world.clone();
+            thread::spawn(move || {
+                let World { desc, gs } = forever(&world);
+                current::set_g(&gs[i]);
+                read_movable(&gs[i], desc, until, pieces == 0);
+                EPOLL.done();
+            })
+        };
+        let readers: Vec<_> = (0..count).map(start).collect();
+        if pieces > 0 {
+            EPOLL.arrive(pieces);
+            if let Some(event) = EPOLL.look() {
+                waking(|list| world.desc.happens(event, list));
+            }
+        }
+        waking(|list| world.desc.replacing(list));
+        EPOLL.replace();
+        waking(|list| world.desc.replaced(list));
+        // A reader that has looked before, and waits afterwards, waits for the other file.
+        while let Some(event) = EPOLL.wait(count as u32) {
+            waking(|list| world.desc.happens(event, list));
+        }
+        readers.into_iter().for_each(|reader| reader.join().unwrap());
+        EPOLL.check();
+    }
+}
+
+#[test]
+fn desc_replaced() {
+    holds(replaced(1, NEVER, 0));
+}
+
+#[test]
+fn desc_replaced_for_two() {
+    holds(replaced(2, NEVER, 0));
+}
+
+#[test]
+fn desc_replaced_timed() {
+    holds(replaced(1, 1, 0));
+}
+
+#[test]
+fn desc_replaced_and_news() {
+    holds(replaced(2, NEVER, 1));
+}
+
+#[test]
+fn desc_replaced_without_counting_who_is_awake_is_refuted() {
+    falls(Weak::No, "counting who is awake", "with another file", replaced(1, NEVER, 0));
+}
+
+#[test]
+fn desc_replaced_without_being_touched_first_is_refuted() {
+    starves(Weak::No, "being touched first", replaced(1, NEVER, 0));
+}
+
+#[test]
+fn desc_replaced_timed_without_counting_who_is_late_is_refuted() {
+    falls(Weak::No, "counting who is late", "left open", replaced(1, 1, 0));
+}
+
+#[test]
+fn desc_replaced_and_news_without_being_back_is_refuted() {
+    falls(Weak::No, "being back", "left open", replaced(2, NEVER, 1));
+}
+
+#[test]
+fn desc_replaced_and_news_without_giving_up_its_part_is_refuted() {
+    falls(Weak::No, "giving up its part", "left open", replaced(2, NEVER, 1));
 }
 
 #[test]

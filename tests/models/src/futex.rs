@@ -1,10 +1,10 @@
-//! Models of the futexes' table (`intercept/futex.rs`): FX1 and FX2. Its functions are repeated here, over the
+//! Models of the futexes' table (`intercept/futex.rs`): FX1, FX2, and FX3. Its functions are repeated here, over the
 //! library's lists (`g/wait_list.rs`). Who sleeps beside what he waits for is found by loom: a deadlock.
 
 use crate::base::atomic::{AtomicU32, Ordering, Weak, fence, with_sequence};
 use crate::base::lock::Lock;
 use crate::base::steps::lacks;
-use crate::check::{holds, starves};
+use crate::check::{falls, holds, starves};
 use crate::g::reason::WaitReason;
 use crate::g::wait::Cause;
 use crate::g::wait_list::{WaitList, Waiting};
@@ -39,6 +39,23 @@ impl Bucket {
         until: u64,
         is_changed: impl FnOnce() -> bool,
     ) -> Woken {
+        self.wait_and(gp, until, is_changed, |one| self.take_out(one))
+    }
+
+    fn take_out(&self, one: &Waiting) {
+        if self.list.lock().remove(one) {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A goroutine whose time is over takes itself out by `take_out`.
+    fn wait_and(
+        &self,
+        gp: &'static G,
+        until: u64,
+        is_changed: impl FnOnce() -> bool,
+        take_out: impl FnOnce(&Waiting),
+    ) -> Woken {
         let count = || self.waiting.fetch_add(1, Ordering::SeqCst);
         if !lacks("counting first") {
             count();
@@ -63,22 +80,25 @@ impl Bucket {
             unsafe { list.push(&one) };
         }
         if wait(gp, WaitReason::Io, ticket, until) == Cause::Timeout {
-            if self.list.lock().remove(&one) {
-                self.waiting.fetch_sub(1, Ordering::Relaxed);
-            }
+            take_out(&one);
             return Woken::Timeout;
         }
         Woken::Yes
     }
 
     pub(crate) fn wake_at(&self, most: usize) -> usize {
+        self.wake_for(1, most)
+    }
+
+    /// The same for the address `key`.
+    fn wake_for(&self, key: usize, most: usize) -> usize {
         fence(Ordering::SeqCst);
         if self.waiting.load(Ordering::Relaxed) == 0 {
             return 0;
         }
         waking(|out| {
             let mut list = self.list.lock();
-            let (woken, taken) = list.end(Cause::Ready, most, out, |one| one.key == 1);
+            let (woken, taken) = list.end(Cause::Ready, most, out, |one| one.key() == key);
             self.waiting.fetch_sub(taken as u32, Ordering::Relaxed);
             woken
         })
@@ -159,6 +179,94 @@ impl World {
     }
 }
 
+/// Two buckets, with one address each: 1 and 2.
+struct Table {
+    buckets: [Bucket; 2],
+    gs: [G; 2],
+}
+
+impl Table {
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            buckets: std::array::from_fn(|_| Bucket::new()),
+            gs: std::array::from_fn(|_| G::new()),
+        })
+    }
+
+    fn take_out(&self, one: &Waiting) {
+        loop {
+            let at = one.key();
+            let bucket = &self.buckets[at - 1];
+            let mut list = bucket.list.lock();
+            if one.key() == at || lacks("asking again where it waits") {
+                if list.remove(one) {
+                    bucket.waiting.fetch_sub(1, Ordering::Relaxed);
+                }
+                return;
+            }
+        }
+    }
+
+    /// Has the goroutines that wait for 1 wait for 2.
+    fn requeue(&self) -> usize {
+        fence(Ordering::SeqCst);
+        let [source, target] = &self.buckets;
+        if source.waiting.load(Ordering::Relaxed) == 0 {
+            return 0;
+        }
+        let mut from = source.list.lock();
+        let mut into = target.list.lock();
+        // SAFETY: both are locked.
+        let moved = unsafe { from.hand_over(Some(&mut into), (1, 2), usize::MAX) };
+        target.waiting.fetch_add(moved as u32, Ordering::SeqCst);
+        source.waiting.fetch_sub(moved as u32, Ordering::Relaxed);
+        moved
+    }
+
+    /// Goroutine `i` waits for 1.
+    fn waiter(this: &Arc<Self>, i: usize, until: u64) -> JoinHandle<()> {
+        let table = this.clone();
+        thread::spawn(move || {
+            let table = forever(&table);
+            current::set_g(&table.gs[i]);
+            let out = |one: &Waiting| table.take_out(one);
+            table.buckets[0].wait_and(&table.gs[i], until, || false, out);
+        })
+    }
+
+    /// Moves waiters until `count` were moved; then wakes them where they are.
+    fn move_and_wake(&self, count: usize) {
+        let mut moved = 0;
+        while moved < count {
+            moved += self.requeue();
+            thread::yield_now();
+        }
+        self.buckets[1].wake_for(2, usize::MAX);
+    }
+
+    fn check(&self) {
+        self.buckets.iter().for_each(Bucket::check);
+    }
+}
+
+/// One is moved from one list to another, and woken there.
+fn moved() {
+    let table = Table::new();
+    let waiter = Table::waiter(&table, 0, NEVER);
+    table.move_and_wake(1);
+    waiter.join().unwrap();
+    table.check();
+}
+
+/// One that may be moved just now leaves, as its time is over.
+fn moved_timed() {
+    let table = Table::new();
+    let waiter = Table::waiter(&table, 0, 1);
+    table.requeue();
+    waiter.join().unwrap();
+    table.check();
+}
+
 fn one_waiter() {
     let world = World::new();
     let waiter = World::waiter(&world, 0, NEVER);
@@ -198,6 +306,22 @@ fn futex_one_thread() {
 #[test]
 fn futex_one_of_two_timed() {
     holds(one_of_two_timed);
+}
+
+#[test]
+fn futex_moved() {
+    holds(moved);
+}
+
+#[test]
+fn futex_moved_timed() {
+    holds(moved_timed);
+}
+
+#[test]
+fn futex_moved_timed_without_asking_again_is_refuted() {
+    let step = "asking again where it waits";
+    falls(Weak::No, step, "somebody is counted", moved_timed);
 }
 
 #[test]

@@ -3,9 +3,12 @@
 //!
 //! A P is a cell that its owner writes: if two own it, loom reports a data race.
 
-use crate::base::atomic::{AtomicBool, AtomicU32, Ordering, Weak, heavy_barrier, light_barrier};
-use crate::check::{holds, refuted};
-use crate::real::lease::{Lease, Reclaimed};
+use crate::base::atomic::{
+    AtomicBool, AtomicU32, Kernel, Ordering, Weak, entries_are_dear, entry_barrier, heavy_barrier,
+    light_barrier, with_kernel,
+};
+use crate::check::{holds, refuted, refuted_without};
+use crate::real::lease::{Lease, OWNED, Reclaimed};
 use loom::cell::UnsafeCell;
 use loom::sync::{Arc, Mutex};
 use loom::thread;
@@ -95,7 +98,7 @@ impl World {
         })
     }
 
-    fn raise(&self, g: usize) {
+    fn raise_count(&self, g: usize) {
         let count = &self.nopreempt[g];
         count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         light_barrier();
@@ -110,7 +113,17 @@ impl World {
 
     /// Begins a section of `g`; whether it still has its P.
     fn enter(&self, g: usize) -> Reclaimed {
-        self.raise(g);
+        self.raise_count(g);
+        // origin.rs: each is to look closer where entries are dear.
+        let owned = if entries_are_dear() { 0 } else { OWNED };
+        if self.lease.is(owned) {
+            return Reclaimed::Kept;
+        }
+        self.enter_closely()
+    }
+
+    fn enter_closely(&self) -> Reclaimed {
+        entry_barrier();
         if self.lease.is_owned() {
             return Reclaimed::Kept;
         }
@@ -307,6 +320,17 @@ fn other_proc(without: Without) -> impl Fn() + Send + Sync + 'static {
     }
 }
 
+/// The same where the kernel has other barriers, or none.
+fn with(
+    kernel: Kernel,
+    model: impl Fn() + Send + Sync + 'static,
+) -> impl Fn() + Send + Sync + 'static {
+    move || {
+        with_kernel(kernel);
+        model();
+    }
+}
+
 #[test]
 fn lease_syscall() {
     holds(syscall(Without::Nothing));
@@ -335,6 +359,26 @@ fn lease_two_takers() {
 #[test]
 fn lease_other_proc() {
     holds(other_proc(Without::Nothing));
+}
+
+#[test]
+fn lease_user_code_dear() {
+    holds(with(Kernel::Nothing, user_code(Without::Nothing)));
+}
+
+#[test]
+fn lease_user_code_then_syscall_dear() {
+    holds(with(Kernel::Nothing, user_code_then_syscall(Without::Nothing)));
+}
+
+#[test]
+fn lease_switched_dear() {
+    holds(with(Kernel::Nothing, switched(Without::Nothing)));
+}
+
+#[test]
+fn lease_user_code_refused() {
+    holds(with(Kernel::Refuses, user_code(Without::Nothing)));
 }
 
 #[test]
@@ -380,4 +424,20 @@ fn lease_two_takers_without_serial_is_refuted() {
 #[test]
 fn lease_other_proc_without_identity_is_refuted() {
     refuted(Weak::No, RACE, other_proc(Without::Identity));
+}
+
+#[test]
+fn lease_user_code_dear_without_paying_is_refuted() {
+    let model = with(Kernel::Nothing, user_code(Without::Nothing));
+    refuted_without("paying for entries", RACE, model);
+}
+
+#[test]
+fn lease_user_code_dear_without_the_taker_s_fence_is_refuted() {
+    refuted(Weak::Heavy, RACE, with(Kernel::Nothing, user_code(Without::Nothing)));
+}
+
+#[test]
+fn lease_user_code_refused_without_failing_is_refuted() {
+    refuted_without("failing", RACE, with(Kernel::Refuses, user_code(Without::Nothing)));
 }

@@ -6,8 +6,10 @@
 //! `base/atomic.rs` is made of loom's types, and can be weakened: `base::atomic::Weak`. Where a twin is to lack a
 //! step of the library's own code, the build script puts a question in front of it: `base::steps`. What the
 //! scheduler does around those files is repeated in the models, in functions named as there, as are
-//! `intercept/futex.rs`, `intercept/sync.rs` and `sched/watch.rs`, which have too much to do with libc and the
+//! `intercept/futex.rs`, `intercept/sync.rs`, `intercept/wait.rs` and `sched/watch.rs`, which have too much to do with libc and the
 //! kernel.
+//!
+//! The kernel may have no heavy barrier, or refuse it: `base::atomic::Kernel`.
 //!
 //! The cells of those who wait for a channel are loom's: who touches one at the wrong time, or when the waiter is
 //! gone, is found. Time passes at any moment; the commit of a park may run beside the goroutine that goes on.

@@ -1,7 +1,7 @@
 //! Models of the runtime's lock (`base/lock_word.rs`): what it guards is touched by one at a time, and who sleeps is
 //! woken, whichever way it is unlocked.
 
-use crate::base::atomic::Weak;
+use crate::base::atomic::{Kernel, Weak, with_kernel};
 use crate::check::{holds, refuted, starves};
 use crate::real::lock_word::LockWord;
 use loom::cell::UnsafeCell;
@@ -63,6 +63,15 @@ fn turns<const N: usize>(ways: [Way; N]) -> impl Fn() + Send + Sync + 'static {
     }
 }
 
+/// The same where the kernel has no heavy barriers.
+fn dear<const N: usize>(ways: [Way; N]) -> impl Fn() + Send + Sync + 'static {
+    let model = turns(ways);
+    move || {
+        with_kernel(Kernel::Nothing);
+        model();
+    }
+}
+
 #[test]
 fn lock_two_plainly() {
     holds(turns([PLAINLY; 2]));
@@ -91,6 +100,21 @@ fn lock_three_by_swap() {
 #[test]
 fn lock_three_in_either_way() {
     holds(turns([PLAINLY, BY_SWAP, PLAINLY]));
+}
+
+#[test]
+fn lock_two_plainly_dear() {
+    holds(dear([PLAINLY; 2]));
+}
+
+#[test]
+fn lock_three_in_either_way_dear() {
+    holds(dear([PLAINLY, BY_SWAP, PLAINLY]));
+}
+
+#[test]
+fn lock_two_plainly_dear_without_paying_is_refuted() {
+    starves(Weak::No, "paying for entries", dear([PLAINLY; 2]));
 }
 
 #[test]
