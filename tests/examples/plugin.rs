@@ -13,6 +13,8 @@ extern "C" fn plugin_goroutines() -> i32 {
                 let done = done.clone();
                 go(move || {
                     goroutines::runtime::gosched();
+                    // Not taken over in a library that was loaded by hand: it blocks its thread.
+                    std::thread::sleep(std::time::Duration::from_millis(2));
                     done.done();
                 })
             })

@@ -77,11 +77,22 @@ pub fn leave() {
     }
     // SAFETY: the flow's own block, in which no code of the program's runs any more.
     unsafe {
-        if super::block::has_dynamic(tp) {
+        if super::block::has_dynamic(tp) && own_are_static(f, tp) {
             super::block::free_dynamic(tp);
         }
         put_back(f, tp);
     }
+}
+
+/// Whether the runtime's own thread-locals lie in the block's static area. In a plug-in they don't: they are still
+/// needed until the carrier is left, and are freed from elsewhere before it is used again.
+#[cold]
+fn own_are_static(f: &Facts, tp: usize) -> bool {
+    thread_local! {
+        static OWN: u8 = const { 0 };
+    }
+    let own = OWN.with(|own| std::ptr::from_ref(own) as usize);
+    own < tp && tp - own <= f.static_bytes
 }
 
 #[cold]
