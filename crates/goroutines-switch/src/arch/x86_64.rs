@@ -93,6 +93,101 @@ pub fn float_words() -> u64 {
     u64::from(words[0]) | u64::from(words[1]) << 32
 }
 
+/// Copies `bytes`, a multiple of 16, then compares; whether both were equal. Another thread may write to either meanwhile, so the
+/// compiler is told nothing of what is read and written.
+///
+/// # Safety
+/// * Both ranges are valid, and don't overlap.
+#[inline]
+pub(crate) unsafe fn copy_and_compare(from: *const u8, to: *mut u8, bytes: usize) -> bool {
+    debug_assert!(bytes.is_multiple_of(16));
+    let blocks = bytes & !63;
+    let equal: usize;
+    // SAFETY: accesses within the caller's ranges.
+    unsafe {
+        std::arch::asm!(
+            "xor {i:e}, {i:e}",
+            "cmp {i}, {blocks}",
+            "jae 3f",
+            "2:",
+            "movdqu {a}, [{from} + {i}]",
+            "movdqu {b}, [{from} + {i} + 16]",
+            "movdqu {c}, [{from} + {i} + 32]",
+            "movdqu {d}, [{from} + {i} + 48]",
+            "movdqu [{to} + {i}], {a}",
+            "movdqu [{to} + {i} + 16], {b}",
+            "movdqu [{to} + {i} + 32], {c}",
+            "movdqu [{to} + {i} + 48], {d}",
+            "add {i}, 64",
+            "cmp {i}, {blocks}",
+            "jb 2b",
+            "3:",
+            "cmp {i}, {bytes}",
+            "jae 5f",
+            "4:",
+            "movdqu {a}, [{from} + {i}]",
+            "movdqu [{to} + {i}], {a}",
+            "add {i}, 16",
+            "cmp {i}, {bytes}",
+            "jb 4b",
+            "5:",
+            // Equal bytes leave zeroes in {sum}.
+            "pxor {sum}, {sum}",
+            "xor {i:e}, {i:e}",
+            "cmp {i}, {blocks}",
+            "jae 7f",
+            "6:",
+            "movdqu {a}, [{from} + {i}]",
+            "movdqu {b}, [{to} + {i}]",
+            "movdqu {c}, [{from} + {i} + 16]",
+            "movdqu {d}, [{to} + {i} + 16]",
+            "pxor {a}, {b}",
+            "pxor {c}, {d}",
+            "por {sum}, {a}",
+            "por {sum}, {c}",
+            "movdqu {a}, [{from} + {i} + 32]",
+            "movdqu {b}, [{to} + {i} + 32]",
+            "movdqu {c}, [{from} + {i} + 48]",
+            "movdqu {d}, [{to} + {i} + 48]",
+            "pxor {a}, {b}",
+            "pxor {c}, {d}",
+            "por {sum}, {a}",
+            "por {sum}, {c}",
+            "add {i}, 64",
+            "cmp {i}, {blocks}",
+            "jb 6b",
+            "7:",
+            "cmp {i}, {bytes}",
+            "jae 9f",
+            "8:",
+            "movdqu {a}, [{from} + {i}]",
+            "movdqu {b}, [{to} + {i}]",
+            "pxor {a}, {b}",
+            "por {sum}, {a}",
+            "add {i}, 16",
+            "cmp {i}, {bytes}",
+            "jb 8b",
+            "9:",
+            "pxor {a}, {a}",
+            "pcmpeqb {sum}, {a}",
+            "pmovmskb {equal:e}, {sum}",
+            from = in(reg) from,
+            to = in(reg) to,
+            bytes = in(reg) bytes,
+            blocks = in(reg) blocks,
+            i = out(reg) _,
+            equal = out(reg) equal,
+            a = out(xmm_reg) _,
+            b = out(xmm_reg) _,
+            c = out(xmm_reg) _,
+            d = out(xmm_reg) _,
+            sum = out(xmm_reg) _,
+            options(nostack),
+        );
+    }
+    equal == 0xffff
+}
+
 /// Saves the running context in `save`, continues `to`, and hands it `word`.
 /// Returns the word of whoever continues `save`.
 ///

@@ -21,6 +21,7 @@
 //!   right: what ld.so writes later, it writes to the carrier too.
 
 use super::glibc::{FIRST_TID, Facts, facts, generation};
+use crate::arch::copy_and_compare;
 use std::io;
 use std::ops::Range;
 use std::sync::OnceLock;
@@ -209,7 +210,7 @@ pub(crate) unsafe fn reset_tls(tls: Tls) {
         let (to, from) = (tls.tp - part.from, template.tp - part.from);
         let bytes = part.from - part.to;
         // SAFETY: the block's own static TLS, and the template's; nothing runs on either. ld.so may
-        // write them meanwhile (B3), hence volatile.
+        // write them meanwhile (B3).
         unsafe {
             if part.is_zero {
                 zero(to as *mut u8, bytes);
@@ -220,21 +221,20 @@ pub(crate) unsafe fn reset_tls(tls: Tls) {
     }
 }
 
-/// Copies, and says whether both were equal afterwards.
+/// Copies; whether both were equal afterwards.
+///
+/// # Safety
+/// * As for [`copy_and_compare`].
+#[inline]
 unsafe fn copy(from: *const u8, to: *mut u8, bytes: usize) -> bool {
-    // SAFETY: the caller's ranges; each access is within them.
+    let blocks = bytes & !15;
+    // SAFETY: the caller's ranges.
     unsafe {
-        let (words, aligned) = (bytes / 8, (from as usize | to as usize) & 7 == 0);
-        let words = if aligned { words } else { 0 };
-        let (from_words, to_words) = (from.cast::<u64>(), to.cast::<u64>());
-        for i in 0..words {
-            to_words.add(i).write_volatile(from_words.add(i).read_volatile());
-        }
-        for i in words * 8..bytes {
-            to.add(i).write_volatile(from.add(i).read_volatile());
-        }
-        (0..words).all(|i| to_words.add(i).read_volatile() == from_words.add(i).read_volatile())
-            && (words * 8..bytes).all(|i| to.add(i).read_volatile() == from.add(i).read_volatile())
+        copy_and_compare(from, to, blocks)
+            && (blocks..bytes).all(|i| {
+                to.add(i).write_volatile(from.add(i).read_volatile());
+                to.add(i).read_volatile() == from.add(i).read_volatile()
+            })
     }
 }
 

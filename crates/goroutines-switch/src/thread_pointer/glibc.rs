@@ -53,6 +53,9 @@ pub struct Facts {
     pub(super) resolver: Option<Resolver>,
     /// Where the stack's lowest address and its size are noted.
     pub(super) stackblock_at: Option<usize>,
+    /// See [`Probe`].
+    pub(super) cancel_at: Option<[usize; 2]>,
+    pub(super) dlerror_at: Option<usize>,
     pub(crate) specific_used_at: Option<usize>,
     pub(super) rseq_at: Option<isize>,
     /// Bytes to keep under the thread pointer.
@@ -219,7 +222,7 @@ impl Facts {
         let used = walk.used.max(extra);
         let all = full - sizeof_pthread.min(full);
         let room = if keep_surplus { None } else { room::limit(full, used, sizeof_pthread) };
-        let probe = Probe::ask(sizeof_pthread, full)?;
+        let probe = Probe::ask(sizeof_pthread, full, walk.used)?;
         let specific = field(c"_thread_db_pthread_specific")?;
         let report_events = field(c"_thread_db_pthread_report_events")?;
         // Between the two stands `bool specific_used`, right behind 32 pointers.
@@ -242,6 +245,8 @@ impl Facts {
             robust_at: robust_offset(tp, sizeof_pthread),
             resolver: Resolver::new(probe, below(c"__resp", tp), sizeof_pthread),
             stackblock_at: probe.stackblock,
+            cancel_at: probe.cancel,
+            dlerror_at: probe.dlerror,
             specific_used_at,
             rseq_at,
             static_bytes: room.unwrap_or(all),

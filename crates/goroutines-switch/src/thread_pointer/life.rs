@@ -127,10 +127,15 @@ unsafe fn put_back(f: &Facts, tp: usize) {
         if uselocale(std::ptr::null_mut()) != GLOBAL {
             uselocale(GLOBAL);
         }
-        // The first call gives the text, the second frees it.
-        while !dlerror().is_null() {}
-        pthread_setcancelstate(ENABLE, std::ptr::null_mut());
-        pthread_setcanceltype(DEFERRED, std::ptr::null_mut());
+        if f.dlerror_at.is_none_or(|at| *((tp - at) as *const usize) != 0) {
+            // The first call gives the text, the second frees it.
+            while !dlerror().is_null() {}
+        }
+        let is_set = |at: usize| *((tp + at) as *const u8) != 0;
+        if f.cancel_at.is_none_or(|[state, kind]| is_set(state) || is_set(kind)) {
+            pthread_setcancelstate(ENABLE, std::ptr::null_mut());
+            pthread_setcanceltype(DEFERRED, std::ptr::null_mut());
+        }
         *__h_errno_location() = 0;
         *libc::__errno_location() = 0;
     }

@@ -2,7 +2,7 @@
 //!
 //! The first thread's block is no model: its resolver state is the process's, and it may be the caller.
 
-use std::ffi::c_void;
+use std::ffi::{c_int, c_void};
 use std::io;
 
 /// Offsets from the thread pointer, as a thread of libc's own has them.
@@ -12,7 +12,12 @@ pub(super) struct Probe {
     pub(super) resolver: usize,
     /// Two words: the lowest address of its stack, and the size.
     pub(super) stackblock: Option<usize>,
+    /// The bytes that are not 0 while cancellation is disabled, and while it is asynchronous.
+    pub(super) cancel: Option<[usize; 2]>,
+    /// The word under the thread pointer that is not 0 while `dlerror` has something to say, or to free.
+    pub(super) dlerror: Option<usize>,
     sizeof_pthread: usize,
+    used_tls: usize,
     /// Bytes of its stack: a number that occurs nowhere else in its block.
     stack_bytes: usize,
 }
@@ -21,13 +26,17 @@ pub(super) struct Probe {
 const STACK_BYTES: usize = (1 << 20) + (5 << 12);
 
 impl Probe {
-    /// Asks a thread.
+    /// Asks a thread. libc keeps `static_tls` bytes for it beside its stack, and modules use `used_tls` of them.
     ///
     /// # Errors
     /// Where no thread can be made.
-    pub(super) fn ask(sizeof_pthread: usize, static_tls: usize) -> io::Result<Self> {
+    pub(super) fn ask(
+        sizeof_pthread: usize,
+        static_tls: usize,
+        used_tls: usize,
+    ) -> io::Result<Self> {
         let stack_bytes = STACK_BYTES + static_tls.next_multiple_of(4096);
-        let mut probe = Self { sizeof_pthread, stack_bytes, ..Self::default() };
+        let mut probe = Self { sizeof_pthread, used_tls, stack_bytes, ..Self::default() };
         // SAFETY: attr is initialised before use. The thread gets the Probe, which outlives it, as it
         // is joined.
         let error = unsafe {
@@ -59,6 +68,67 @@ impl Probe {
     }
 }
 
+impl Probe {
+    /// The byte of the block that is 0, and is not after `change`.
+    fn byte_that_tells(&self, tp: usize, change: impl FnOnce()) -> Option<usize> {
+        // SAFETY: the calling thread's block, which only it and the kernel write.
+        let look = || (0..self.sizeof_pthread).map(|at| unsafe { *((tp + at) as *const u8) });
+        let before: Vec<u8> = look().collect();
+        change();
+        let mut changed = look().enumerate().filter(|(at, byte)| before[*at] != *byte);
+        let (at, _) = changed.next()?;
+        (changed.next().is_none() && before[at] == 0).then_some(at)
+    }
+
+    fn find_cancel(&self, tp: usize) -> Option<[usize; 2]> {
+        let old = std::ptr::null_mut();
+        // SAFETY: settings of the calling thread, which nothing cancels.
+        let (state, kind) = unsafe {
+            let state = self.byte_that_tells(tp, || _ = pthread_setcancelstate(1, old));
+            pthread_setcancelstate(0, old);
+            let kind = self.byte_that_tells(tp, || _ = pthread_setcanceltype(1, old));
+            pthread_setcanceltype(0, old);
+            (state, kind)
+        };
+        Some([state?, kind?])
+    }
+
+    /// The word of the static TLS that is 0, and is not after a look-up has failed.
+    fn find_dlerror(&self, tp: usize) -> Option<usize> {
+        let words = self.used_tls / 8;
+        // SAFETY: the calling thread's static TLS, that of the modules that are there.
+        let look = || (1..=words).map(|n| unsafe { *((tp - n * 8) as *const usize) });
+        // What is allocated at the first time is there afterwards.
+        fail_to_look_up();
+        forget_error();
+        let before: Vec<usize> = look().collect();
+        fail_to_look_up();
+        let changed: Vec<usize> =
+            look().enumerate().filter(|(n, word)| before[*n] != *word).map(|(n, _)| n).collect();
+        forget_error();
+        let [n] = changed[..] else { return None };
+        let at = (n + 1) * 8;
+        // SAFETY: as above.
+        let is_gone = unsafe { *((tp - at) as *const usize) == 0 };
+        (before[n] == 0 && is_gone).then_some(at)
+    }
+}
+
+fn fail_to_look_up() {
+    // SAFETY: a name that no library has.
+    let _ = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"goroutines: none".as_ptr()) };
+}
+
+fn forget_error() {
+    // SAFETY: no arguments. The first call gives the text, the second frees it.
+    while unsafe { !libc::dlerror().is_null() } {}
+}
+
+unsafe extern "C" {
+    fn pthread_setcancelstate(state: c_int, old: *mut c_int) -> c_int;
+    fn pthread_setcanceltype(kind: c_int, old: *mut c_int) -> c_int;
+}
+
 extern "C" fn look(probe: *mut c_void) -> *mut c_void {
     let tp = crate::arch::thread_pointer();
     let here = &raw const tp as usize;
@@ -66,5 +136,7 @@ extern "C" fn look(probe: *mut c_void) -> *mut c_void {
     let probe = unsafe { &mut *probe.cast::<Probe>() };
     probe.resolver = (super::resolver::of_caller() as usize).wrapping_sub(tp);
     probe.stackblock = probe.find_stackblock(tp, here);
+    probe.cancel = probe.find_cancel(tp);
+    probe.dlerror = probe.find_dlerror(tp);
     std::ptr::null_mut()
 }
