@@ -4,7 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail so")]
 
 use goroutines::go;
-use goroutines_tests::io::{at_each, ms};
+use goroutines_tests::io::ms;
 use goroutines_tests::proc::in_child;
 use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
@@ -83,18 +83,22 @@ fn beside_hogs(body: impl FnOnce()) {
 
 #[test]
 fn threads_in_a_child() {
-    at_each(|_| assert!((0..10).all(|_| child(threads) == 0)));
+    in_own_process("threads_in_a_child", || assert!((0..10).all(|_| child(threads) == 0)));
 }
 
 #[test]
 fn threads_in_a_childs_child() {
-    at_each(|_| assert_eq!(child(|| child(|| child(threads))), 0));
+    in_own_process("threads_in_a_childs_child", || {
+        assert_eq!(child(|| child(|| child(threads))), 0)
+    });
 }
 
 /// The thread that forks the grandchild is libc's own: the goroutine's block is none of its free stacks.
 #[test]
 fn a_thread_of_the_child_forks() {
-    at_each(|_| assert_eq!(child(|| thread::spawn(|| child(threads)).join().unwrap()), 0));
+    in_own_process("a_thread_of_the_child_forks", || {
+        assert_eq!(child(|| thread::spawn(|| child(threads)).join().unwrap()), 0)
+    });
 }
 
 /// Whether `pthread_getattr_np` tells the stack that the caller is on.
@@ -114,14 +118,16 @@ fn knows_its_stack() -> bool {
 #[test]
 #[cfg(feature = "intercept")]
 fn a_child_knows_its_stack() {
-    at_each(|_| assert_eq!(child(|| i32::from(!knows_its_stack())), 0));
+    in_own_process("a_child_knows_its_stack", || {
+        assert_eq!(child(|| i32::from(!knows_its_stack())), 0)
+    });
 }
 
 /// The child's first thread ends, its others go on.
 #[test]
 #[cfg(feature = "intercept")]
 fn threads_outlive_the_first() {
-    at_each(|_| {
+    in_own_process("threads_outlive_the_first", || {
         let status = child(|| {
             thread::spawn(|| {
                 thread::sleep(ms(20));

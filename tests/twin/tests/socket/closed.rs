@@ -3,26 +3,27 @@
 
 #![expect(clippy::undocumented_unsafe_blocks, reason = "calls of libc with what the row has made")]
 
-use goroutines_twin_tests::{Row, Trace, make, ms, ret, rows};
+use goroutines_twin_tests::{Flow, Row, Trace, make, ms, ret, rows};
 use libc::{epoll_event, pollfd};
 
 pub(crate) fn rows() -> Vec<Row> {
     rows![polled_and_closed, an_epoll_closed, a_descriptor_of_an_epoll_closed]
 }
 
-fn close_later(t: &Trace, fd: i32) {
-    drop(t.spawn("other", move |t| {
+fn close_later(t: &Trace, fd: i32) -> Flow<()> {
+    t.spawn("other", move |t| {
         ms(200);
         t.says("close", ret(unsafe { libc::close(fd) }));
-    }));
+    })
 }
 
 fn polled_and_closed(t: &Trace) {
     let (r, _w) = make::pipe();
-    close_later(t, r);
+    let other = close_later(t, r);
     let mut one = pollfd { fd: r, events: libc::POLLIN, revents: 0 };
     t.says("poll", ret(unsafe { libc::poll(&raw mut one, 1, 600) }));
     t.says("events", one.revents);
+    other.join();
 }
 
 fn an_epoll_closed(t: &Trace) {
@@ -30,8 +31,9 @@ fn an_epoll_closed(t: &Trace) {
     let epoll = unsafe { libc::epoll_create1(0) };
     let mut event = epoll_event { events: libc::EPOLLIN as u32, u64: 5 };
     unsafe { libc::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, r, &raw mut event) };
-    close_later(t, epoll);
+    let other = close_later(t, epoll);
     t.says("epoll", ret(unsafe { libc::epoll_wait(epoll, &raw mut event, 1, 600) }));
+    other.join();
 }
 
 fn a_descriptor_of_an_epoll_closed(t: &Trace) {
@@ -39,7 +41,8 @@ fn a_descriptor_of_an_epoll_closed(t: &Trace) {
     let epoll = unsafe { libc::epoll_create1(0) };
     let mut event = epoll_event { events: libc::EPOLLIN as u32, u64: 5 };
     unsafe { libc::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, r, &raw mut event) };
-    close_later(t, r);
+    let other = close_later(t, r);
     t.says("epoll", ret(unsafe { libc::epoll_wait(epoll, &raw mut event, 1, 600) }));
     t.says("write", ret(unsafe { libc::write(w, c"x".as_ptr().cast(), 0) }));
+    other.join();
 }

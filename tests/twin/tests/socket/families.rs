@@ -33,7 +33,8 @@ const KINDS: [(&str, [c_int; 3]); 8] = [
     ("netlink", [libc::AF_NETLINK, libc::SOCK_RAW, libc::NETLINK_ROUTE]),
     ("uevents", [libc::AF_NETLINK, libc::SOCK_DGRAM, libc::NETLINK_KOBJECT_UEVENT]),
     ("packet", [libc::AF_PACKET, libc::SOCK_RAW, 0]),
-    ("raw", [libc::AF_INET, libc::SOCK_RAW, libc::IPPROTO_ICMP]),
+    // A protocol for experiments: sockets of ICMP's are told of what others send to closed ports.
+    ("raw", [libc::AF_INET, libc::SOCK_RAW, 253]),
     ("vsock", [libc::AF_VSOCK, libc::SOCK_STREAM, 0]),
     ("algorithm", [libc::AF_ALG, libc::SOCK_SEQPACKET, 0]),
 ];
@@ -78,7 +79,10 @@ fn timed(t: &Trace, kind: &'static str, socket: [c_int; 3], call: &'static str) 
     t.says("not waiting", receive(fd, call));
 }
 
-fn says(t: &Trace, kind: &'static str, socket: [c_int; 3]) {
+fn says(t: &Trace, kind: &'static str, mut socket: [c_int; 3]) {
+    if kind == "raw" {
+        socket[2] = libc::IPPROTO_ICMP; // it sends, and nobody is to send with the other rows' protocol
+    }
     let fd = open(t, kind, socket);
     limit(fd, libc::SO_RCVTIMEO, 1);
     limit(fd, libc::SO_SNDTIMEO, 1);
@@ -199,7 +203,7 @@ fn packets_of_the_loopback(t: &Trace) {
 }
 
 fn echoes(t: &Trace) {
-    let fd = open(t, "raw", KINDS[5].1);
+    let fd = open(t, "raw", [libc::AF_INET, libc::SOCK_RAW, libc::IPPROTO_ICMP]);
     let mut to: libc::sockaddr_in = unsafe { zeroed() };
     to.sin_family = libc::AF_INET as u16;
     to.sin_addr.s_addr = u32::from_ne_bytes([127, 0, 0, 1]);
