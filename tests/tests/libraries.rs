@@ -390,8 +390,7 @@ fn a_plugin_that_contains_the_runtime_stays() {
             };
             // Often, as the runtime's own thread-locals are allocated for each carrier here.
             for _ in 0..50 {
-                // SAFETY: as above.
-                assert_eq!(unsafe { call() }, 10);
+                assert_eq!(call(), 10);
             }
             library.close();
             std::thread::sleep(std::time::Duration::from_millis(50));
