@@ -76,6 +76,17 @@ fn ten_thousand_idle_and_two_thousand_active_connections() {
 /// Has the kernel enlarge its table of descriptors. Who wants one waits meanwhile, milliseconds each time it doubles,
 /// and leaves the processor to another thread, which may well want one too.
 fn enlarge_table() {
+    // An ordinary user's soft limit is 1,024.
+    // SAFETY: plain data.
+    let mut limit: libc::rlimit = unsafe { std::mem::zeroed() };
+    // SAFETY: a limit to write, and one to read.
+    unsafe {
+        libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit);
+        limit.rlim_cur = limit.rlim_max;
+        libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
+    }
+    let needed = (IDLE + ACTIVE) as libc::rlim_t + 100;
+    assert!(limit.rlim_max > needed, "this test needs {needed} descriptors: ulimit -Hn");
     // SAFETY: no memory is involved; a descriptor of ours.
     let high = unsafe { OwnedFd::from_raw_fd(libc::fcntl(2, libc::F_DUPFD, IDLE + ACTIVE)) };
     drop(high);

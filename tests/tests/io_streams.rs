@@ -23,15 +23,19 @@ fn read_some(stream: &mut TcpStream) -> std::io::Result<usize> {
 /// A pair whose first one has waited for data, and read it by a short read: all that can be remembered is.
 fn remembered() -> [TcpStream; 2] {
     let [mut reader, mut writer] = tcp_pair();
+    // Each is read before the next is written: two would come as one.
+    let (told, tells) = std::sync::mpsc::channel();
     let done = go(move || {
         for _ in 0..3 {
             assert_eq!(read_some(&mut reader).unwrap(), 5);
+            told.send(()).unwrap();
         }
         reader
     });
     for _ in 0..3 {
         sleep(ms(2));
         writer.write_all(b"hello").unwrap();
+        tells.recv().unwrap();
     }
     [done.join().unwrap(), writer]
 }
