@@ -469,7 +469,8 @@ fn raw_and_netlink(t: &Trace) {
     unsafe { libc::setsockopt(fd, libc::SOL_SOCKET, libc::SO_RCVTIMEO, at, 16) };
     let got = t.timed("time", 200, || ret(unsafe { libc::recv(fd, null_mut(), 0, 0) }));
     t.says("recv", got);
-    let raw = unsafe { libc::socket(libc::AF_INET, libc::SOCK_RAW, libc::IPPROTO_ICMP) };
+    // A protocol for experiments, as in families.rs: nothing is sent with it.
+    let raw = unsafe { libc::socket(libc::AF_INET, libc::SOCK_RAW, 253) };
     if raw >= 0 {
         t.says("raw", connect(raw, &address(0)));
         unsafe { libc::setsockopt(raw, libc::SOL_SOCKET, libc::SO_RCVTIMEO, at, 16) };
