@@ -144,9 +144,9 @@ fn fill(fd: i32) {
         let send = |n| unsafe { libc::send(fd, bytes.as_ptr().cast(), n, libc::MSG_DONTWAIT) } <= 0;
         send(4096) && send(1)
     };
-    // The other end's window grows for a while.
+    // The other end's window grows for a while, and its first probe comes after 200 ms.
     let mut rounds = 0;
-    while rounds < 100 {
+    while rounds < 300 {
         rounds = if full() { rounds + 1 } else { 0 };
         if rounds > 0 {
             ms(1);
