@@ -74,78 +74,124 @@ fn follow(command: &mut Command, log: &Path, report: &mut Report) -> Outcome {
 /// What the output of `cargo test` came to so far.
 #[derive(Default)]
 struct Report {
-    /// The test program that runs: its name, its output, when it began.
-    program: Option<(String, Vec<String>, Instant)>,
+    /// The test program that runs.
+    program: Option<Program>,
     programs: usize,
     /// Tests that passed, failed, were ignored.
     counts: [u64; 3],
     failed: Vec<String>,
 }
 
+/// A test program and what it said so far. It may show what test programs said that it has started: they look
+/// the same, so a result is its own if it comes last and is about as many tests as it announced.
+struct Program {
+    name: String,
+    begun: Instant,
+    output: Vec<String>,
+    /// How many tests it said that it runs; rustdoc says so several times.
+    announced: Vec<u64>,
+    results: Vec<(String, Instant)>,
+    /// Cargo said that it failed.
+    failed: bool,
+}
+
+impl Program {
+    fn line(&mut self, line: &str) {
+        match line.split_whitespace().collect::<Vec<_>>()[..] {
+            ["running", n, "test" | "tests"] => self.announced.extend(n.parse::<u64>()),
+            ["test", "result:", ..] => self.results.push((line.to_owned(), Instant::now())),
+            ["error:", "test" | "doctest", "failed,", ..] => self.failed = true,
+            _ => {}
+        }
+        self.output.push(line.to_owned());
+    }
+
+    /// Its own results: one, but for rustdoc.
+    fn results(&self) -> &[(String, Instant)] {
+        let of_rustdoc = self.name.starts_with("Doc-tests");
+        match &self.results[..] {
+            results if of_rustdoc => results,
+            [.., last] if self.announced.first() == Some(&tests_of(&last.0)) => {
+                std::slice::from_ref(last)
+            }
+            _ => &[],
+        }
+    }
+
+    /// What is wrong with it: names of tests, or what else; nothing if it is well.
+    fn wrong(&self) -> Vec<String> {
+        let are_good = self.results().iter().all(|(line, _)| line.starts_with("test result: ok."));
+        let is_over = self.announced.is_empty() || !self.results().is_empty();
+        if are_good && is_over && !self.failed {
+            return Vec::new();
+        }
+        let mut failed: Vec<_> =
+            self.output.iter().filter_map(|line| failed_test(line)).map(str::to_owned).collect();
+        failed.dedup();
+        if failed.is_empty() {
+            let when = if is_over { "after its last test" } else { "before it had run all tests" };
+            failed.push(format!("it failed {when}"));
+        }
+        failed
+    }
+
+    /// What its tests came to: passed, failed, ignored.
+    fn counts(&self) -> [u64; 3] {
+        let mut counts = [0; 3];
+        for (line, _) in self.results() {
+            counts.iter_mut().zip(counts_of(line)).for_each(|(sum, n)| *sum += n);
+        }
+        counts
+    }
+}
+
 impl Report {
     fn line(&mut self, line: &str) {
         let words: Vec<&str> = line.split_whitespace().collect();
-        match words[..] {
-            ["Running", .., last] if last.starts_with('(') && last.ends_with(')') => {
+        match (&words[..], &mut self.program) {
+            (["Running", .., last], _) if last.starts_with('(') && last.ends_with(')') => {
                 self.begin_program(&words[1..]);
             }
-            ["Doc-tests", _] => self.begin_program(&words),
-            ["test", "result:", verdict, ..] => {
-                let counts = counts_of(line);
-                self.counts.iter_mut().zip(counts).for_each(|(sum, n)| *sum += n);
-                let result = format!("{} passed, {} ignored", counts[0], counts[2]);
-                self.keep(line);
-                self.result(verdict == "ok.", &result);
-            }
-            _ if self.program.is_none() && words.is_empty() => {}
-            _ if self.program.is_none() => println!("{line}"),
-            _ => self.keep(line),
+            (["Doc-tests", _], _) => self.begin_program(&words),
+            (_, Some(program)) => program.line(line),
+            ([], None) => {}
+            (_, None) => println!("{line}"),
         }
     }
 
     fn begin_program(&mut self, name: &[&str]) {
         self.end_program();
+        let name = name.join(" ");
         if std::io::stdout().is_terminal() {
             // Overwritten by the line that says how it ended.
-            print!("     {}\r", name.join(" "));
+            print!("     {name}\r");
             let _ = std::io::stdout().flush();
         }
-        self.program = Some((name.join(" "), Vec::new(), Instant::now()));
+        self.program = Some(Program {
+            name,
+            begun: Instant::now(),
+            output: Vec::new(),
+            announced: Vec::new(),
+            results: Vec::new(),
+            failed: false,
+        });
     }
 
-    fn keep(&mut self, line: &str) {
-        if let Some((_, output, _)) = &mut self.program {
-            output.push(line.to_owned());
-        }
-    }
-
-    /// The program has said what its tests came to.
-    fn result(&mut self, good: bool, result: &str) {
-        if !good {
-            return self.end_program();
-        }
-        if let Some((name, _, begun)) = self.program.take() {
-            self.programs += 1;
-            println!("  ok {name}: {result}, {:.1} s", begun.elapsed().as_secs_f64());
-        }
-    }
-
-    /// The program ended without a good result: it failed, crashed, or was one that reports nothing.
+    /// The program has ended: another one begins, or there is no more.
     fn end_program(&mut self) {
-        let Some((name, output, begun)) = self.program.take() else { return };
+        let Some(program) = self.program.take() else { return };
         self.programs += 1;
-        let of_tests = output.iter().any(|line| line.starts_with("running "));
-        if !of_tests {
-            return println!("  ok {name}: {:.1} s", begun.elapsed().as_secs_f64());
+        let counts @ [passed, _, ignored] = program.counts();
+        self.counts.iter_mut().zip(counts).for_each(|(sum, n)| *sum += n);
+        let end = program.results().last().map_or_else(Instant::now, |(_, at)| *at);
+        let (name, took) = (&program.name, (end - program.begun).as_secs_f64());
+        let wrong = program.wrong();
+        if wrong.is_empty() {
+            return println!("  ok {name}: {passed} passed, {ignored} ignored, {took:.1} s");
         }
-        let mut failed: Vec<&str> = output.iter().filter_map(|line| failed_test(line)).collect();
-        failed.dedup();
-        if failed.is_empty() {
-            self.failed.push(format!("{name}: it ended before it had run all tests"));
-        }
-        self.failed.extend(failed.iter().map(|test| format!("{name}: {test}")));
-        println!("FAILED {name}, {:.1} s; it said:", begun.elapsed().as_secs_f64());
-        output.iter().for_each(|line| println!("    {line}"));
+        self.failed.extend(wrong.iter().map(|test| format!("{name}: {test}")));
+        println!("FAILED {name}, {took:.1} s; it said:");
+        program.output.iter().for_each(|line| println!("    {line}"));
     }
 
     /// The counts, what failed, and what was skipped.
@@ -177,12 +223,19 @@ impl Report {
 
 /// How many tests passed, failed, were ignored: of libtest's "test result:" line.
 fn counts_of(line: &str) -> [u64; 3] {
-    ["passed", "failed", "ignored"].map(|what| {
-        let words: Vec<&str> =
-            line.split([' ', ';', '.']).filter(|word| !word.is_empty()).collect();
-        let at = words.iter().position(|word| *word == what);
-        at.and_then(|at| words.get(at.checked_sub(1)?)?.parse().ok()).unwrap_or(0)
-    })
+    ["passed", "failed", "ignored"].map(|what| count_of(line, what))
+}
+
+/// How many tests a "test result:" line is about. Those that were filtered out were not announced.
+fn tests_of(line: &str) -> u64 {
+    let others = ["measured", "owed"].map(|what| count_of(line, what));
+    counts_of(line).iter().chain(&others).sum()
+}
+
+fn count_of(line: &str, what: &str) -> u64 {
+    let words: Vec<&str> = line.split([' ', ';', '.']).filter(|word| !word.is_empty()).collect();
+    let at = words.iter().position(|word| *word == what);
+    at.and_then(|at| words.get(at.checked_sub(1)?)?.parse().ok()).unwrap_or(0)
 }
 
 /// The test that failed, of libtest's "test NAME ... FAILED".
@@ -268,6 +321,7 @@ running 2 tests
 test one ... ok
 test two ... FAILED
 test result: FAILED. 1 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out
+error: test failed, to rerun pass `--test a`
      Running tests/b.rs (target/debug/deps/b-1)
 running 1 test
 error: test failed, to rerun pass `--test b`
@@ -275,6 +329,7 @@ error: test failed, to rerun pass `--test b`
 running 1 test
 test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out";
         output.lines().for_each(|line| report.line(line));
+        report.end_program();
         assert_eq!(report.programs, 3);
         assert_eq!(report.counts, [2, 1, 0]);
         let [two, crash] = &report.failed[..] else { panic!("{:?}", report.failed) };
@@ -287,5 +342,80 @@ test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out";
         assert!(text.contains("1 tests passed, 1 failed, 0 ignored, 1 skipped"), "{text}");
         assert!(text.contains("(postgresql): x"), "{text}");
         assert!(text.contains("`cargo xtask test --install`"), "{text}");
+    }
+
+    /// A report of these lines.
+    fn report(output: &str) -> Report {
+        let mut report = Report::default();
+        output.lines().for_each(|line| report.line(line));
+        report.end_program();
+        report
+    }
+
+    const RESULT: &str = "0 ignored; 0 measured; 3 filtered out";
+
+    #[test]
+    fn results_of_a_programs_children_are_not_its_own() {
+        let report = report(&format!(
+            "\
+     Running tests/a.rs (target/debug/deps/a-1)
+running 2 tests
+running 1 test
+test result: ok. 1 passed; 0 failed; {RESULT}
+test two ... ok
+test one ... FAILED
+the child said:
+running 1 test
+test child ... ok
+test result: FAILED. 0 passed; 1 failed; {RESULT}
+test result: FAILED. 1 passed; 1 failed; {RESULT}
+error: test failed, to rerun pass `--test a`
+     Running tests/b.rs (target/debug/deps/b-1)
+running 2 tests
+running 1 test
+test result: ok. 1 passed; 0 failed; {RESULT}
+test result: ok. 1 passed; 0 failed; 1 ignored; 0 owed; 0 filtered out"
+        ));
+        assert_eq!(report.programs, 2);
+        assert_eq!(report.counts, [2, 1, 1]);
+        let [one] = &report.failed[..] else { panic!("{:?}", report.failed) };
+        assert!(one.contains("tests/a.rs") && one.ends_with("one"), "{one}");
+    }
+
+    #[test]
+    fn a_childs_good_result_does_not_hide_a_crash() {
+        let report = report(&format!(
+            "\
+     Running tests/a.rs (target/debug/deps/a-1)
+running 2 tests
+running 1 test
+test result: ok. 1 passed; 0 failed; {RESULT}
+error: test failed, to rerun pass `--test a`
+Caused by: process didn't exit successfully (signal: 11)
+     Running tests/b.rs (target/debug/deps/b-1)
+running 1 test
+test result: ok. 1 passed; 0 failed; {RESULT}
+error: test failed, to rerun pass `--test b`
+     Running tests/c.rs (target/debug/deps/c-1)"
+        ));
+        assert_eq!(report.counts, [1, 0, 0]);
+        let [early, late] = &report.failed[..] else { panic!("{:?}", report.failed) };
+        assert!(early.contains("tests/a.rs") && early.ends_with("before it had run all tests"));
+        assert!(late.contains("tests/b.rs") && late.ends_with("after its last test"));
+    }
+
+    #[test]
+    fn rustdoc_has_several_results() {
+        let report = report(&format!(
+            "\
+   Doc-tests goroutines
+running 2 tests
+test result: ok. 2 passed; 0 failed; {RESULT}
+running 1 test
+test result: ok. 1 passed; 0 failed; {RESULT}
+   Doc-tests goroutines_needs"
+        ));
+        assert_eq!(report.counts, [3, 0, 0]);
+        assert!(report.failed.is_empty(), "{:?}", report.failed);
     }
 }
