@@ -13,7 +13,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const SOON: Duration = ms(10_000);
 
@@ -58,6 +58,37 @@ fn peers_that_reset() {
                 );
                 assert_ne!(polls.join().unwrap() & (libc::POLLERR | libc::POLLHUP), 0);
             });
+        }
+    });
+}
+
+/// A reset that comes between two steps of a large write is told as a reset, by the next write: the kernel says it
+/// once, and a broken pipe afterwards.
+#[test]
+fn a_reset_in_the_midst_of_writes() {
+    const ROUNDS: u64 = if cfg!(debug_assertions) { 150 } else { 400 };
+    at_each(|_| {
+        for round in 0..ROUNDS {
+            let [writer, mut peer] = tcp_pair();
+            let writes = go(move || {
+                let bytes = vec![0; 1 << 20];
+                loop {
+                    if let Err(e) = (&writer).write(&bytes) {
+                        return e.kind();
+                    }
+                }
+            });
+            let reads = std::thread::spawn(move || {
+                let mut bytes = vec![0; 64 << 10];
+                let end = Instant::now() + Duration::from_micros(500 + round * 37 % 1000);
+                while Instant::now() < end {
+                    let _ = peer.read(&mut bytes).unwrap();
+                }
+                reset(peer);
+            });
+            let kind = within(SOON, || writes.join().unwrap());
+            assert_eq!(kind, ErrorKind::ConnectionReset, "in round {round}");
+            reads.join().unwrap();
         }
     });
 }

@@ -2,8 +2,8 @@
 //!
 //! A stream takes what there is room for; the rest follows when there is more. What comes in between (an end, a reset)
 //! is reported by the *next* call, as in the kernel. So before each further attempt the runtime looks whether the
-//! connection is over ([`Waits::more`]), as the attempt would take the error away; and a further attempt raises no
-//! `SIGPIPE`.
+//! connection is over ([`Waits::more`]), as the attempt would take the error away (an error that comes in between is
+//! kept for the next call: `Desc::leave_error`); and a further attempt raises no `SIGPIPE`.
 
 use super::real::{result, take_over};
 use super::socket::{DONTWAIT, header, held, with_socket, word};

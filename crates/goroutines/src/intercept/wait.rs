@@ -150,6 +150,9 @@ impl Waits {
     /// Asks `attempt` until it says something else than `EAGAIN`. Several times for one call, if that has
     /// several steps.
     pub(super) fn done(&mut self, mut attempt: impl FnMut() -> isize) -> Result<isize, Stopped> {
+        if let Some(error) = self.desc.take_error() {
+            return Ok(-(error as isize));
+        }
         loop {
             let look = self.desc.look(self.direction);
             if self.is_moved(look) {
@@ -168,7 +171,8 @@ impl Waits {
     }
 
     /// Makes a further step of a call on a socket that has moved something, and returns how much more it has moved.
-    /// None: the call is over. What ended it stays for the next call, where `attempt` would take it away.
+    /// None: the call is over. What ended it stays for the next call, where `attempt` would take it away; and an error
+    /// that came so late that `attempt` has taken it is left for that call.
     pub(super) fn more(
         &mut self,
         of: Further,
@@ -187,6 +191,9 @@ impl Waits {
             let word = at_once(&mut attempt);
             if word != AGAIN {
                 self.pass_on();
+                if of_the_network(-word) {
+                    self.desc.leave_error(-word as i32, look);
+                }
                 return usize::try_from(word).ok().filter(|n| *n > 0);
             }
             self.wait(look).ok()?;
@@ -228,6 +235,9 @@ impl Waits {
         room: usize,
         mut attempt: impl FnMut() -> isize,
     ) -> Result<isize, Stopped> {
+        if let Some(error) = self.desc.take_error() {
+            return Ok(-(error as isize));
+        }
         loop {
             let look = self.desc.look(Direction::Read);
             if self.is_moved(look) {
@@ -453,6 +463,22 @@ fn timeout(fd: i32, direction: Direction) -> Option<Duration> {
         return None;
     }
     Some(Duration::new(time.tv_sec as u64, time.tv_usec as u32 * 1_000))
+}
+
+/// Whether a socket keeps this error until a call takes it away.
+fn of_the_network(error: isize) -> bool {
+    const ALL: [i32; 9] = [
+        libc::ECONNRESET,
+        libc::ECONNABORTED,
+        libc::ECONNREFUSED,
+        libc::ETIMEDOUT,
+        libc::EHOSTUNREACH,
+        libc::EHOSTDOWN,
+        libc::ENETUNREACH,
+        libc::ENETDOWN,
+        libc::EPROTO,
+    ];
+    ALL.iter().any(|one| *one as isize == error)
 }
 
 /// An option of the socket level. 0, or `-errno`.

@@ -87,6 +87,8 @@ pub(crate) struct Desc {
     odd: AtomicU8,
     /// Calls that would wait end with `EAGAIN`, by direction (a bit each).
     hasty: AtomicU8,
+    /// The error that a call with a part has met, for the next call; 0: none. If there is one, it is odd.
+    left: AtomicU8,
     /// D4; 0: never.
     drained: AtomicU32,
     /// When it was found to be plain, by the caller's count of changes; 0: never.
@@ -203,6 +205,27 @@ impl Desc {
     #[inline]
     pub(crate) fn was_odd(&self) -> bool {
         self.odd.load(Ordering::Relaxed) != 0
+    }
+
+    /// A call that has moved something since `look` has met `error`, which the kernel does not say again.
+    #[cold]
+    pub(crate) fn leave_error(&self, error: i32, look: Look) {
+        let _section = current::enter();
+        let _state = self.state.lock();
+        if self.incarnation.load(Ordering::Relaxed) == look.incarnation {
+            self.left.store(error as u8, Ordering::Relaxed);
+            self.is_odd();
+            self.touched.store(1, Ordering::Release);
+        }
+    }
+
+    /// The error that was left for this call.
+    #[inline]
+    pub(crate) fn take_error(&self) -> Option<i32> {
+        if !self.was_odd() {
+            return None;
+        }
+        Some(i32::from(self.left.swap(0, Ordering::Relaxed))).filter(|error| *error != 0)
     }
 
     /// Whether calls that would wait end with `EAGAIN`: they have a time-out below zero, which the kernel takes for
@@ -452,6 +475,7 @@ impl Desc {
             word.store(0, Ordering::Relaxed);
         }
         self.odd.store(0, Ordering::Relaxed);
+        self.left.store(0, Ordering::Relaxed);
         self.hasty.store(0, Ordering::Relaxed);
         self.incarnation.fetch_add(1, Ordering::Release);
         state.accepting = false;
