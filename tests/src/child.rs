@@ -9,6 +9,12 @@ use std::time::{Duration, Instant};
 /// Where a child has not ended after this long, it hangs.
 const LIMIT: Duration = Duration::from_secs(40);
 
+/// The limit: `SOAK_SECONDS` is how much longer than usual a child is to run.
+fn limit() -> Duration {
+    let soak = std::env::var("SOAK_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
+    LIMIT + Duration::from_secs(soak.unwrap_or(0))
+}
+
 /// How a program ended.
 #[derive(Debug)]
 pub struct Ended {
@@ -95,7 +101,8 @@ pub fn run_to_end(command: &mut Command) -> Ended {
     collect(child.stderr.take(), 1, send);
     let mut found = [Vec::new(), Vec::new()];
     for _ in 0..2 {
-        let Ok((which, bytes)) = receive.recv_timeout(LIMIT.saturating_sub(start.elapsed())) else {
+        let Ok((which, bytes)) = receive.recv_timeout(limit().saturating_sub(start.elapsed()))
+        else {
             let stacks = stacks_of(child.id());
             // With its own children, if there are any.
             let group = i32::try_from(child.id()).unwrap_or(i32::MAX);

@@ -138,18 +138,25 @@ fn many_at_once_and_more_in_all() {
 }
 
 /// No stack can be made any more, and goroutines come and go: each that waits for a stack gets that of another.
+/// `ROUNDS` and `SOAK_SECONDS` make a long run of it.
 #[test]
 fn nobody_who_waits_for_a_stack_is_forgotten() {
     const GUARD_MARKERS: u32 = 102;
     let name = "nobody_who_waits_for_a_stack_is_forgotten";
-    let rounds = std::env::var("ROUNDS").map_or(3_000, |n| n.parse().unwrap_or(0));
+    let setting = |name, usual| std::env::var(name).map_or(usual, |n| n.parse().unwrap_or(0));
+    let (rounds, soak) = (setting("ROUNDS", 3_000), setting("SOAK_SECONDS", 0));
     let child = in_child(name, &[("GOMAXPROCS", "2")], || {
         goroutines::run(|| {
             let warm: Vec<_> =
                 (0..20).map(|_| go(|| std::thread::sleep(Duration::from_millis(100)))).collect();
             warm.into_iter().for_each(|handle| handle.join().unwrap());
             sandbox::refuse(libc::SYS_madvise, Some(GUARD_MARKERS), libc::ENOMEM);
-            for round in 0..rounds {
+            let begun = Instant::now();
+            let go_on =
+                |round: &u64| *round < rounds || begun.elapsed() < Duration::from_secs(soak);
+            let mut all = 0;
+            for round in (0..).take_while(go_on) {
+                all = round + 1;
                 let done = Arc::new(AtomicU32::new(0));
                 for i in 0..100 {
                     let done = Arc::clone(&done);
@@ -169,10 +176,11 @@ fn nobody_who_waits_for_a_stack_is_forgotten() {
                     assert!(!waited, "round {round}: {done:?} of 100 have run");
                 }
             }
-            println!("all ended");
+            println!("all ended in {all} rounds");
         });
     });
     child.expect_clean();
+    println!("{}", child.text());
     assert!(child.text().contains("all ended"), "{child}");
 }
 

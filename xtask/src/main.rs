@@ -6,6 +6,7 @@ mod cargo;
 mod glibc;
 mod loom;
 mod run;
+mod soak;
 mod stress;
 mod test;
 
@@ -22,6 +23,7 @@ usage: cargo xtask COMMAND [--help]
   loom          check the models of the lock-free parts
   glibc-matrix  run the tests under other versions of glibc
   stress        run the stress test on several numbers of processors
+  soak          run for long what goes wrong seldom
   bench         measure goroutines beside Go, tokio, smol, may and OS threads
   ci            run all that must pass before a change lands
 ";
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
         "loom" => (loom::USAGE, loom::main),
         "glibc-matrix" => (glibc::USAGE, glibc::main),
         "stress" => (stress::USAGE, stress::main),
+        "soak" => (soak::USAGE, soak::main),
         "bench" => ("", bench::main),
         "ci" => ("usage: cargo xtask ci\n\nRuns .ci/run.\n", ci),
         "--help" | "-h" | "help" => {

@@ -2,7 +2,7 @@
 
 use crate::args::Args;
 use crate::cargo::{built, cargo, root};
-use crate::{Outcome, run};
+use crate::{Outcome, run as running};
 use std::fs;
 use std::process::Command;
 use std::time::Duration;
@@ -24,8 +24,12 @@ pub(crate) fn main(mut args: Args) -> Outcome {
     let procs = args.value("--procs")?.unwrap_or_else(|| "1,2,4,8".into());
     let release = args.flag("--release");
     args.finish()?;
-    let procs: Vec<u32> = procs.split(',').map(str::parse).collect::<Result<_, _>>()?;
+    run(seconds, &procs, release)
+}
 
+/// Runs it with GOMAXPROCS as each of the list; whether all is well.
+pub(crate) fn run(seconds: u64, procs: &str, release: bool) -> Outcome {
+    let procs: Vec<u32> = procs.split(',').map(str::parse).collect::<Result<_, _>>()?;
     let mut build = cargo(&["build", "-p", "goroutines-tests", "--example", "stress"]);
     if release {
         build.arg("--release");
@@ -41,7 +45,7 @@ pub(crate) fn main(mut args: Args) -> Outcome {
         let mut stress = Command::new(program);
         stress.args(["--seconds", &seconds.to_string()]).env("GOMAXPROCS", procs.to_string());
         let limit = Duration::from_secs(seconds) + GRACE;
-        let ended = run::limited(&mut stress, &log, limit, show)?;
+        let ended = running::limited(&mut stress, &log, limit, show)?;
         let text = String::from_utf8_lossy(&fs::read(&log)?).into_owned();
         let last = text.lines().next_back().unwrap_or_default();
         println!("procs {procs}: {}, {:.1} s: {last}", ended.verdict(), ended.seconds);
@@ -55,7 +59,7 @@ pub(crate) fn main(mut args: Args) -> Outcome {
 }
 
 /// Prints where all threads of a process are.
-fn show(pid: u32) {
+pub(crate) fn show(pid: u32) {
     println!("process {pid} takes too long");
     let pid = pid.to_string();
     let gdb =
