@@ -11,6 +11,7 @@ pub(crate) mod desc {
                 registered: false,
                 accepting: false,
                 replaced: false,
+                barred: false,
                 awake: 0,
                 kept: Kept { number: -1, incarnation: 0, left: 0 },
                 verified: 0,

@@ -281,6 +281,10 @@ unsafe extern "C" fn syscall(
         libc::SYS_dup2 | libc::SYS_dup3 => {
             super::fd::duplicated(a as c_int, b as c_int, || forward(number, arguments))
         }
+        libc::SYS_epoll_ctl => {
+            let epoll = (a as c_int, b as c_int, c as c_int);
+            super::epoll_ctl::control(epoll, d as *const _, || forward(number, arguments))
+        }
         libc::SYS_pidfd_open | libc::SYS_pidfd_getfd | libc::SYS_socket | libc::SYS_openat2 => {
             super::fd::given_out(forward(number, arguments) as c_int).into()
         }

@@ -107,18 +107,28 @@ fn device(fd: i32, major: u32, minor: u32) -> Kind {
 
 fn anonymous(fd: i32) -> Kind {
     let mut room = [0u8; 64];
-    let mut path = crate::base::sys::Text::<32>::new();
-    path.push("/proc/self/fd/").push_number(fd as u64).push("\0");
-    let args = [path.bytes().as_ptr() as usize, room.as_mut_ptr() as usize, room.len(), 0, 0, 0];
-    // SAFETY: a path that ends with a NUL; the room is ours.
-    let n = unsafe { raw(libc::SYS_readlink, args) };
-    match room.get(..n.max(0) as usize) {
+    match name_of(fd, &mut room) {
         Some(b"anon_inode:[eventfd]") => Kind::Event,
         Some(b"anon_inode:[timerfd]") => Kind::Timer,
         Some(b"anon_inode:[signalfd]") => Kind::Signals,
         Some(b"anon_inode:inotify" | b"anon_inode:[fanotify]") => Kind::Watch,
         _ => Kind::File,
     }
+}
+
+/// Whether `fd` is an epoll.
+pub(super) fn is_epoll(fd: i32) -> bool {
+    name_of(fd, &mut [0u8; 64]) == Some(b"anon_inode:[eventpoll]")
+}
+
+/// What `/proc` calls it.
+fn name_of(fd: i32, room: &mut [u8; 64]) -> Option<&[u8]> {
+    let mut path = crate::base::sys::Text::<32>::new();
+    path.push("/proc/self/fd/").push_number(fd as u64).push("\0");
+    let args = [path.bytes().as_ptr() as usize, room.as_mut_ptr() as usize, room.len(), 0, 0, 0];
+    // SAFETY: a path that ends with a NUL; the room is ours.
+    let n = unsafe { raw(libc::SYS_readlink, args) };
+    room.get(..n.max(0) as usize)
 }
 
 /// The kernel's `struct termios`.

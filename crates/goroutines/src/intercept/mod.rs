@@ -22,6 +22,8 @@ mod connect;
 #[cfg(feature = "intercept")]
 mod dns;
 #[cfg(feature = "intercept")]
+mod epoll_ctl;
+#[cfg(feature = "intercept")]
 mod fd;
 #[cfg(feature = "intercept")]
 mod file;

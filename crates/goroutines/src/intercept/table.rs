@@ -23,6 +23,7 @@
 //! | `connect` | connect | parked (`O_NONBLOCK` is set for the moment of the call); to a local socket whose queue is full: announced |
 //! | `shutdown`, on any thread | mark | goroutines that wait to write to a local socket are woken |
 //! | `poll`, `__poll_chk`, `ppoll`, `select`, `pselect`, `epoll_wait`, `epoll_pwait`, `epoll_pwait2` | poll, select | parked; with a signal mask, and sets of more than `FD_SETSIZE`: announced |
+//! | `epoll_ctl`, on any thread | epoll_ctl | an epoll with `EPOLLEXCLUSIVE` in it, and one that the runtime can't watch because of the kernel's limits (500 epolls with one descriptor, epolls in epolls), is waited for announced from then on |
 //! | `open*`, `creat*`, `close`, `pread*`, `pwrite*`, `fsync`, `fdatasync`, `flock`, `lockf`, `fcntl` locks, `ftruncate`, `fallocate`, `msync`, `sync_file_range`, `copy_file_range` | fd, file | announced |
 //! | `sendfile`, `splice`, `tee`, `vmsplice` | moves | files, pipes, sockets: parked until both ends are ready, then announced, 64 KiB at a time to a socket; else announced |
 //! | `socket`, `accept*`, `socketpair`, `pipe*`, `dup*`, `fcntl(F_DUPFD)`, `eventfd`, `epoll_create*`, `timerfd_create`, `inotify_init*`, `memfd_create`, `signalfd`, `close`, `close_range`, `closefrom`, and these by `syscall` | fd | on any thread: what is known of the number is forgotten; the runtime's own numbers move, or count as closed |

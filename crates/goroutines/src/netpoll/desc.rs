@@ -98,6 +98,8 @@ pub(crate) struct Desc {
 struct State {
     waiters: [WaitList; 2],
     registered: bool,
+    /// It is not registered until the next incarnation: the poller would be in the program's way.
+    barred: bool,
     /// Somebody accepts a connection.
     accepting: bool,
     /// The last incarnation began because another file was put under the number.
@@ -283,6 +285,9 @@ impl Desc {
     fn register(&self, state: &mut State, fd: i32) -> isize {
         if state.registered {
             return 0;
+        }
+        if state.barred {
+            return -(libc::EINVAL as isize);
         }
         // Before it is registered. SeqCst: pairs with renew(). A call that puts another file under the number sees this
         // afterwards, or it is the other file that is registered.
@@ -480,6 +485,25 @@ impl Desc {
         self.incarnation.fetch_add(1, Ordering::Release);
         state.accepting = false;
         state.replaced = false;
+        state.barred = false;
+    }
+
+    /// Whether the poller watches it.
+    pub(super) fn is_registered(&self) -> bool {
+        self.state.lock().registered
+    }
+
+    /// Takes it out of the poller for this incarnation, or lets it in again. Goroutines that wait look anew: they block
+    /// their threads while it is out. In a section.
+    pub(super) fn bar(&self, fd: i32, on: bool, out: &mut RunList) {
+        let mut state = self.state.lock();
+        state.barred = on;
+        // Release: pairs with renew(). The incarnation's end lifts it.
+        self.touched.store(1, Ordering::Release);
+        if on && std::mem::take(&mut state.registered) {
+            EPOLL.remove(fd);
+        }
+        state.end_all(Cause::Ready, out);
     }
 
     /// Renews the registration of one who waits long, in case the kernel has lost it without our knowing.

@@ -245,6 +245,28 @@ pub(crate) fn replaced(fd: i32, out: &mut RunList) {
     }
 }
 
+/// The poller does not watch `epoll`, an epoll of the program's, until that number is closed. In a section.
+#[cfg(feature = "intercept")]
+pub(crate) fn bar(epoll: i32, out: &mut RunList) {
+    if let Some(desc) = desc(epoll) {
+        desc.bar(epoll, true, out);
+    }
+}
+
+/// The poller may watch `epoll` again. In a section.
+#[cfg(feature = "intercept")]
+pub(crate) fn unbar(epoll: i32, out: &mut RunList) {
+    if let Some(desc) = known(epoll) {
+        desc.bar(epoll, false, out);
+    }
+}
+
+/// Whether the poller watches `fd`. In a section.
+#[cfg(feature = "intercept")]
+pub(crate) fn is_registered(fd: i32) -> bool {
+    known(fd).is_some_and(Desc::is_registered)
+}
+
 /// Whether a number is of interest: [`closing`] and [`opened`] would do something.
 #[inline]
 pub(crate) fn is_touched(fd: i32) -> bool {

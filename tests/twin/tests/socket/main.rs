@@ -3,6 +3,7 @@
 mod accept;
 mod closed;
 mod connect;
+mod epolls;
 mod families;
 mod memory;
 mod options;
@@ -21,6 +22,7 @@ fn rows() -> Vec<Row> {
         closed::rows,
         families::rows,
         connect::rows,
+        epolls::rows,
         memory::rows,
         options::rows,
         partial::rows,
