@@ -222,3 +222,57 @@ fn hundreds_that_wait_by_c11s_names_hold_no_threads() {
         }
     });
 }
+
+/// A barrier for many: those that have arrived hold no threads, and all leave when the last one comes, which is a
+/// goroutine or a thread.
+#[test]
+fn thousands_at_a_barrier_hold_no_threads() {
+    const N: u32 = 5_000;
+    if !goroutines_tests::io::PARKS {
+        return;
+    }
+    struct Barrier(UnsafeCell<libc::pthread_barrier_t>);
+    // SAFETY: C's barriers are made to be used from many threads.
+    unsafe impl Sync for Barrier {}
+    // SAFETY: as above; it is not moved while in use.
+    unsafe impl Send for Barrier {}
+    impl Barrier {
+        fn wait(&self) -> u32 {
+            // SAFETY: an initialised barrier.
+            let told = unsafe { libc::pthread_barrier_wait(self.0.get()) };
+            u32::from(told == libc::PTHREAD_BARRIER_SERIAL_THREAD)
+        }
+    }
+    at_each(|procs| {
+        // SAFETY: plain memory, which is initialised next.
+        let barrier = Arc::new(Barrier(UnsafeCell::new(unsafe { std::mem::zeroed() })));
+        // SAFETY: no other thread has it yet.
+        let made = unsafe { libc::pthread_barrier_init(barrier.0.get(), std::ptr::null(), N + 1) };
+        assert_eq!(made, 0);
+        for last_is_a_thread in [false, true] {
+            let before = os_threads();
+            let (begun, serial) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
+            let all: Vec<_> = (0..N)
+                .map(|_| {
+                    let (barrier, begun, serial) = (barrier.clone(), begun.clone(), serial.clone());
+                    go(move || {
+                        begun.fetch_add(1, Ordering::Relaxed);
+                        serial.fetch_add(barrier.wait(), Ordering::Relaxed);
+                    })
+                })
+                .collect();
+            wait_until(ms(20_000), "all have come", || begun.load(Ordering::Relaxed) == N);
+            std::thread::sleep(ms(20));
+            let threads = os_threads();
+            assert!(threads < before + procs + 30, "{threads} threads for a barrier");
+            let last = barrier.clone();
+            let told = if last_is_a_thread {
+                std::thread::spawn(move || last.wait()).join().expect("its end")
+            } else {
+                last.wait()
+            };
+            goroutines_tests::join_all(all);
+            assert_eq!(told + serial.load(Ordering::Relaxed), 1, "one is told that it is the last");
+        }
+    });
+}

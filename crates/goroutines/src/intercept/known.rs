@@ -1,6 +1,7 @@
 //! How libc's objects that are shared between processes (or go by another clock) are told from plain ones: by
 //! making some, and looking where they differ. So no layout is guessed.
 
+use super::barrier::Words;
 use super::real::{Real, real};
 use goroutines_switch::thread_pointer::facts;
 use libc::{c_int, clockid_t, pthread_cond_t, pthread_rwlock_t, sem_t};
@@ -46,6 +47,8 @@ pub(super) struct Known {
     /// Where a lock notes the thread that has it for writing.
     pub(super) rwlock_writer_at: Option<usize>,
     pub(super) sem_shared: Option<(Flag, u8)>,
+    /// Whether libc's barriers are as `barrier.rs` knows them.
+    pub(super) barriers_are_words: bool,
 }
 
 /// It.
@@ -129,6 +132,7 @@ fn find_known() -> Known {
             &rwlock(false, 0),
             &rwlock(false, PREFER_WRITER_NONRECURSIVE),
         ),
+        barriers_are_words: Words::are_libc_s(),
         rwlock_writer_at: writer_at(rwlock(false, 0)),
         // SAFETY: within the object.
         sem_shared: differ(&sem_plain, &sem(1))

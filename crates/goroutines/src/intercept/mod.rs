@@ -10,6 +10,8 @@ mod table;
 #[cfg(feature = "intercept")]
 mod accept;
 #[cfg(feature = "intercept")]
+mod barrier;
+#[cfg(feature = "intercept")]
 pub(crate) mod bound;
 #[cfg(feature = "intercept")]
 mod c11;

@@ -13,10 +13,10 @@
 //! Objects shared between processes, robust ones and those with priority protocols are waited for in libc,
 //! announced. How libc tells them from others is found out by making some (`known.rs`).
 //!
-//! Next: `mutex.rs`, `cond.rs`, `rwlock.rs`, `semaphore.rs`; `bound.rs`.
+//! Next: `mutex.rs`, `cond.rs`, `rwlock.rs`, `semaphore.rs`, `barrier.rs`; `bound.rs`.
 
 use super::futex::{Woken, wait_at, wake_at};
-use super::real::{Real, caller, real};
+use super::real::caller;
 use super::time;
 use crate::base::sys;
 use crate::g::G;
@@ -113,17 +113,5 @@ pub(super) fn timed(
             Ok(until) => f(gp, until),
             Err(_) => announced(gp, real),
         },
-    }
-}
-
-/// A barrier is a few of these in one, inside libc.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn pthread_barrier_wait(barrier: *mut libc::pthread_barrier_t) -> c_int {
-    static REAL: Real = Real::new(c"pthread_barrier_wait");
-    // SAFETY: forwarded.
-    let real = || unsafe { real!(REAL as fn(*mut libc::pthread_barrier_t) -> c_int)(barrier) };
-    match caller() {
-        None => real(),
-        Some(gp) => announced(gp, real),
     }
 }

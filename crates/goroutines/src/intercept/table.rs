@@ -41,7 +41,9 @@
 //! | `sem_*wait` | semaphore | parked; shared ones: announced |
 //! | `mtx_*lock`, `cnd_*wait`, `cnd_signal`, `cnd_broadcast`, `thrd_sleep`, `thrd_join`, `thrd_yield` | c11 | as pthreads' |
 //! | `pthread_once`, `call_once`, on any thread | once | goroutines that come while the routine runs are parked |
-//! | `pthread_barrier_wait` | sync | announced |
+//! | `pthread_barrier_wait` | barrier | parked; shared ones: announced |
+//! | … on any thread | barrier | libc's, then goroutines are woken |
+//! | `pthread_barrier_destroy` | barrier | announced: it waits for calls that have not left yet |
 //! | `pthread_mutex_unlock`, `pthread_rwlock_unlock`, `pthread_cond_signal`, `_broadcast`, `sem_post`, on any thread | mutex, rwlock, cond, semaphore | libc's, then goroutines are woken |
 //! | `sigaction`, `signal` and their other names (`__sigaction`, `bsd_signal`, `ssignal`, `sysv_signal`, `__sysv_signal`, `sigset`, `sigignore`, `siginterrupt`), on any thread | signal | handlers run with the no-preempt count raised, their time announced; the user's handler for `SIGURG` is kept, and called for each `SIGURG` that is not the runtime's |
 //! | `sigaltstack` | signal | each goroutine has its own; one that has set none runs with the M's, which is the runtime's |

@@ -4,6 +4,7 @@
 use goroutines_twin_tests::{Row, run_rows};
 use std::process::ExitCode;
 
+mod barriers;
 mod c;
 mod c11;
 mod conditions;
@@ -19,6 +20,7 @@ fn rows() -> Vec<Row> {
         conditions::rows,
         rwlocks::rows,
         semaphores::rows,
+        barriers::rows,
         futexes::rows,
         c11::rows,
         sandboxes::rows,
