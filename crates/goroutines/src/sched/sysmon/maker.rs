@@ -5,9 +5,10 @@
 //! thread for that P would wait for the goroutine, and the goroutine for the thread.
 //!
 //! **Chosen.** The monitor never makes a thread then. Another thread, the *maker*, does: it may wait, and keeps
-//! [`STOCK`] threads ready. Where none is ready, the P goes on waiting where an M that comes back finds it
-//! (`Shared::pwaiting`), as where the system makes no further thread. So it takes more than [`STOCK`] goroutines that
-//! block their threads, one after the other, before the one with the lock has had its turn, for a P to have to wait.
+//! [`STOCK`] threads ready, from before the first goroutine on. Where none is ready, the P goes on waiting where an M
+//! that comes back finds it (`Shared::pwaiting`), as where the system makes no further thread. So it takes more than
+//! [`STOCK`] goroutines that block their threads, one after the other, before the one with the lock has had its turn,
+//! for a P to have to wait.
 //!
 //! Rejected: waiting for the lock while no thread has the P (a deadlock on one P); threads that libc does not know of
 //! (`setuid` and its kin would not reach them).
@@ -44,6 +45,8 @@ static READY: Lock<Ready> = Lock::new(Ready { count: 0, first: null_mut() });
 static GIVEN: AtomicU32 = AtomicU32::new(0);
 /// The maker sleeps on it.
 static WANTED: Note = Note::new();
+/// The thread that starts the runtime waits for it.
+static FILLED: Note = Note::new();
 static STARTED: AtomicBool = AtomicBool::new(false);
 
 /// Whether threads are to come from here.
@@ -57,13 +60,15 @@ pub(in crate::sched) fn threads() -> u32 {
     u32::from(STARTED.load(Ordering::Relaxed)) + READY.lock().count
 }
 
-/// Starts the maker. Before there are goroutines.
+/// Starts the maker, and waits until the first threads are ready. Before there are goroutines: nothing that has a lock of
+/// the program's is descheduled.
 ///
 /// # Errors
 /// The system's.
 pub(super) fn start() -> io::Result<()> {
     thread::start_helper(main)?;
     STARTED.store(true, Ordering::Relaxed);
+    FILLED.sleep(None);
     Ok(())
 }
 
@@ -97,6 +102,7 @@ extern "C" fn main(_: *mut c_void) -> *mut c_void {
         } else if thread::start(wait, null_mut()).is_ok() {
             made = made.wrapping_add(1);
         } else {
+            FILLED.wake();
             WANTED.sleep(Some(AGAIN));
         }
     }
@@ -105,7 +111,12 @@ extern "C" fn main(_: *mut c_void) -> *mut c_void {
 /// A thread that is ready.
 extern "C" fn wait(_: *mut c_void) -> *mut c_void {
     thread::name(c"goroutines-m");
-    READY.lock().count += 1;
+    let mut ready = READY.lock();
+    ready.count += 1;
+    if ready.count == STOCK {
+        FILLED.wake();
+    }
+    drop(ready);
     SCHED.sysmon.make_thread();
     loop {
         let given = GIVEN.load(Ordering::Relaxed);
