@@ -143,11 +143,13 @@ fn accept_one(
 /// Whether an `accept` that finds no connection waits for one: it does on a socket that listens, with flags that exist,
 /// and with a descriptor number left for the connection.
 fn may_wait(fd: c_int, flags: c_int) -> bool {
+    flags & !(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK) == 0 && listens(fd) && !has_no_number_left()
+}
+
+/// Whether a socket listens.
+pub(super) fn listens(fd: c_int) -> bool {
     let mut listens: c_int = 0;
-    flags & !(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK) == 0
-        && socket_option(fd, libc::SO_ACCEPTCONN, &mut listens) == 0
-        && listens != 0
-        && !has_no_number_left()
+    socket_option(fd, libc::SO_ACCEPTCONN, &mut listens) == 0 && listens != 0
 }
 
 /// The kernel sets a number aside before it looks for a connection, and before it looks at what it is

@@ -6,10 +6,11 @@
 //! descriptor that are known to allow it. With every other call the kernel says at once what is wrong, or it waits, and
 //! that costs a thread.
 
+use super::accept::listens;
 use super::kind::{self, Contract, kind_of};
 use super::real::{Real, caller, function, real, result, take_over};
 use super::user_memory::{self, Buffers};
-use super::wait::{Stopped, Waits};
+use super::wait::{Stopped, Waits, ready_now};
 use crate::g::G;
 use crate::netpoll::{self, Direction, Kind};
 use crate::sched::syscall::announced;
@@ -30,12 +31,17 @@ fn word(fd: c_int) -> usize {
     fd as isize as usize
 }
 
-/// Waits until `fd` is ready for some bytes, if it is of a kind that can be waited for. False: the call is to be made
-/// as it is.
+/// Waits until `fd` is ready for some bytes that come from `source`, if it is of a kind that can be waited for. False:
+/// the call is to be made as it is.
 ///
 /// # Errors
 /// An `errno`.
-fn until_ready(gp: &'static G, fd: c_int, direction: Direction) -> Result<bool, c_int> {
+fn until_ready(
+    gp: &'static G,
+    fd: c_int,
+    direction: Direction,
+    source: Option<c_int>,
+) -> Result<bool, c_int> {
     let Some(desc) = netpoll::desc(fd) else { return Ok(false) };
     let events = if direction == Direction::Read { libc::POLLIN } else { libc::POLLOUT };
     let mut waits = Waits::new(gp, fd, desc, direction);
@@ -45,6 +51,10 @@ fn until_ready(gp: &'static G, fd: c_int, direction: Direction) -> Result<bool, 
         (Kind::Pipe | Kind::Fifo, Direction::Read) => {
             kind::reading(gp, fd, (desc, Kind::Fifo, look), 1)
         }
+        // The kernel refuses it at once.
+        (Kind::Socket, _) if listens(fd) => Contract::Make,
+        // There is nothing to wait for room with.
+        (Kind::Socket, Direction::Write) if source.is_some_and(is_ended) => Contract::Make,
         // Pages are never merged here.
         (Kind::Pipe | Kind::Fifo | Kind::Fed, Direction::Write) => kind::writing(fd, Kind::Fed, 0),
         (kind @ (Kind::Socket | Kind::Fed), Direction::Read) => {
@@ -59,6 +69,11 @@ fn until_ready(gp: &'static G, fd: c_int, direction: Direction) -> Result<bool, 
         Err(Stopped::CantWait | Stopped::Error(libc::EAGAIN)) => Ok(false),
         Err(Stopped::Error(error)) => Err(error),
     }
+}
+
+/// Whether a pipe is empty, and has no writers.
+fn is_ended(fd: c_int) -> bool {
+    ready_now(fd, libc::POLLIN) & (libc::POLLIN | libc::POLLHUP) == libc::POLLHUP
 }
 
 /// A call that moves data, as far as it can be judged before it is made.
@@ -114,8 +129,9 @@ fn moved(
     call: impl FnOnce() -> ssize_t,
 ) -> ssize_t {
     if can_be_right(what, from, to) {
-        for (fd, direction) in [(from, Direction::Read), (to, Direction::Write)] {
-            match until_ready(gp, fd, direction) {
+        let ends = [(from, Direction::Read, None), (to, Direction::Write, Some(from))];
+        for (fd, direction, source) in ends {
+            match until_ready(gp, fd, direction, source) {
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(error) => return result(-(error as isize)),
@@ -147,7 +163,7 @@ take_over! {
             && file_of(fd).is_some_and(|(_, stat)| stat.st_mode & libc::S_IFMT == libc::S_IFIFO);
         let direction =
             if is_open_for(fd, libc::O_RDONLY) { Direction::Write } else { Direction::Read };
-        match if moves { until_ready(gp, fd, direction) } else { Ok(false) } {
+        match if moves { until_ready(gp, fd, direction, None) } else { Ok(false) } {
             Ok(_) => announced(gp, real),
             Err(error) => result(-(error as isize)),
         }

@@ -1,7 +1,6 @@
 //! Every call on every kind of descriptor.
 
 use crate::kinds::{KINDS, Maker};
-use crate::owed::owed;
 use goroutines_twin_tests::{Call, Row, Trace, make, ret, say};
 use std::ptr::{null, null_mut};
 
@@ -489,7 +488,7 @@ pub(crate) fn rows() -> Vec<Row> {
                     let row = Row::new(name.as_str(), body).before(before);
                     // A user may have 128 inotify descriptors.
                     let row = if kind.starts_with("inotify") { row.alone() } else { row };
-                    rows.push(owed(&name).into_iter().fold(row, Row::owed));
+                    rows.push(row);
                 }
             }
         }

@@ -4,7 +4,6 @@
 mod calls;
 mod events;
 mod kinds;
-mod owed;
 mod pipes;
 mod queues;
 
