@@ -25,6 +25,7 @@ pub(crate) mod desc {
                 touched: AtomicU8::new(1),
                 odd: AtomicU8::new(0),
                 hasty: AtomicU8::new(0),
+                left: AtomicU8::new(0),
                 drained: AtomicU32::new(0),
                 plain: AtomicU32::new(0),
             }

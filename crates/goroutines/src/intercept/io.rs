@@ -245,6 +245,8 @@ pub(super) fn write_whole(
     loop {
         let word = if done == 0 {
             waits.done(|| step(list))
+        } else if !waits.goes_on() {
+            return Ok(done as isize);
         } else {
             rest_of(list, done, |rest| waits.done(|| step(rest)))
         };

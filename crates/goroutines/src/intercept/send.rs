@@ -6,7 +6,7 @@
 //! kept for the next call: `Desc::leave_error`); and a further attempt raises no `SIGPIPE`.
 
 use super::real::{result, take_over};
-use super::socket::{DONTWAIT, header, held, with_socket, word};
+use super::socket::{Call, DONTWAIT, header, held, in_all, with_socket, word};
 use super::user_memory::{self, Buffers};
 use super::wait::{Further, Stopped, Waits};
 use crate::g::G;
@@ -114,45 +114,69 @@ fn send_to(
     flags: c_int,
     to: (*const sockaddr, socklen_t),
 ) -> isize {
-    let args = [word(fd), buf as usize, n, flags as usize, to.0 as usize, to.1 as usize];
+    let args = |fd: c_int, done: usize, flags: c_int| {
+        let at = buf.wrapping_byte_add(done) as usize;
+        [word(fd), at, n - done, flags as usize, to.0 as usize, to.1 as usize]
+    };
     if flags & libc::MSG_DONTWAIT != 0 {
         // SAFETY: the user's own call.
-        return unsafe { raw(libc::SYS_sendto, args) };
+        return unsafe { raw(libc::SYS_sendto, args(fd, 0, flags)) };
     }
-    let plain = || held(gp, libc::SYS_sendto, args);
+    let plain = |fd: c_int| held(gp, libc::SYS_sendto, args(fd, 0, flags));
     if flags & KERNELS != 0 {
-        return plain();
+        return plain(fd);
     }
-    let call = |waits: &mut Waits| send_buffer(waits, fd, (buf, n), flags, to);
-    with_socket(gp, fd, Direction::Write, call, plain)
+    let attempt = |waits: &mut Waits, fd: c_int| send_buffer(waits, fd, (buf, n), flags, to);
+    let rest = |fd: c_int, done: usize| {
+        if done >= n.min(MOST) {
+            return done as isize;
+        }
+        let rest = args(fd, done, flags | libc::MSG_NOSIGNAL);
+        in_all(done, held(gp, libc::SYS_sendto, rest))
+    };
+    with_socket(gp, fd, Direction::Write, Call { attempt, plain, rest })
 }
 
 /// What was sent of a message, and how long it is as far as that is known.
 fn send_message(gp: &'static G, fd: c_int, message: *const msghdr, flags: c_int) -> (isize, usize) {
-    let args = |flags: c_int| [word(fd), message as usize, flags as usize, 0, 0, 0];
-    let plain = || held(gp, libc::SYS_sendmsg, args(flags));
+    let args = |fd: c_int, flags: c_int| [word(fd), message as usize, flags as usize, 0, 0, 0];
+    let plain = |fd: c_int| held(gp, libc::SYS_sendmsg, args(fd, flags));
     // SAFETY: addresses and numbers.
     let list = unsafe { user_memory::read(gp, message) }
         .ok()
         .and_then(|header| Buffers::of(gp, header.msg_iov, header.msg_iovlen));
-    let Some(list) = list else { return (plain(), 0) };
+    let Some(list) = list else { return (plain(fd), 0) };
     let whole = list.bytes();
     if flags & libc::MSG_DONTWAIT != 0 {
         // SAFETY: the user's own call.
-        return (unsafe { raw(libc::SYS_sendmsg, args(flags)) }, whole);
+        return (unsafe { raw(libc::SYS_sendmsg, args(fd, flags)) }, whole);
     }
     if flags & KERNELS != 0 {
-        return (plain(), whole);
+        return (plain(fd), whole);
     }
-    let call = |waits: &mut Waits| {
+    let attempt = |waits: &mut Waits, fd: c_int| {
         let first = waits.done(|| {
             // SAFETY: the user's own call.
-            unsafe { raw(libc::SYS_sendmsg, args(flags | libc::MSG_DONTWAIT)) }
+            unsafe { raw(libc::SYS_sendmsg, args(fd, flags | libc::MSG_DONTWAIT)) }
         })?;
         // Address and ancillary data have gone with the first part.
         send_rest(waits, fd, list.iter(), (first, whole), flags)
     };
-    (with_socket(gp, fd, Direction::Write, call, plain), whole)
+    let rest = |fd: c_int, done: usize| {
+        let mut done = done;
+        while done < whole.min(MOST) {
+            let (rest, n) = rest_of(list.iter(), done);
+            let header = header(&rest[..n]);
+            let flags = (flags | libc::MSG_NOSIGNAL) as usize;
+            let args = [word(fd), &raw const header as usize, flags, 0, 0, 0];
+            match usize::try_from(held(gp, libc::SYS_sendmsg, args)) {
+                Ok(more) if more > 0 => done += more,
+                _ => break,
+            }
+        }
+        done as isize
+    };
+    (with_socket(gp, fd, Direction::Write, Call { attempt, plain, rest }), whole)
 }
 
 /// Several messages. Like the kernel, it waits for each in turn, and returns those it has sent when an error comes.

@@ -5,7 +5,7 @@ use super::fd;
 use super::mark::{self, is_local};
 use super::real::{result, take_over};
 use super::user_memory::{self, Buffers};
-use super::wait::{Further, Stopped, Waits, is_stream, socket_option};
+use super::wait::{Further, Moved, Stopped, Waits, is_stream, socket_option};
 use crate::g::G;
 use crate::netpoll::{self, Direction, Kind};
 use crate::sched::syscall::announced_undisturbed as undisturbed;
@@ -57,23 +57,62 @@ pub(super) fn held(gp: &'static G, number: libc::c_long, args: [usize; 6]) -> is
     undisturbed(gp, || unsafe { raw(number, args) })
 }
 
-/// Makes a call on a socket: `attempt` does not block, `plain` does.
-pub(super) fn with_socket(
+/// A call on a socket, whose number may come to stand for another file while the call waits.
+pub(super) struct Call<A, P, R> {
+    /// Makes it without blocking.
+    pub(super) attempt: A,
+    /// Makes it, and blocks.
+    pub(super) plain: P,
+    /// Makes the rest of it, after so many bytes or messages, and blocks: what has been done in all. Under the number
+    /// that the file has now.
+    pub(super) rest: R,
+}
+
+/// Makes a call on a socket.
+pub(super) fn with_socket<A, P, R>(
     gp: &'static G,
     fd: i32,
     direction: Direction,
-    call: impl FnOnce(&mut Waits) -> Result<isize, Stopped>,
-    plain: impl FnOnce() -> isize,
-) -> isize {
-    let Some(desc) = netpoll::desc(fd) else { return plain() };
-    if desc.kind() != Kind::Socket {
-        super::kind::kind_of(fd, desc);
+    call: Call<A, P, R>,
+) -> isize
+where
+    A: Fn(&mut Waits, i32) -> Result<isize, Stopped>,
+    P: Fn(i32) -> isize,
+    R: Fn(i32, usize) -> isize,
+{
+    let mut fd = fd;
+    // The file's new number, once another file was put under the number that the call was made with.
+    let mut _held: Option<Moved> = None;
+    loop {
+        let Some(desc) = netpoll::desc(fd) else { return (call.plain)(fd) };
+        if desc.kind() != Kind::Socket {
+            super::kind::kind_of(fd, desc);
+        }
+        let mut waits = Waits::movable(gp, fd, desc, direction);
+        let came = (call.attempt)(&mut waits, fd);
+        if let Some(moved) = waits.take_moved() {
+            match came {
+                Err(Stopped::CantWait) => {
+                    drop(waits);
+                    fd = moved.number();
+                    _held = Some(moved);
+                    continue;
+                }
+                Ok(done) if done > 0 => return (call.rest)(moved.number(), done as usize),
+                _ => {}
+            }
+        }
+        return match came {
+            Ok(word) => word,
+            Err(Stopped::Error(error)) => -(error as isize),
+            Err(Stopped::CantWait) => (call.plain)(fd),
+        };
     }
-    match call(&mut Waits::new(gp, fd, desc, direction)) {
-        Ok(word) => word,
-        Err(Stopped::Error(error)) => -(error as isize),
-        Err(Stopped::CantWait) => plain(),
-    }
+}
+
+/// What a call has done in all, if its rest came to `more` after `done`.
+pub(super) fn in_all(done: usize, more: isize) -> isize {
+    done as isize + more.max(0)
 }
 
 /// Linux moves no more at a time.
@@ -91,36 +130,43 @@ fn receive_from(
     flags: c_int,
     from: (*mut sockaddr, *mut socklen_t),
 ) -> isize {
-    let args = |done: usize, flags: c_int| {
+    let args = |fd: c_int, done: usize, flags: c_int| {
         let at = buf.wrapping_byte_add(done) as usize;
         [word(fd), at, n - done, flags as usize, from.0 as usize, from.1 as usize]
     };
+    let tried = flags | libc::MSG_DONTWAIT;
     // SAFETY: the user's own call.
     let attempt =
-        |done: usize| unsafe { raw(libc::SYS_recvfrom, args(done, flags | libc::MSG_DONTWAIT)) };
+        |fd: c_int, done: usize| unsafe { raw(libc::SYS_recvfrom, args(fd, done, tried)) };
     if flags & libc::MSG_DONTWAIT != 0 {
-        return attempt(0);
+        return attempt(fd, 0);
     }
-    let plain = || held(gp, libc::SYS_recvfrom, args(0, flags));
+    let plain = |fd: c_int| held(gp, libc::SYS_recvfrom, args(fd, 0, flags));
     let is_whole = flags & libc::MSG_WAITALL != 0;
     // (A stream that is asked for nothing waits once, whatever comes.)
     if n == 0 || flags & ASIDE != 0 || is_whole && flags & libc::MSG_PEEK != 0 {
-        return plain();
+        return plain(fd);
     }
-    let call = |waits: &mut Waits| {
+    let call = |waits: &mut Waits, fd: c_int| {
         if !is_whole && !mark::wait(waits, fd, n)? {
-            return Ok(attempt(0));
+            return Ok(attempt(fd, 0));
         }
         if flags == 0 && from.0.is_null() {
-            return waits.received(n, || attempt(0));
+            return waits.received(n, || attempt(fd, 0));
         }
         if is_whole && is_stream(fd) {
             let way = if from.0.is_null() { Way::of(fd) } else { Way::Kernel };
-            return receive_whole(waits, fd, (buf, n.min(MOST)), way, attempt);
+            return receive_whole(waits, fd, (buf, n.min(MOST)), way, |done| attempt(fd, done));
         }
-        waits.done(|| attempt(0))
+        waits.done(|| attempt(fd, 0))
     };
-    with_socket(gp, fd, Direction::Read, call, plain)
+    let rest = |fd: c_int, done: usize| {
+        if !is_whole || done >= n || !is_stream(fd) {
+            return done as isize;
+        }
+        in_all(done, held(gp, libc::SYS_recvfrom, args(fd, done, flags)))
+    };
+    with_socket(gp, fd, Direction::Read, Call { attempt: call, plain, rest })
 }
 
 /// How a stream is received from in steps.
@@ -187,29 +233,31 @@ fn receive_whole(
 }
 
 fn receive_message(gp: &'static G, fd: c_int, message: *mut msghdr, flags: c_int) -> isize {
-    let args = |flags: c_int| [word(fd), message as usize, flags as usize, 0, 0, 0];
+    let args = |fd: c_int, flags: c_int| [word(fd), message as usize, flags as usize, 0, 0, 0];
+    let tried = flags | libc::MSG_DONTWAIT;
     // SAFETY: the user's own call.
-    let attempt = || unsafe { raw(libc::SYS_recvmsg, args(flags | libc::MSG_DONTWAIT)) };
+    let attempt = |fd: c_int| unsafe { raw(libc::SYS_recvmsg, args(fd, tried)) };
     if flags & libc::MSG_DONTWAIT != 0 {
-        return attempt();
+        return attempt(fd);
     }
-    let plain = || held(gp, libc::SYS_recvmsg, args(flags));
+    let plain = |fd: c_int| held(gp, libc::SYS_recvmsg, args(fd, flags));
     if flags & (ASIDE | libc::MSG_WAITALL) != 0 {
         // There may be ancillary data at any place in the middle: the kernel knows best.
-        return plain();
+        return plain(fd);
     }
-    let call = |waits: &mut Waits| {
+    let call = |waits: &mut Waits, fd: c_int| {
         if mark::are_any() {
             // SAFETY: addresses and numbers.
             let header = unsafe { user_memory::read(gp, message) }.ok();
             let list = header.and_then(|h| Buffers::of(gp, h.msg_iov, h.msg_iovlen));
             if !mark::wait(waits, fd, list.map_or(0, |list| list.bytes()))? {
-                return Ok(attempt());
+                return Ok(attempt(fd));
             }
         }
-        waits.done(attempt)
+        waits.done(|| attempt(fd))
     };
-    with_socket(gp, fd, Direction::Read, call, plain)
+    let rest = |_: c_int, done: usize| done as isize;
+    with_socket(gp, fd, Direction::Read, Call { attempt: call, plain, rest })
 }
 
 /// Several messages. The kernel receives as many as there are; more are waited for.
@@ -220,32 +268,40 @@ fn receive_messages(
     n: c_uint,
     (flags, timeout): (c_int, *mut timespec),
 ) -> isize {
-    let args = |done: usize, flags: c_int| {
+    let args = |fd: c_int, done: usize, flags: c_int| {
         let at = list.wrapping_add(done) as usize;
         [word(fd), at, n as usize - done, flags as usize, timeout as usize, 0]
     };
+    let tried = flags | libc::MSG_DONTWAIT;
     // SAFETY: the user's own call.
     let attempt =
-        |done: usize| unsafe { raw(libc::SYS_recvmmsg, args(done, flags | libc::MSG_DONTWAIT)) };
-    let plain = |done: usize| held(gp, libc::SYS_recvmmsg, args(done, flags));
+        |fd: c_int, done: usize| unsafe { raw(libc::SYS_recvmmsg, args(fd, done, tried)) };
+    let plain = |fd: c_int| held(gp, libc::SYS_recvmmsg, args(fd, 0, flags));
     if !timeout.is_null() || flags & (ASIDE | libc::MSG_WAITALL) != 0 || mark::are_any() {
-        return plain(0);
+        return plain(fd);
     }
     if flags & libc::MSG_DONTWAIT != 0 {
-        return attempt(0);
+        return attempt(fd, 0);
     }
-    let call = |waits: &mut Waits| {
-        let first = waits.done(|| attempt(0))?;
+    let is_whole = flags & libc::MSG_WAITFORONE == 0;
+    let call = |waits: &mut Waits, fd: c_int| {
+        let first = waits.done(|| attempt(fd, 0))?;
         let mut done = first.max(0) as usize;
-        while done > 0 && done < n as usize && flags & libc::MSG_WAITFORONE == 0 {
-            match waits.more(Further::Messages, || attempt(done)) {
+        while done > 0 && done < n as usize && is_whole {
+            match waits.more(Further::Messages, || attempt(fd, done)) {
                 Some(more) => done += more,
                 None => break,
             }
         }
         Ok(if first < 0 { first } else { done as isize })
     };
-    with_socket(gp, fd, Direction::Read, call, || plain(0))
+    let rest = |fd: c_int, done: usize| {
+        if !is_whole || done >= n as usize {
+            return done as isize;
+        }
+        in_all(done, held(gp, libc::SYS_recvmmsg, args(fd, done, flags)))
+    };
+    with_socket(gp, fd, Direction::Read, Call { attempt: call, plain, rest })
 }
 
 take_over! {

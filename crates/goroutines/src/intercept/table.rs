@@ -73,8 +73,14 @@
 //!   such call.)
 //!
 //! **A number that is closed while a goroutine waits for it.** The goroutine is told so: `EBADF`. (A thread goes on
-//! with the file, or waits for ever.) Where `dup2` puts another file under the number, a read or a write goes on with
-//! the file that was there before, as on a thread; `accept`, `recv`, `poll` and their like look at the new one.
+//! with the file, or waits for ever.) Where `dup2` puts another file under the number, calls that read, write, send or
+//! receive go on with the file that was there before, as on a thread, in the middle of what they move, too; `accept`,
+//! `poll` and their like look at the new one.
+//!
+//! **`O_NONBLOCK` that another process sets, or a raw system call,** while it shares the open file: a goroutine that
+//! reads a TCP stream which it has read empty before asks for it only when the registration is verified, and is told
+//! `EAGAIN` after 0.1 s to 0.2 s. (A thread that calls then is told at once. To ask each time would be a system call
+//! more for each wait. What has begun to wait goes on waiting on a thread.)
 //!
 //! **`EINTR`.** A parked goroutine is not interrupted: a signal to the process is some thread's. The runtime's
 //! own signal restarts what it interrupts; calls that Linux never restarts (a read with `SO_RCVTIMEO`, `poll`,

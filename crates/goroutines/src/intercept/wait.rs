@@ -61,6 +61,8 @@ pub(super) struct Waits {
     bits: u32,
     /// It counts as awake (D5 in `netpoll/desc.rs`), in this incarnation.
     awake: Option<u32>,
+    /// The incarnation in which the first step of a call with several was made.
+    begun: u32,
     /// Where the call goes on, as another file was put under its number; -1: nowhere else.
     moved: i32,
     /// Whether a context ends the wait.
@@ -82,6 +84,7 @@ impl Waits {
             woken: false,
             bits: TAKES,
             awake: None,
+            begun: 0,
             moved,
             can_end,
         }
@@ -113,6 +116,27 @@ impl Waits {
         let kept = self.awake.take().and_then(|incarnation| self.desc.take_kept(incarnation));
         self.moved = kept.unwrap_or(-1);
         kept.is_some()
+    }
+
+    /// The call has moved a part, and goes on with the same file: until its next step, and its end, it counts as awake.
+    /// False: the file is there no more (or, where [`take_moved`](Self::take_moved) has one, under another number).
+    pub(super) fn goes_on(&mut self) -> bool {
+        if self.bits & MOVES == 0 {
+            return true;
+        }
+        if self.awake.is_none() {
+            let _section = current::enter();
+            if !self.desc.stay(self.begun) {
+                return false;
+            }
+            self.awake = Some(self.begun);
+        }
+        let look = self.look();
+        if self.awake.is_some_and(|incarnation| look.is_after(incarnation)) {
+            self.find_moved();
+            return false;
+        }
+        true
     }
 
     /// The number under which the call is to go on, which is the caller's from now on.
@@ -158,6 +182,7 @@ impl Waits {
             if self.is_moved(look) {
                 return Err(Stopped::CantWait);
             }
+            self.begun = look.incarnation();
             let word = at_once(&mut attempt);
             if word != AGAIN {
                 self.pass_on();
@@ -181,8 +206,9 @@ impl Waits {
         // A call that writes has just been told that there is no more room.
         let mut may_be_over = of != Further::Written;
         loop {
+            // Before the step, and each time that it has waited.
             let look = self.look();
-            if self.is_moved(look) {
+            if !self.goes_on() {
                 return None;
             }
             if may_be_over && of.is_over(self.fd) {
@@ -190,7 +216,7 @@ impl Waits {
             }
             let word = at_once(&mut attempt);
             if word != AGAIN {
-                self.pass_on();
+                self.pass_on_and_stay();
                 if of_the_network(-word) {
                     self.desc.leave_error(-word as i32, look);
                 }
@@ -266,9 +292,17 @@ impl Waits {
 
     /// Who waits too may have a look now.
     pub(super) fn pass_on(&mut self) {
-        if std::mem::take(&mut self.woken) {
+        if std::mem::take(&mut self.woken) || self.awake.is_some() {
             let awake = self.awake.take();
             let kept = waking(|list| self.desc.pass_on(self.direction, awake, list));
+            drop(kept.map(Moved));
+        }
+    }
+
+    /// The same, in the middle of a call: it still counts as awake.
+    fn pass_on_and_stay(&mut self) {
+        if std::mem::take(&mut self.woken) {
+            let kept = waking(|list| self.desc.pass_on(self.direction, None, list));
             drop(kept.map(Moved));
         }
     }

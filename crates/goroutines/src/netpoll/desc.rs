@@ -438,6 +438,17 @@ impl Desc {
         state.take_kept(incarnation).filter(|_| state.kept.left == 0)
     }
 
+    /// A call that goes on with the file of `incarnation` counts as awake (D5). False: that incarnation is over. In a
+    /// section.
+    pub(crate) fn stay(&self, incarnation: u32) -> bool {
+        let mut state = self.state.lock();
+        // SeqCst: pairs with renew(), as in register().
+        self.touched.store(1, Ordering::SeqCst);
+        let is = self.incarnation.load(Ordering::SeqCst) == incarnation;
+        state.awake += u32::from(is);
+        is
+    }
+
     /// A number for the file that was here in `incarnation`, if another file was put under this number since. It is for
     /// a call that counts as awake in that incarnation, and after this no longer does. In a section.
     pub(crate) fn take_kept(&self, incarnation: u32) -> Option<i32> {

@@ -39,6 +39,23 @@ pub(crate) fn rows() -> Vec<Row> {
             }
         }
     }
+    for (kind, ends) in &KINDS[1..] {
+        for (call, receive) in RECEIVERS {
+            if *kind == "udp" && call == "recv_whole" {
+                continue;
+            }
+            rows.push(Row::new(format!("dup2_over_{call}_of_{kind}"), move |t| {
+                over_a_receiver(t, receive, *ends);
+            }));
+        }
+        for (call, send) in SENDERS {
+            if *kind != "udp" {
+                rows.push(Row::new(format!("dup2_over_{call}_of_{kind}"), move |t| {
+                    over_a_sender(t, send, *ends);
+                }));
+            }
+        }
+    }
     rows.push(Row::new("standard_streams", standard_streams));
     rows.push(Row::new("several_wait_for_one", several));
     rows.push(Row::new("a_copy_that_fails", a_copy_that_fails));
@@ -52,7 +69,7 @@ fn over_a_reader(t: &Trace, replace: Replace, ends: Ends) {
         t.says("read", read(fd));
         t.says("again", read(fd));
     });
-    ms(100);
+    ms(300);
     t.says("replace", say::ok(replace(new, fd)));
     t.says("is over", reader.over_within(100));
     write(its_other, b"new one");
@@ -61,12 +78,104 @@ fn over_a_reader(t: &Trace, replace: Replace, ends: Ends) {
     reader.join();
 }
 
+/// A call that receives six bytes, or what there is.
+type Receive = fn(c_int) -> String;
+
+const RECEIVERS: [(&str, Receive); 5] = [
+    ("recv", |fd| received(fd, 0)),
+    ("recv_whole", |fd| received(fd, libc::MSG_WAITALL)),
+    ("recvfrom", |fd| unsafe {
+        let mut room = [0u8; 6];
+        let (mut from, mut len) = (std::mem::zeroed::<libc::sockaddr_storage>(), 128);
+        let (at, from) = (room.as_mut_ptr().cast(), (&raw mut from).cast());
+        let got = ret(libc::recvfrom(fd, at, 6, 0, from, &raw mut len)).to_string();
+        format!("{got} {}", say::bytes(&room))
+    }),
+    ("recvmsg", |fd| unsafe {
+        let mut room = [0u8; 6];
+        let mut part = libc::iovec { iov_base: room.as_mut_ptr().cast(), iov_len: 6 };
+        let mut header: libc::msghdr = std::mem::zeroed();
+        (header.msg_iov, header.msg_iovlen) = (&raw mut part, 1);
+        let got = ret(libc::recvmsg(fd, &raw mut header, 0)).to_string();
+        format!("{got} {}", say::bytes(&room))
+    }),
+    ("recvmmsg", |fd| unsafe {
+        let mut room = [[0u8; 3]; 2];
+        let mut parts = room
+            .each_mut()
+            .map(|one| libc::iovec { iov_base: one.as_mut_ptr().cast(), iov_len: 3 });
+        let mut list: [libc::mmsghdr; 2] = std::mem::zeroed();
+        for (one, part) in list.iter_mut().zip(&mut parts) {
+            (one.msg_hdr.msg_iov, one.msg_hdr.msg_iovlen) = (&raw mut *part, 1);
+        }
+        let got = ret(libc::recvmmsg(fd, list.as_mut_ptr(), 2, 0, std::ptr::null_mut()));
+        format!("{got} {}", say::bytes(room.as_flattened()))
+    }),
+];
+
+fn received(fd: c_int, flags: c_int) -> String {
+    let mut room = [0u8; 6];
+    let got = ret(unsafe { libc::recv(fd, room.as_mut_ptr().cast(), 6, flags) }).to_string();
+    format!("{got} {}", say::bytes(&room))
+}
+
+fn over_a_receiver(t: &Trace, receive: Receive, ends: Ends) {
+    let ((fd, other), (new, its_other)) = (ends(), ends());
+    let receiver = t.spawn("receiver", move |t| {
+        t.says("receive", receive(fd));
+        t.says("again", receive(fd));
+    });
+    ms(300);
+    t.says("replace", say::ok(unsafe { libc::dup2(new, fd) }));
+    write(its_other, b"new");
+    t.says("is over", receiver.over_within(200));
+    write(other, b"old");
+    ms(100);
+    write(other, b"OLD");
+    ms(100);
+    write(its_other, b"NEW");
+    receiver.join();
+}
+
+type SendAll = fn(c_int, &[u8]) -> String;
+
+const SENDERS: [(&str, SendAll); 4] = [
+    ("send", |fd, all| {
+        ret(unsafe { libc::send(fd, all.as_ptr().cast(), all.len(), 0) }).to_string()
+    }),
+    ("sendto", |fd, all| {
+        let nobody = (std::ptr::null(), 0);
+        let at = all.as_ptr().cast();
+        ret(unsafe { libc::sendto(fd, at, all.len(), 0, nobody.0, nobody.1) }).to_string()
+    }),
+    ("sendmsg", |fd, all| unsafe {
+        let mut parts = in_two(all);
+        let mut header: libc::msghdr = std::mem::zeroed();
+        (header.msg_iov, header.msg_iovlen) = (parts.as_mut_ptr(), 2);
+        ret(libc::sendmsg(fd, &raw const header, 0)).to_string()
+    }),
+    ("writev", |fd, all| ret(unsafe { libc::writev(fd, in_two(all).as_ptr(), 2) }).to_string()),
+];
+
+fn in_two(all: &[u8]) -> [libc::iovec; 2] {
+    let (a, b) = all.split_at(all.len() / 3);
+    [a, b].map(|one| libc::iovec { iov_base: one.as_ptr().cast_mut().cast(), iov_len: one.len() })
+}
+
 fn over_a_writer(t: &Trace, replace: Replace, ends: Ends) {
+    replaced_in_the_middle(t, replace, ends, |fd, all| write(fd, all).to_string());
+}
+
+fn over_a_sender(t: &Trace, send: SendAll, ends: Ends) {
+    replaced_in_the_middle(t, WAYS[0].1, ends, send);
+}
+
+fn replaced_in_the_middle(t: &Trace, replace: Replace, ends: Ends, send: SendAll) {
     let ((other, fd), (its_other, new)) = (ends(), ends());
     // So much that it has not all gone when the number is replaced.
     let all: Vec<u8> = (0..8_000_000u32).map(|i| (i % 251) as u8).collect();
     let writer = t.spawn("writer", move |t| {
-        t.says("write", write(fd, &all));
+        t.says("write", send(fd, &all));
         t.says("again", write(fd, b"new"));
     });
     // Until it waits, on a busy machine too.
