@@ -142,7 +142,8 @@ impl Waits {
     /// The number under which the call is to go on, which is the caller's from now on.
     pub(super) fn take_moved(&mut self) -> Option<Moved> {
         let number = std::mem::replace(&mut self.moved, -1);
-        (number >= 0).then_some(Moved(number))
+        // Not `then_some`, which would make one first, and drop it: a system call in each read and write.
+        if number >= 0 { Some(Moved(number)) } else { None }
     }
 
     /// Waits until `poll` says that one of `events` is there: true; or until the call is to be made without that, as
@@ -448,6 +449,7 @@ impl Moved {
 
 impl Drop for Moved {
     fn drop(&mut self) {
+        debug_assert!(self.0 >= 0, "there is no such number to close");
         super::fd::close_by_number(self.0, || {
             // SAFETY: its own.
             unsafe { raw(libc::SYS_close, [self.0 as usize, 0, 0, 0, 0, 0]) as i32 }
