@@ -41,6 +41,8 @@ const TAIL_BYTES: usize = 64;
 struct Tail {
     class: &'static Class,
     tls: Tls,
+    /// Where its first frame ends.
+    top: usize,
     /// The carrier was run on since its thread-locals were new.
     used: bool,
     /// libc's per-thread start is still to be done.
@@ -156,7 +158,8 @@ impl Class {
         unsafe {
             let low = base + guard::GUARD_BYTES;
             let tls = thread_pointer::make_tls(tp, low..tp)?;
-            tail.write(Tail { class: self, tls, used: false, fresh: true });
+            let top = (tp - f.static_bytes) & !15;
+            tail.write(Tail { class: self, tls, top, used: false, fresh: true });
             Ok(Carrier { header: NonNull::new_unchecked(header as *mut u8) })
         }
     }
@@ -306,9 +309,9 @@ impl Carrier {
             unsafe { thread_pointer::reset_tls(tail.tls) };
         }
         tail.used = true;
-        let top = (tail.tls.tp - thread_pointer::facts().static_bytes) & !15;
         // SAFETY: 16-aligned, and S3: all below is dead.
-        let sp = unsafe { arch::init_frame(top as *mut u8, entry, self.header.as_ptr(), float) };
+        let sp =
+            unsafe { arch::init_frame(tail.top as *mut u8, entry, self.header.as_ptr(), float) };
         Context::new(sp, tail.tls.tp)
     }
 

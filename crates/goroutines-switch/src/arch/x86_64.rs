@@ -80,17 +80,19 @@ pub const FLOAT_DEFAULT: u64 = 0x1f80 | 0x037f << 32;
 #[inline]
 #[must_use]
 pub fn float_words() -> u64 {
-    let mut words = [0u32; 2];
+    // Each is loaded as wide as it was stored: else the processor waits for the store to reach the cache.
+    let (mut mxcsr, mut x87) = (0u32, 0u16);
     // SAFETY: two stores to memory of ours.
     unsafe {
         std::arch::asm!(
-            "stmxcsr dword ptr [{at}]",
-            "fnstcw word ptr [{at} + 4]",
-            at = in(reg) words.as_mut_ptr(),
+            "stmxcsr dword ptr [{mxcsr}]",
+            "fnstcw word ptr [{x87}]",
+            mxcsr = in(reg) &raw mut mxcsr,
+            x87 = in(reg) &raw mut x87,
             options(nostack, preserves_flags),
         );
     }
-    u64::from(words[0]) | u64::from(words[1]) << 32
+    u64::from(mxcsr) | u64::from(x87) << 32
 }
 
 /// Copies `bytes`, a multiple of 16, then compares; whether both were equal. Another thread may write to either meanwhile, so the

@@ -19,6 +19,8 @@
 //!   carriers never write the same links. Carriers are never taken off.
 //! * B3: ld.so writes the template before the carriers. So a copy that equals the template after it was made is
 //!   right: what ld.so writes later, it writes to the carrier too.
+//! * B4: what lies no further under the thread pointer than the program's own TLS was laid out before `main`, for
+//!   modules that are never unloaded, and is not written again: it is copied without a look.
 
 use super::glibc::{FIRST_TID, Facts, facts, generation};
 use crate::arch::copy_and_compare;
@@ -42,7 +44,16 @@ struct Template {
 struct Part {
     from: usize,
     to: usize,
-    is_zero: bool,
+    how: How,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum How {
+    Zeroed,
+    /// B4.
+    Copied,
+    /// B3.
+    Compared,
 }
 
 /// A carrier's thread block, as its owner remembers it.
@@ -175,26 +186,30 @@ unsafe fn fill(f: &Facts, tp: usize, stack: Range<usize>) -> io::Result<()> {
 fn parts(f: &Facts) -> Vec<Part> {
     /// More than glibc has room for later.
     const LARGE: usize = 4096;
-    let mut cuts: Vec<(Range<usize>, bool)> =
-        f.kept_tls.iter().cloned().map(|r| (r, false)).collect();
+    // First, as sorting keeps it there before a range that ends at the same place.
+    let mut cuts = vec![(f.program_tls..f.program_tls, false)];
+    cuts.extend(f.kept_tls.iter().cloned().map(|range| (range, false)));
     for module in f.modules.iter().filter(|m| m.bytes - m.image_bytes >= LARGE) {
         cuts.push((module.below - module.bytes..module.below - module.image_bytes, true));
     }
     cuts.sort_by_key(|(range, _)| std::cmp::Reverse(range.end));
     let mut parts = Vec::new();
     let mut from = f.static_bytes;
-    let part = |from: usize, to: usize, is_zero| Part { from, to, is_zero };
+    let copied = |from: usize, to: usize| {
+        let how = if from <= f.program_tls { How::Copied } else { How::Compared };
+        Part { from, to, how }
+    };
     for (range, is_zero) in cuts {
         if from > range.end {
-            parts.push(part(from, range.end, false));
+            parts.push(copied(from, range.end));
         }
         if is_zero {
-            parts.push(part(range.end, range.start, true));
+            parts.push(Part { from: range.end, to: range.start, how: How::Zeroed });
         }
         from = range.start;
     }
     if from > 0 {
-        parts.push(part(from, 0, false));
+        parts.push(copied(from, 0));
     }
     parts
 }
@@ -210,12 +225,14 @@ pub(crate) unsafe fn reset_tls(tls: Tls) {
         let (to, from) = (tls.tp - part.from, template.tp - part.from);
         let bytes = part.from - part.to;
         // SAFETY: the block's own static TLS, and the template's; nothing runs on either. ld.so may
-        // write them meanwhile (B3).
+        // write what is compared meanwhile (B3).
         unsafe {
-            if part.is_zero {
-                zero(to as *mut u8, bytes);
-            } else {
-                while !copy(from as *const u8, to as *mut u8, bytes) {}
+            match part.how {
+                How::Copied => {
+                    std::ptr::copy_nonoverlapping(from as *const u8, to as *mut u8, bytes);
+                }
+                How::Compared => while !copy(from as *const u8, to as *mut u8, bytes) {},
+                How::Zeroed => zero(to as *mut u8, bytes),
             }
         }
     }
@@ -290,12 +307,13 @@ unsafe fn dynamic_entries(f: &Facts, tp: usize) -> impl Iterator<Item = *mut Ent
 /// * The block was made by [`make_tls`], and nothing runs on it.
 #[inline]
 pub(crate) unsafe fn has_dynamic(tp: usize) -> bool {
-    let f = facts();
-    // SAFETY: the caller's block.
-    unsafe {
-        let clean = !f.dynamic_modules && generation(tp) == f.generation;
-        !clean && dynamic_entries(f, tp).next().is_some()
-    }
+    generation(tp) != facts().clean_generation && finds_dynamic(tp)
+}
+
+#[cold]
+fn finds_dynamic(tp: usize) -> bool {
+    // SAFETY: the block of the caller of `has_dynamic`.
+    unsafe { dynamic_entries(facts(), tp).next().is_some() }
 }
 
 /// Gives the thread-locals back that were allocated when they were first used, as a thread's end does. Calls

@@ -32,6 +32,7 @@
 
 use super::modules::{Module, TEXTS, Walk};
 use super::probe::Probe;
+use super::quiet::Quiet;
 use super::resolver::Resolver;
 use super::room;
 use std::ffi::{CStr, c_int, c_void};
@@ -65,9 +66,12 @@ pub struct Facts {
     pub(super) modules: Vec<Module>,
     /// Where libc's and ld.so's own TLS lies: bytes under the thread pointer.
     pub(super) kept_tls: Vec<Range<usize>>,
-    pub(super) dynamic_modules: bool,
-    /// The generation of the modules with TLS, at start.
-    pub(super) generation: usize,
+    /// How far under the thread pointer the program's own TLS begins.
+    pub(super) program_tls: usize,
+    /// The generation of the modules with TLS at start, if none of them has dynamic TLS: a thread of
+    /// that generation has none allocated. Else a number that no generation has.
+    pub(super) clean_generation: usize,
+    pub(super) quiet: Option<Quiet>,
     text: [(usize, usize); TEXTS],
     pub(super) allocate_tls: unsafe extern "C" fn(*mut c_void) -> *mut c_void,
     pub(crate) call_tls_dtors: unsafe extern "C" fn(),
@@ -238,6 +242,7 @@ impl Facts {
                 )?),
             )
         };
+        let clean_generation = if walk.dynamic { usize::MAX } else { generation(tp) };
         Ok(Self {
             sizeof_pthread,
             tid_at: field(c"_thread_db_pthread_tid")?,
@@ -253,8 +258,9 @@ impl Facts {
             align: align.max(64),
             modules: walk.modules,
             kept_tls: walk.kept,
-            dynamic_modules: walk.dynamic,
-            generation: generation(tp),
+            program_tls: walk.program_tls,
+            clean_generation,
+            quiet: Quiet::new(&probe, specific_used_at, clean_generation),
             text: walk.text,
             allocate_tls,
             call_tls_dtors,

@@ -2,7 +2,8 @@
 //!
 //! glibc's `start_thread`, `__libc_thread_freeres`, `__nptl_deallocate_tsd` and the kernel's part of a
 //! thread's end, line by line. libc's own TLS and thread block outlive a goroutine (T5), so that the next
-//! one on the carrier has the malloc cache; whatever else they hold must be put back by hand.
+//! one on the carrier has the malloc cache; whatever else they hold must be put back by hand. Nearly all
+//! goroutines leave nothing of it there, which `quiet.rs` sees at once.
 //!
 //! | a thread | a carrier | test |
 //! |---|---|---|
@@ -67,11 +68,24 @@ pub fn start() {
 /// and a reset would not touch.
 ///
 /// Destructors are the program's code: they may block, and may be preempted.
-pub fn leave() {
+///
+/// Returns whether the flow holds robust mutexes: then [`leave_robust`] is to be called.
+pub fn leave() -> bool {
     let f = facts();
     let tp = crate::arch::thread_pointer();
     // SAFETY: libc's own function for this moment, on a thread block of ours.
     unsafe { (f.call_tls_dtors)() };
+    match &f.quiet {
+        // SAFETY: the flow's own block.
+        Some(quiet) if unsafe { quiet.is(tp) } => unsafe { quiet.clear_errors(tp) },
+        _ => leave_thoroughly(f, tp),
+    }
+    // SAFETY: the flow's own block.
+    f.robust_at.is_some_and(|head| unsafe { super::robust::has_any(tp + head) })
+}
+
+#[cold]
+fn leave_thoroughly(f: &Facts, tp: usize) {
     if keys::are_used(f, tp) {
         leave_keys(f, tp);
     }
@@ -108,7 +122,7 @@ fn leave_keys(f: &Facts, tp: usize) {
     keys::drop_values(f, tp);
 }
 
-/// To be called after [`leave`], before joiners are told: gives up the robust mutexes that the flow holds, under its
+/// To be called after [`leave`] has asked for it, before joiners are told: gives up the robust mutexes that the flow holds, under its
 /// carrier's id or under `tid`, that of its OS thread.
 pub fn leave_robust(tid: u32) {
     let (f, tp) = (facts(), crate::arch::thread_pointer());

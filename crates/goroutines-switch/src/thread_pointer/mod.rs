@@ -8,6 +8,7 @@ mod keys;
 mod life;
 mod modules;
 mod probe;
+mod quiet;
 mod resolver;
 mod robust;
 mod room;

@@ -21,6 +21,8 @@ pub(super) struct Walk {
     pub(super) limit: usize,
     pub(super) modules: Vec<Module>,
     pub(super) used: usize,
+    /// How far under the thread pointer the program's own begins; 0 if it has none.
+    pub(super) program_tls: usize,
     pub(super) dynamic: bool,
     /// An address in each object whose code must not be interrupted, and whose TLS is kept.
     pub(super) marks: [usize; 3],
@@ -60,7 +62,10 @@ impl Walk {
         self.executable_stacks |= Self::headers(info)
             .iter()
             .any(|h| h.p_type == libc::PT_GNU_STACK && h.p_flags & libc::PF_X != 0);
-        self.see_tls(info, mark);
+        let tls = self.see_tls(info, mark);
+        if is_program {
+            self.program_tls = tls;
+        }
     }
 
     fn see_text(&mut self, info: &libc::dl_phdr_info) {
@@ -74,24 +79,28 @@ impl Walk {
         }
     }
 
-    fn see_tls(&mut self, info: &libc::dl_phdr_info, mark: Option<usize>) {
+    /// How far under the thread pointer the module's own begins; 0 if it has none there.
+    fn see_tls(&mut self, info: &libc::dl_phdr_info, mark: Option<usize>) -> usize {
         let data = info.dlpi_tls_data as usize;
         if info.dlpi_tls_modid == 0 {
-            return;
+            return 0;
         }
         let below = self.tp.wrapping_sub(data);
         if data == 0 || below > self.limit {
             self.dynamic = true;
-            return;
+            return 0;
         }
         self.used = self.used.max(below);
-        let Some(h) = Self::headers(info).iter().find(|h| h.p_type == libc::PT_TLS) else { return };
+        let Some(h) = Self::headers(info).iter().find(|h| h.p_type == libc::PT_TLS) else {
+            return below;
+        };
         let bytes = h.p_memsz as usize;
         if mark.is_some_and(|mark| mark < 2) {
             self.kept.push(below.saturating_sub(bytes)..below); // T5
-            return;
+            return below;
         }
         self.modules.push(Module { below, image_bytes: h.p_filesz as usize, bytes });
+        below
     }
 
     /// Looks at all loaded modules from the calling thread.

@@ -16,7 +16,12 @@ pub(super) struct Probe {
     pub(super) cancel: Option<[usize; 2]>,
     /// The word under the thread pointer that is not 0 while `dlerror` has something to say, or to free.
     pub(super) dlerror: Option<usize>,
-    sizeof_pthread: usize,
+    /// The word under the thread pointer that says which locale `uselocale` has set, and what it is
+    /// where none was.
+    pub(super) locale: Option<(usize, usize)>,
+    /// `errno` and `h_errno` under the thread pointer.
+    pub(super) errors: Option<[usize; 2]>,
+    pub(super) sizeof_pthread: usize,
     used_tls: usize,
     /// Bytes of its stack: a number that occurs nowhere else in its block.
     stack_bytes: usize,
@@ -114,6 +119,37 @@ impl Probe {
     }
 }
 
+impl Probe {
+    fn find_locale(&self, tp: usize) -> Option<(usize, usize)> {
+        // SAFETY: the calling thread's static TLS, as above.
+        let look = || (1..=self.used_tls / 8).map(|n| unsafe { *((tp - n * 8) as *const usize) });
+        // SAFETY: a name that always exists; the locale is in use between the calls only.
+        let (before, now, after, set) = unsafe {
+            let set = libc::newlocale(libc::LC_ALL_MASK, c"C".as_ptr(), std::ptr::null_mut());
+            if set.is_null() {
+                return None;
+            }
+            let before: Vec<usize> = look().collect();
+            let own = libc::uselocale(set);
+            let now: Vec<usize> = look().collect();
+            libc::uselocale(own);
+            let after: Vec<usize> = look().collect();
+            libc::freelocale(set);
+            (before, now, after, set as usize)
+        };
+        let mut found = (0..now.len()).filter(|n| now[*n] == set && before[*n] != set);
+        let (n, None) = (found.next()?, found.next()) else { return None };
+        (before[n] == after[n]).then_some(((n + 1) * 8, before[n]))
+    }
+
+    fn find_errors(&self, tp: usize) -> Option<[usize; 2]> {
+        // SAFETY: no arguments.
+        let places = unsafe { [libc::__errno_location() as usize, __h_errno_location() as usize] };
+        let below = places.map(|at| tp.wrapping_sub(at));
+        below.iter().all(|at| (4..=self.used_tls).contains(at)).then_some(below)
+    }
+}
+
 fn fail_to_look_up() {
     // SAFETY: a name that no library has.
     let _ = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"goroutines: none".as_ptr()) };
@@ -125,6 +161,7 @@ fn forget_error() {
 }
 
 unsafe extern "C" {
+    fn __h_errno_location() -> *mut c_int;
     fn pthread_setcancelstate(state: c_int, old: *mut c_int) -> c_int;
     fn pthread_setcanceltype(kind: c_int, old: *mut c_int) -> c_int;
 }
@@ -138,5 +175,7 @@ extern "C" fn look(probe: *mut c_void) -> *mut c_void {
     probe.stackblock = probe.find_stackblock(tp, here);
     probe.cancel = probe.find_cancel(tp);
     probe.dlerror = probe.find_dlerror(tp);
+    probe.locale = probe.find_locale(tp);
+    probe.errors = probe.find_errors(tp);
     std::ptr::null_mut()
 }

@@ -40,6 +40,17 @@ pub(super) struct Resolver {
     pointer: usize,
 }
 
+/// Where a thread's state has its options (a word), and the number of its servers, from the thread pointer. Both are 0
+/// until the state is used.
+pub(super) fn marks(probe: &Probe) -> Option<(usize, usize)> {
+    let state = probe.resolver;
+    (state < probe.sizeof_pthread && probe.sizeof_pthread - state >= BYTES && state >= 64)
+        .then_some((
+            state + std::mem::offset_of!(State, options),
+            state + std::mem::offset_of!(State, nscount),
+        ))
+}
+
 impl Resolver {
     /// None, if this libc keeps it in another way.
     pub(super) fn new(probe: Probe, pointer: Option<usize>, sizeof_pthread: usize) -> Option<Self> {

@@ -45,21 +45,23 @@ pub(super) fn head_by_mutex(tp: usize, bytes: usize) -> Option<usize> {
     }
 }
 
+/// Whether the list with its head at `head` is not empty.
+///
+/// # Safety
+/// * The list is of the calling flow's block.
+#[inline]
+pub(super) unsafe fn has_any(head: usize) -> bool {
+    // SAFETY: the block's own list head.
+    unsafe { *(head as *const usize) != head }
+}
+
 /// Gives up what the list with its head at `head` holds in the name of one of the threads `tids`.
 ///
 /// # Safety
 /// * The list is of the calling flow's block. (Its nodes are the program's mutexes.)
-#[inline]
-pub(super) unsafe fn leave(head: usize, tids: [u32; 2]) {
-    // SAFETY: the block's own list head.
-    if unsafe { *(head as *const usize) } != head {
-        // SAFETY: as above.
-        unsafe { give_up(head as *mut Head, tids) };
-    }
-}
-
 #[cold]
-unsafe fn give_up(head: *mut Head, tids: [u32; 2]) {
+pub(super) unsafe fn leave(head: usize, tids: [u32; 2]) {
+    let head = head as *mut Head;
     // SAFETY: the caller's list; a node lies in a mutex that is locked by the caller, so it is there.
     unsafe {
         let mut node = (*head).first;

@@ -17,18 +17,17 @@ pub(crate) fn light_barrier() {
 
 /// The time since which the kernel has had no heavy barrier, plus one; 0: it has one. A sandbox may take it away later.
 static DEAR_SINCE_NS: AtomicU64 = AtomicU64::new(0);
-/// The same, for code that only asks whether there is none.
-static DEAR: AtomicBool = AtomicBool::new(false);
 
 /// How long it takes until all threads know that the barrier is gone: longer than a processor keeps a
 /// store to itself.
 const KNOWN_NS: u64 = 10_000_000;
 
-/// The cheap half, for code whose next load must not overtake its stores: a full barrier where there is no heavy one.
+/// The cheap half, for code whose next load must not overtake its stores: a full barrier where there is no heavy one. (It
+/// asks the word that a section's beginning has just read: where entries are dear, that is 0.)
 #[inline(always)]
 pub(crate) fn entry_barrier() {
     light_barrier();
-    if DEAR.load(Ordering::Relaxed) {
+    if super::origin::owned() == 0 {
         fence(Ordering::SeqCst);
     }
 }
@@ -37,14 +36,13 @@ pub(crate) fn entry_barrier() {
 /// the start.
 pub(crate) fn prepare_barriers() {
     if !super::sys::membarrier_register() {
-        DEAR_SINCE_NS.store(1, Ordering::Relaxed);
-        DEAR.store(true, Ordering::SeqCst);
+        DEAR_SINCE_NS.store(1, Ordering::SeqCst);
     }
 }
 
 /// Whether each entry pays.
 pub(crate) fn entries_are_dear() -> bool {
-    DEAR.load(Ordering::Relaxed)
+    DEAR_SINCE_NS.load(Ordering::Relaxed) != 0
 }
 
 /// The dear half: every running thread of the process executes a full barrier before it returns, or has executed one in
@@ -61,7 +59,6 @@ pub(crate) fn heavy_barrier() -> bool {
 
 #[cold]
 fn is_refused() -> bool {
-    DEAR.store(true, Ordering::SeqCst);
     super::origin::look_closer();
     let now = super::sys::nanotime() + 1;
     let _ = DEAR_SINCE_NS.compare_exchange(0, now, Ordering::SeqCst, Ordering::Relaxed);

@@ -14,16 +14,25 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 const PAGE: usize = 4096;
 
+/// Where the words are in the page: a processor that takes a load for one of what was just stored at the same place of
+/// another page has to load again, and at this place of a carrier's page is what is rarely written.
+const AT: usize = 0xa40;
+
 /// Zero at first, so that it lies in memory that belongs to no file, as the advice demands.
 #[repr(C, align(4096))]
 struct Page {
+    _before: [u8; AT],
     is_origin: AtomicU32,
     owned: AtomicU32,
-    _rest: [u8; PAGE - 8],
+    _after: [u8; PAGE - AT - 8],
 }
 
-static HERE: Page =
-    Page { is_origin: AtomicU32::new(0), owned: AtomicU32::new(0), _rest: [0; PAGE - 8] };
+static HERE: Page = Page {
+    _before: [0; AT],
+    is_origin: AtomicU32::new(0),
+    owned: AtomicU32::new(0),
+    _after: [0; PAGE - AT - 8],
+};
 
 /// Marks this process as the one in which the runtime runs. `owned` is what an M's lease is where a section may
 /// begin without a closer look, or 0 if each is to look closer.

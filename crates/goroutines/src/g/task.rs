@@ -70,6 +70,7 @@ impl Task {
         }
     }
 
+    #[inline]
     pub(crate) fn id(&self) -> u64 {
         self.goid.load(Ordering::Relaxed)
     }

@@ -169,6 +169,7 @@ pub(crate) fn call(
         return 0;
     }
     let is_on = !is_off();
+    crate::sched::run::switches_are_looked_at();
     gp.has_altstack.set(is_on);
     mp.altstack_of.set(if is_on { gp.as_ptr() } else { null_mut() });
     if !is_on {

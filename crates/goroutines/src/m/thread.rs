@@ -65,11 +65,18 @@ pub(crate) fn may_leave(gp: &G, mp: &M, mask: &libc::sigset_t) -> bool {
 }
 
 /// The goroutine ends: its thread gets the usual mask back for the next one.
+#[inline]
 pub(crate) fn forget_mask(gp: &G) {
     gp.urgent_blocked.set(false);
     gp.urgent_pending.set(false);
-    if gp.has_mask.replace(false)
-        && gp.m().mask.take().is_some()
+    if gp.has_mask.replace(false) {
+        set_usual_mask(gp);
+    }
+}
+
+#[cold]
+fn set_usual_mask(gp: &G) {
+    if gp.m().mask.take().is_some()
         && let Some(usual) = usual_mask()
     {
         crate::base::sys::set_signals(usual);

@@ -45,6 +45,7 @@ fn charge(gp: &G, before: u64, now: u64) {
 /// has asked before.
 pub(crate) fn of(gp: &G) -> u64 {
     ASKED.store(true, Ordering::Relaxed);
+    super::run::switches_are_looked_at();
     let (before, now) = look(gp.m());
     charge(gp, before, now);
     gp.cpu_ns.get()

@@ -17,7 +17,7 @@ use std::sync::atomic::Ordering;
 
 /// Ends the running goroutine. Outside all sections.
 pub(crate) fn exit(gp: &'static G) -> ! {
-    goroutines_switch::thread_pointer::leave();
+    let holds_robust = goroutines_switch::thread_pointer::leave();
     if SCHED.is_forked() {
         // The only thread of a forked child has ended.
         std::process::exit(0);
@@ -28,7 +28,9 @@ pub(crate) fn exit(gp: &'static G) -> ! {
     let task = gp.task.replace(std::ptr::null());
     #[cfg(feature = "intercept")]
     gp.holds.set(0);
-    goroutines_switch::thread_pointer::leave_robust(gp.m().tid.load(Ordering::Relaxed));
+    if holds_robust {
+        goroutines_switch::thread_pointer::leave_robust(gp.m().tid.load(Ordering::Relaxed));
+    }
     drop(section);
     // Main has returned: the process is about to end, and nobody runs on this P until it does.
     let last = gp.is_last.get().then(current::enter);

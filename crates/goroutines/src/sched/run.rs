@@ -23,7 +23,7 @@ use crate::m::{M, altstack};
 use crate::timer::alarm::NEVER;
 use goroutines_switch::switch;
 use std::mem::ManuallyDrop;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A goroutine to run, and whether it goes on with the time slice of the one before.
 #[derive(Clone, Copy)]
@@ -75,13 +75,9 @@ where
             next.gp.context.get()
         }
         None => {
-            #[cfg(feature = "intercept")]
-            super::cpu_time::switches(mp);
+            look_at_switch(mp, None);
             mp.curg.store(std::ptr::null_mut(), Ordering::Release);
             note_switch(mp);
-            if !mp.altstack_of.get().is_null() {
-                altstack::change(mp, None);
-            }
             mp.g0.get()
         }
     };
@@ -89,6 +85,32 @@ where
     // and is ours now; gp's context is published by the parting only.
     let word = unsafe { switch(gp.context.get(), to, word) };
     arrived(word, gp.m()); // SC2
+}
+
+/// Whether any goroutine has something that a switch must see to: an alternate stack, or CPU time that is counted. An M
+/// on which one of them runs knows that.
+static IS_LOOKED_AT: AtomicBool = AtomicBool::new(false);
+
+/// From now on, for ever.
+pub(crate) fn switches_are_looked_at() {
+    IS_LOOKED_AT.store(true, Ordering::Relaxed);
+}
+
+/// The goroutine on `mp`, if there is one, is about to leave it for `next`, or for g0.
+#[inline]
+fn look_at_switch(mp: &'static M, next: Option<&'static G>) {
+    #[cold]
+    #[inline(never)]
+    fn look(mp: &'static M, next: Option<&'static G>) {
+        #[cfg(feature = "intercept")]
+        super::cpu_time::switches(mp);
+        if next.is_some_and(|gp| gp.has_altstack.get()) || !mp.altstack_of.get().is_null() {
+            altstack::change(mp, next);
+        }
+    }
+    if IS_LOOKED_AT.load(Ordering::Relaxed) {
+        look(mp, next);
+    }
 }
 
 /// Tells the monitor that what it saw of this M is over (LE2): after `curg` is written, so that who sees
@@ -103,8 +125,7 @@ fn note_switch(mp: &M) {
 #[inline]
 fn begin(mp: &'static M, next: Next) {
     let gp = next.gp;
-    #[cfg(feature = "intercept")]
-    super::cpu_time::switches(mp);
+    look_at_switch(mp, Some(gp));
     if !next.inherits
         && let Some(pp) = mp.p()
     {
@@ -115,9 +136,6 @@ fn begin(mp: &'static M, next: Next) {
     gp.status.set(State::Running);
     mp.curg.store(gp.as_ptr(), Ordering::Release);
     note_switch(mp);
-    if gp.has_altstack.get() || !mp.altstack_of.get().is_null() {
-        altstack::change(mp, Some(gp));
-    }
 }
 
 /// Runs `next` from g0, until somebody comes back to g0.
