@@ -289,10 +289,21 @@ fn install() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Programs that tests look for, and the packages that bring them.
-const NEEDS: [(&str, &str); 2] = [("redis-server", "redis-server"), ("postgres", "postgresql")];
+/// Programs and libraries that tests look for, and the packages that bring them.
+const NEEDS: [(&str, &str); 3] = [
+    ("redis-server", "redis-server"),
+    ("postgres", "postgresql"),
+    ("libpython3", "libpython3-dev"),
+];
 
 fn is_there(program: &str) -> bool {
+    if program.starts_with("lib") {
+        // Of whatever version.
+        let begin = format!("{program}.");
+        let names = fs::read_dir("/usr/lib/x86_64-linux-gnu").into_iter().flatten().flatten();
+        let mut names = names.map(|name| name.file_name().to_string_lossy().into_owned());
+        return names.any(|name| name.starts_with(&begin) && name.ends_with(".so.1.0"));
+    }
     let debian = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let mut dirs: Vec<PathBuf> = debian.map(|version| version.path().join("bin")).collect();
     dirs.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
