@@ -50,6 +50,8 @@ mod observe;
 mod p;
 pub mod runtime;
 mod sched;
+#[cfg(feature = "intercept")]
+mod signals;
 pub mod sync;
 pub mod thread;
 pub mod time;

@@ -318,6 +318,8 @@ where
         return f();
     }
     let body = move || {
+        #[cfg(feature = "intercept")]
+        crate::signals::post::set_main(current::g());
         let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(f));
         thread::crash_if_wanted(&result);
         if let Err(payload) = &result
@@ -329,9 +331,13 @@ where
         if let Some(gp) = current::g() {
             gp.is_last.set(is_last);
         }
+        #[cfg(feature = "intercept")]
+        crate::signals::post::set_main(None);
         drop(Waiting);
         Some(result)
     };
+    #[cfg(feature = "intercept")]
+    crate::signals::masks::main_inherits();
     let options =
         Options { name: Some("main".into()), stack_bytes: Some(stack_bytes), ..Options::default() };
     // SAFETY: this thread stays here until the goroutine has ended, or for ever.
@@ -342,7 +348,11 @@ where
     // Counted now, not before: until here this thread could still start goroutines. If main has ended
     // by now, it has counted this thread out already.
     SCHED.run_waiters.fetch_add(1, Ordering::SeqCst);
-    match main.join() {
+    #[cfg(feature = "intercept")]
+    let joined = crate::signals::masks::leading(|| main.join());
+    #[cfg(not(feature = "intercept"))]
+    let joined = main.join();
+    match joined {
         Ok(Some(Ok(result))) => result,
         Ok(Some(Err(payload))) | Err(payload) => resume_unwind(payload),
         Ok(None) => loop {

@@ -42,21 +42,28 @@ pub(crate) fn main(rows: &[Row]) -> Option<ExitCode> {
         Side::Thread => on_thread(row, trace),
         Side::Goroutine(ps) => goroutines::runtime::Builder::new().gomaxprocs(ps).run(|| {
             warm_up();
-            goroutines::go(move || situation(&row, &trace)).join().is_ok()
+            let row = goroutines::go(move || situation(&row, &trace));
+            block_all();
+            row.join().is_ok()
         }),
     };
     Some(if well { ExitCode::SUCCESS } else { ExitCode::from(101) })
 }
 
-fn on_thread(row: Row, trace: Trace) -> bool {
+/// Blocks all signals: those to the process are the situation's. What was blocked before.
+fn block_all() -> libc::sigset_t {
     let mut old = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
     // SAFETY: sets to read and to write.
-    let old = unsafe {
+    unsafe {
         let mut all = std::mem::zeroed();
         libc::sigfillset(&raw mut all);
         libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, old.as_mut_ptr());
         old.assume_init()
-    };
+    }
+}
+
+fn on_thread(row: Row, trace: Trace) -> bool {
+    let old = block_all();
     let body = move || {
         // SAFETY: a set to read.
         unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const old, std::ptr::null_mut()) };

@@ -64,14 +64,79 @@ pub(crate) fn tgsigqueue(tid: u32, signal: i32, code: i32, value: usize) -> Resu
     }
 }
 
+/// Sends `signal` to the thread `tid` of this process, with all that is known of it. To itself a thread may send anything.
+///
+/// # Errors
+/// The kernel's number.
+#[cfg(feature = "intercept")]
+pub(crate) fn tgsigqueue_info(tid: u32, signal: i32, info: &libc::siginfo_t) -> Result<(), i32> {
+    let at = std::ptr::from_ref(info) as usize;
+    let args = [pid(), tid as usize, signal as usize, at, 0, 0];
+    // SAFETY: a siginfo to read.
+    match unsafe { raw(libc::SYS_rt_tgsigqueueinfo, args) } {
+        0 => Ok(()),
+        error => Err(-error as i32),
+    }
+}
+
+/// The signals that are pending for the calling thread and for the process, and blocked.
+#[cfg(feature = "intercept")]
+pub(crate) fn pending_signals() -> u64 {
+    let mut set = 0u64;
+    // SAFETY: a signal set to write.
+    unsafe { raw(libc::SYS_rt_sigpending, [&raw mut set as usize, size_of::<u64>(), 0, 0, 0, 0]) };
+    set
+}
+
+/// Takes one of the pending signals of `set`, without waiting.
+#[cfg(feature = "intercept")]
+pub(crate) fn take_signal(set: u64) -> Option<libc::siginfo_t> {
+    // SAFETY: plain old data.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let (set, at, time) =
+        (&raw const set as usize, &raw mut info as usize, &raw const now as usize);
+    // SAFETY: a signal set and a time to read, a siginfo to write.
+    let word = unsafe { raw(libc::SYS_rt_sigtimedwait, [set, at, time, size_of::<u64>(), 0, 0]) };
+    (word > 0).then_some(info)
+}
+
+/// The process's id.
+#[cfg(feature = "intercept")]
+pub(crate) fn own_pid() -> u32 {
+    pid() as u32
+}
+
+/// The real user's id.
+#[cfg(feature = "intercept")]
+pub(crate) fn own_uid() -> u32 {
+    // SAFETY: no memory is involved.
+    unsafe { raw(libc::SYS_getuid, [0; 6]) as u32 }
+}
+
 /// Whether the process has a handler for `signal`, whatever code installed it.
 pub(crate) fn has_handler(signal: i32) -> bool {
+    let handler = handler_of(signal);
+    handler != libc::SIG_DFL && handler != libc::SIG_IGN
+}
+
+/// Gives `signal` its default action. The flags stay.
+#[cfg(feature = "intercept")]
+pub(crate) fn set_default(signal: i32, flags: i32) {
+    let action = [libc::SIG_DFL, flags as usize, 0, 0];
+    let args = [signal as usize, &raw const action as usize, 0, size_of::<u64>(), 0, 0];
+    // SAFETY: an action to read.
+    unsafe { raw(libc::SYS_rt_sigaction, args) };
+}
+
+/// What the kernel calls for `signal`.
+pub(crate) fn handler_of(signal: i32) -> usize {
     // The kernel's action: the handler, the flags, the restorer, and the mask.
     let mut action = [0usize; 4];
     let args = [signal as usize, 0, &raw mut action as usize, size_of::<u64>(), 0, 0];
     // SAFETY: an action to write.
     let known = unsafe { raw(libc::SYS_rt_sigaction, args) } == 0;
-    known && action[0] != libc::SIG_DFL && action[0] != libc::SIG_IGN
+    if known { action[0] } else { libc::SIG_DFL }
 }
 
 /// Blocks or unblocks a signal for the calling thread.
@@ -102,14 +167,6 @@ pub(crate) fn shadow_stacks() -> bool {
     // SAFETY: a word to write.
     let known = unsafe { raw(libc::SYS_arch_prctl, args) } == 0;
     known && status & 1 != 0
-}
-
-/// Waits for a signal's handler to run, with the signals of `set` blocked.
-#[cfg(feature = "intercept")]
-pub(crate) fn suspend(set: u64) {
-    let args = [&raw const set as usize, size_of::<u64>(), 0, 0, 0, 0];
-    // SAFETY: a signal set to read.
-    unsafe { raw(libc::SYS_rt_sigsuspend, args) };
 }
 
 /// Blocks exactly the signals of `set` for the calling thread.

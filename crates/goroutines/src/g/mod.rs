@@ -38,6 +38,21 @@ pub(crate) mod pending {
     pub(crate) const PREEMPT: u32 = 1;
     /// It is inside `runtime::blocking`.
     pub(crate) const BLOCKING: u32 = 2;
+    /// A signal may be pending that it does not block (SG3 in `signals/mod.rs`).
+    #[cfg(feature = "intercept")]
+    pub(crate) const SIGNAL: u32 = 4;
+}
+
+/// What the kernel must be told of at a switch; bits of [`G::odd`] and [`M::odd`].
+pub(crate) mod odd {
+    /// It has set an alternate stack; the kernel has that of a goroutine.
+    pub(crate) const ALTSTACK: u8 = 1;
+    /// It has another signal mask than most; the kernel has.
+    #[cfg(feature = "intercept")]
+    pub(crate) const MASK: u8 = 2;
+    /// It is the runtime's own, and blocks what threads of the runtime block.
+    #[cfg(feature = "intercept")]
+    pub(crate) const SYSTEM: u8 = 4;
 }
 
 /// Where a goroutine is in `fork` (`intercept/fork.rs`).
@@ -83,14 +98,8 @@ pub(crate) struct G {
     reason: AtomicU8,
     /// How soon those that it wakes must run.
     pub(crate) haste: haste::Haste,
-    /// It has set an unusual signal mask on its thread. Its own.
-    pub(crate) has_mask: Cell<bool>,
-    /// It has blocked the signal that ends time slices, which is never really blocked for it; and whether one of the
-    /// program's is pending. Its own.
-    pub(crate) urgent_blocked: Cell<bool>,
-    pub(crate) urgent_pending: Cell<bool>,
-    /// It has set an alternate stack. Its own.
-    pub(crate) has_altstack: Cell<bool>,
+    /// What a switch to or from it must tell the kernel: bits of [`odd`]. Its own.
+    pub(crate) odd: Cell<u8>,
     /// It is in a call that the runtime has announced. Its own.
     pub(crate) in_call: AtomicBool,
     /// How deep it is in calls of `fork` (one may be made by a handler of another), and whether the outermost is
@@ -135,6 +144,9 @@ pub(crate) struct G {
     /// The lock it waits for again and again. Its own.
     #[cfg(feature = "intercept")]
     pub(crate) losing: Cell<Losing>,
+    /// Its signal mask, and what is pending for it.
+    #[cfg(feature = "intercept")]
+    pub(crate) signals: crate::signals::State,
     /// How often it has locked mutexes that know their thread (`intercept/bound.rs`). Its own.
     #[cfg(feature = "intercept")]
     pub(crate) holds: Cell<u32>,

@@ -46,6 +46,8 @@ reasons! {
     Poll = "poll",
     /// In a lock, a condition variable, a channel of std's or of a crate.
     Futex = "futex",
+    /// For a signal.
+    Signal = "signal wait",
     /// For a process to end.
     Process = "wait",
     /// In a lock of C code.

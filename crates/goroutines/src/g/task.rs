@@ -34,6 +34,9 @@ pub(crate) struct Task {
     /// The floating-point environment that it begins with: that of the goroutine or thread that
     /// started it.
     pub(crate) float: Cell<u64>,
+    /// The signal mask that it begins with, as `signals/masks.rs` notes it; 0: the usual one.
+    #[cfg(feature = "intercept")]
+    pub(crate) mask: Cell<u64>,
     /// The runtime's own: not counted.
     pub(crate) is_system: bool,
     /// For `thread/join.rs`: who waits for its end; the handle that names it.
@@ -64,6 +67,8 @@ impl Task {
             location,
             created_ns: Cell::new(0),
             float: Cell::new(goroutines_switch::FLOAT_DEFAULT),
+            #[cfg(feature = "intercept")]
+            mask: Cell::new(0),
             is_system,
             joiner: AtomicPtr::new(null_mut()),
             thread: AtomicPtr::new(null_mut()),

@@ -44,6 +44,8 @@ pub(crate) enum Cause {
     Gone = 3,
     /// The context the goroutine runs in was cancelled.
     Cancelled = 4,
+    /// A signal is pending for the goroutine.
+    Signal = 5,
 }
 
 /// The number of a wait. Given to whoever is to end it.
@@ -113,6 +115,19 @@ impl WaitWord {
         Claim::Late
     }
 
+    /// The goroutine is to look up, and goes on waiting afterwards. True: it had parked, and the caller readies it.
+    pub(crate) fn interrupt(&self, ticket: Ticket) -> bool {
+        // Acquire: pairs with park().
+        self.0
+            .compare_exchange(
+                ticket.0 | PARKED,
+                ticket.0 | OPEN,
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+            )
+            .is_ok()
+    }
+
     /// Whether the wait `ticket` is over. A snapshot.
     pub(crate) fn is_over(&self, ticket: Ticket) -> bool {
         let word = self.0.load(Ordering::Acquire);
@@ -130,6 +145,7 @@ impl WaitWord {
             1 => Some(Cause::Ready),
             2 => Some(Cause::Timeout),
             4 => Some(Cause::Cancelled),
+            5 => Some(Cause::Signal),
             _ => Some(Cause::Gone),
         }
     }

@@ -26,13 +26,13 @@ use crate::base::lock::Lock;
 use crate::base::sys;
 use crate::g::reason::WaitReason;
 use crate::g::task::RunList;
-use crate::g::wait::Cause;
+use crate::g::wait::{Cause, Ticket};
 use crate::g::wait_list::{WaitList, Waiting};
 use crate::g::{G, current};
 use crate::p::P;
 use crate::sched::SCHED;
 use crate::sched::park;
-use crate::sched::wait::{wait, waking};
+use crate::sched::wait::{wait, wait_until_signal, waking};
 use libc::{c_int, c_long};
 use std::sync::atomic::{AtomicU32, Ordering, fence};
 
@@ -71,6 +71,8 @@ pub(super) enum Woken {
     Changed,
     /// The time is over.
     Timeout,
+    /// A signal is pending, or was.
+    Signal,
 }
 
 /// Waits at `address` until woken by one of `bits`, unless `is_changed` by then.
@@ -84,15 +86,38 @@ pub(super) fn wait_at(
     wait_at_after(gp, (address, bits), until, why, is_changed, || true)
 }
 
+/// The same, but a signal ends the wait; its handler has run then.
+pub(super) fn wait_at_until_signal(
+    gp: &'static G,
+    (address, bits): (usize, u32),
+    until: u64,
+    why: (WaitReason, u64),
+    is_changed: impl FnOnce() -> bool,
+) -> Woken {
+    wait_at_as(gp, (address, bits), until, why, is_changed, || true, wait_until_signal)
+}
+
 /// The same; `then` is called when the goroutine is in the list. If it says no, there is no wait. `why` is the reason
 /// of the wait, and the time that it counts from.
 pub(super) fn wait_at_after(
     gp: &'static G,
     (address, bits): (usize, u32),
     until: u64,
+    why: (WaitReason, u64),
+    is_changed: impl FnOnce() -> bool,
+    then: impl FnOnce() -> bool,
+) -> Woken {
+    wait_at_as(gp, (address, bits), until, why, is_changed, then, wait)
+}
+
+fn wait_at_as(
+    gp: &'static G,
+    (address, bits): (usize, u32),
+    until: u64,
     (reason, since_ns): (WaitReason, u64),
     is_changed: impl FnOnce() -> bool,
     then: impl FnOnce() -> bool,
+    wait: impl FnOnce(&'static G, WaitReason, Ticket, u64) -> Cause,
 ) -> Woken {
     let bucket = bucket(address);
     let _section = current::enter();
@@ -117,11 +142,17 @@ pub(super) fn wait_at_after(
         }
         return Woken::Changed;
     }
-    if wait(gp, reason, ticket, until) == Cause::Timeout {
-        take_out(&one);
-        return Woken::Timeout;
+    match wait(gp, reason, ticket, until) {
+        Cause::Timeout => {
+            take_out(&one);
+            Woken::Timeout
+        }
+        Cause::Signal => {
+            take_out(&one);
+            Woken::Signal
+        }
+        _ => Woken::Yes,
     }
-    Woken::Yes
 }
 
 /// Whether goroutines may wait at `address`. After the word was changed (FX1).

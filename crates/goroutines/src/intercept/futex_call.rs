@@ -12,7 +12,8 @@
 //! has found.
 
 use super::futex::{
-    AT_ONCE_NS, LOCKED, THREADS, Woken, forward, may_wait_at, requeue_at, wait_at, wake_at,
+    AT_ONCE_NS, LOCKED, THREADS, Woken, forward, may_wait_at, requeue_at, wait_at_until_signal,
+    wake_at,
 };
 use super::real::{caller, errno, result, set_errno};
 use super::sync::{ALL, is_supported};
@@ -23,6 +24,7 @@ use crate::g::reason::WaitReason;
 use crate::g::{G, Losing};
 use crate::sched::syscall::announced;
 use crate::sched::wait::after;
+use crate::signals::deliver::Mark;
 use crate::timer::alarm::NEVER;
 use goroutines_switch::sys::raw;
 use libc::{c_int, c_long, timespec};
@@ -133,16 +135,23 @@ fn wait(gp: &'static G, wanted: Option<Wait>) -> Option<isize> {
     let word = unsafe { &*(at as *const AtomicU32) };
     let is_changed = || word.load(Ordering::SeqCst) != value;
     let since = since_when(gp, at, value, now);
-    Some(match wait_at(gp, (at, bits), until, (WaitReason::Futex, since), is_changed) {
-        Woken::Yes => {
-            if value == LOCKED {
-                gp.losing.set(Losing { at, since_ns: since, woken_ns: sys::nanotime() });
+    let mark = Mark::now(gp);
+    loop {
+        let why = (WaitReason::Futex, since);
+        break Some(match wait_at_until_signal(gp, (at, bits), until, why, is_changed) {
+            Woken::Yes => {
+                if value == LOCKED {
+                    gp.losing.set(Losing { at, since_ns: since, woken_ns: sys::nanotime() });
+                }
+                0
             }
-            0
-        }
-        Woken::Changed => -(libc::EAGAIN as isize),
-        Woken::Timeout => -(libc::ETIMEDOUT as isize),
-    })
+            Woken::Changed => -(libc::EAGAIN as isize),
+            Woken::Timeout => -(libc::ETIMEDOUT as isize),
+            // Linux does not restart one with a time-out, whatever signal(7) says.
+            Woken::Signal if mark.is_broken(gp, until != NEVER) => -(libc::EINTR as isize),
+            Woken::Signal => continue,
+        });
+    }
 }
 
 /// The time since which `gp` has wanted what it waits for at the word `at`. If it was woken there in vain just now,

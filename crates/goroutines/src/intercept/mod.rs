@@ -22,6 +22,8 @@ mod cond;
 #[cfg(feature = "intercept")]
 mod connect;
 #[cfg(feature = "intercept")]
+mod direct;
+#[cfg(feature = "intercept")]
 mod dns;
 #[cfg(feature = "intercept")]
 mod epoll_ctl;
@@ -35,6 +37,8 @@ mod futex;
 mod futex_call;
 #[cfg(feature = "intercept")]
 mod io;
+#[cfg(feature = "intercept")]
+mod jump;
 #[cfg(feature = "intercept")]
 mod kind;
 #[cfg(feature = "intercept")]
@@ -79,7 +83,7 @@ pub(crate) mod sync;
 #[cfg(feature = "intercept")]
 mod time;
 #[cfg(feature = "intercept")]
-mod undisturbed;
+pub(crate) mod undisturbed;
 #[cfg(feature = "intercept")]
 mod user_memory;
 #[cfg(feature = "intercept")]

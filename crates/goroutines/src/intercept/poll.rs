@@ -6,6 +6,7 @@
 //! of each descriptor, one that only looks, and makes the call again when it is woken. Where a descriptor
 //! can't be waited for, or a signal mask is to be set meanwhile, the call blocks its thread, announced.
 
+use super::mask::{fault, with_mask};
 use super::real::{result, take_over};
 use super::time::duration;
 use super::user_memory::{self, is_readable};
@@ -17,7 +18,8 @@ use crate::g::{G, current};
 use crate::netpoll::{self, Desc, Direction, Enlisted, Look};
 use crate::sched::ambient;
 use crate::sched::syscall::announced_undisturbed as undisturbed;
-use crate::sched::wait::{after, wait, wait_unless_cancelled};
+use crate::sched::wait::{after, wait_unless_cancelled, wait_until_signal};
+use crate::signals::deliver::Mark;
 use crate::timer::alarm::NEVER;
 use goroutines_switch::sys::raw;
 use libc::{c_int, epoll_event, nfds_t, pollfd, sigset_t, size_t, timespec};
@@ -50,8 +52,8 @@ enum Outcome {
     Timeout,
     /// One of them can't be waited for.
     CantWait,
-    /// The goroutine's context was cancelled: the `errno` to end with.
-    Cancelled(i32),
+    /// The goroutine's context was cancelled, or a handler has run: the `errno` to end with.
+    Ended(i32),
 }
 
 /// Waits for any of `sources` to have an edge since it was looked at. `room` is as long.
@@ -60,7 +62,7 @@ fn wait_for_any(
     sources: &[Source],
     room: &mut Vec<Waiting>,
     until: u64,
-    can_end: bool,
+    (can_end, mark): (bool, Mark),
 ) -> Outcome {
     let mut section = Some(current::enter());
     let ticket = gp.wait.begin();
@@ -92,10 +94,10 @@ fn wait_for_any(
     let outcome = match early {
         Some(outcome) => outcome,
         None => {
-            let waits = if can_end { wait_unless_cancelled } else { wait };
+            let waits = if can_end { wait_unless_cancelled } else { wait_until_signal };
             match (waits(gp, WaitReason::Poll, ticket, until), ambient::error(gp)) {
                 (Cause::Timeout, _) => Outcome::Timeout,
-                (Cause::Cancelled, Some(error)) => Outcome::Cancelled(error),
+                (Cause::Cancelled, Some(error)) => Outcome::Ended(error),
                 _ => Outcome::Again,
             }
         }
@@ -108,7 +110,11 @@ fn wait_for_any(
             source.desc.delist(source.direction, one);
         }
     }
-    outcome
+    // Those that have run were run at the end of a section. (signal(7): never restarted.)
+    match outcome {
+        Outcome::Again if mark.has_run(gp) => Outcome::Ended(libc::EINTR),
+        outcome => outcome,
+    }
 }
 
 /// Makes `attempt`, which does not block, until it says something other than 0 or the time `until` has come.
@@ -122,6 +128,7 @@ pub(super) fn until_any(
     plain: impl FnOnce(Option<Duration>) -> isize,
     can_end: bool,
 ) -> isize {
+    let mark = Mark::now(gp);
     let mut list = Vec::new();
     let mut room = Vec::new();
     loop {
@@ -140,10 +147,10 @@ pub(super) fn until_any(
             return plain(left);
         }
         room.reserve(list.len());
-        match wait_for_any(gp, &list, &mut room, until, can_end) {
+        match wait_for_any(gp, &list, &mut room, until, (can_end, mark)) {
             Outcome::Again => {}
             Outcome::CantWait => return plain(remaining(until)),
-            Outcome::Cancelled(error) => return -(error as isize),
+            Outcome::Ended(error) => return -(error as isize),
             // A last attempt: what came with the time's end counts.
             Outcome::Timeout => return at_once(&mut attempt),
         }
@@ -257,9 +264,11 @@ take_over! {
     fn ppoll(fds: *mut pollfd, n: nfds_t, time: *const timespec, mask: *const sigset_t) -> c_int =
         |gp, real| {
             match time_limit(gp, time) {
-                _ if !mask.is_null() => undisturbed(gp, real),
-                Some(until) => result(poll_until(gp, fds, n, until)) as c_int,
-                None => real(),
+                Some(until) => {
+                    let call = || result(poll_until(gp, fds, n, until)) as c_int;
+                    with_mask(gp, mask, call).unwrap_or_else(fault)
+                }
+                None => undisturbed(gp, real),
             }
         };
 
@@ -269,19 +278,20 @@ take_over! {
     fn epoll_pwait(
         epoll: c_int, at: *mut epoll_event, n: c_int, timeout: c_int, mask: *const sigset_t,
     ) -> c_int = |gp, real| {
-        if !mask.is_null() {
-            return undisturbed(gp, real);
-        }
-        result(epoll_until(gp, epoll, at, n, from_millis(timeout))) as c_int
+        let until = from_millis(timeout);
+        let call = || result(epoll_until(gp, epoll, at, n, until)) as c_int;
+        with_mask(gp, mask, call).unwrap_or_else(fault)
     };
 
     fn epoll_pwait2(
         epoll: c_int, at: *mut epoll_event, n: c_int, time: *const timespec, mask: *const sigset_t,
     ) -> c_int = |gp, real| {
         match time_limit(gp, time) {
-            _ if !mask.is_null() => undisturbed(gp, real),
-            Some(until) => result(epoll_until(gp, epoll, at, n, until)) as c_int,
-            None => real(),
+            Some(until) => {
+                let call = || result(epoll_until(gp, epoll, at, n, until)) as c_int;
+                with_mask(gp, mask, call).unwrap_or_else(fault)
+            }
+            None => undisturbed(gp, real),
         }
     };
 }

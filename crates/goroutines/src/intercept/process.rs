@@ -18,6 +18,7 @@ use crate::netpoll::{self, Direction};
 use crate::sched::ambient;
 use crate::sched::syscall::announced;
 use crate::sched::wait::after;
+use crate::signals::deliver::Mark;
 use goroutines_switch::sys::raw;
 use libc::{c_char, c_int, c_void, id_t, idtype_t, pid_t, pthread_t, rusage, siginfo_t, timespec};
 use std::time::Duration;
@@ -45,15 +46,20 @@ fn with_pidfd<R>(pid: pid_t, flags: usize, f: impl FnOnce(c_int) -> R) -> Option
 }
 
 /// Waits until the pidfd `fd` says that its process has ended, or `is_told` finds something else to report of it.
-fn until_told(gp: &'static G, fd: c_int, mut is_told: impl FnMut() -> bool) {
-    let Some(desc) = netpoll::desc(fd) else { return };
+/// True: a handler has interrupted that.
+fn until_told(gp: &'static G, fd: c_int, mut is_told: impl FnMut() -> bool) -> bool {
+    let Some(desc) = netpoll::desc(fd) else { return false };
+    let mark = Mark::now(gp);
     let mut delay = Duration::from_millis(1);
     loop {
         let attempt = || if ready_now(fd, libc::POLLIN) == 0 { AGAIN } else { 1 };
         let mut waits = Waits::new(gp, fd, desc, Direction::Read).until(after(delay));
         let timed_out = waits.done(attempt) == Err(Stopped::Error(libc::EAGAIN));
+        if mark.is_broken(gp, false) {
+            return !is_told();
+        }
         if !timed_out || is_told() {
-            return;
+            return false;
         }
         delay *= 2;
     }
@@ -95,7 +101,9 @@ fn wait_for(
                 word = call(options | libc::WNOHANG);
                 word != 0
             };
-            with_pidfd(pid, 0, |fd| until_told(gp, fd, is_told));
+            if with_pidfd(pid, 0, |fd| until_told(gp, fd, is_told)) == Some(true) {
+                return -(libc::EINTR as isize);
+            }
         }
         if word != 0 {
             return word;
@@ -128,12 +136,16 @@ fn wait_for_id(
         };
         if is_running() {
             let is_told = || !is_running();
-            match kind {
+            let is_interrupted = match kind {
                 libc::P_PIDFD => until_told(gp, id as c_int, is_told),
                 libc::P_PID => {
-                    with_pidfd(id as pid_t, 0, |fd| until_told(gp, fd, is_told));
+                    let told = |fd| until_told(gp, fd, is_told);
+                    with_pidfd(id as pid_t, 0, told).unwrap_or(false)
                 }
-                _ => {}
+                _ => false,
+            };
+            if is_interrupted {
+                return result(-(libc::EINTR as isize)) as c_int;
             }
             if let Some(error) = ambient::error(gp)
                 && is_running()

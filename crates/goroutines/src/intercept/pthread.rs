@@ -180,42 +180,6 @@ fn change(gp: &'static G, number: c_long, args: [usize; 6]) -> c_int {
     }
 }
 
-/// As glibc's, with the id of the OS thread that the goroutine is on.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn pthread_sigqueue(
-    thread: pthread_t,
-    signal: c_int,
-    value: libc::sigval,
-) -> c_int {
-    static REAL: Real = Real::new(c"pthread_sigqueue");
-    /// The beginning of a `siginfo_t` of a queued signal.
-    #[repr(C)]
-    struct Info {
-        signal: c_int,
-        errno: c_int,
-        code: c_int,
-        padding: c_int,
-        pid: libc::pid_t,
-        uid: libc::uid_t,
-        value: libc::sigval,
-        rest: [usize; 12],
-    }
-    if is_self(thread).is_none() {
-        let real = real!(REAL as fn(pthread_t, c_int, libc::sigval) -> c_int);
-        // SAFETY: forwarded.
-        return unsafe { real(thread, signal, value) };
-    }
-    let _section = current::enter();
-    // SAFETY: no memory is involved.
-    let (pid, uid) = unsafe { (libc::getpid(), libc::getuid()) };
-    let code = libc::SI_QUEUE;
-    let info = Info { signal, errno: 0, code, padding: 0, pid, uid, value, rest: [0; 12] };
-    let at = &raw const info as usize;
-    let args = [pid as usize, sys::gettid() as usize, signal as usize, at, 0, 0];
-    // SAFETY: the kernel's siginfo.
-    error_of(unsafe { goroutines_switch::sys::raw(libc::SYS_rt_tgsigqueueinfo, args) })
-}
-
 #[unsafe(no_mangle)]
 unsafe extern "C" fn pthread_getcpuclockid(thread: pthread_t, clock: *mut clockid_t) -> c_int {
     if is_self(thread).is_none() {

@@ -57,7 +57,7 @@ pub(super) fn caller() -> Option<&'static G> {
 #[cold]
 fn after_handler(gp: &'static G) -> Option<&'static G> {
     let here = 0u8;
-    super::signal::set_right(Some(gp), &raw const here as usize).then_some(gp)
+    super::signal::set_right(Some(gp), &raw const here as usize, None).then_some(gp)
 }
 
 /// Sets `errno`.

@@ -4,6 +4,7 @@
 //! no more than these words are read and written, and they are written only when the kernel would write them: at the
 //! end, where the call has not failed. Meanwhile the runtime works on copies.
 
+use super::mask::{fault, with_mask};
 use super::poll::{Source, time_limit, until_any};
 use super::real::{result, take_over};
 use super::user_memory::{self, Errno};
@@ -163,13 +164,17 @@ take_over! {
         n: c_int, read: *mut fd_set, write: *mut fd_set, except: *mut fd_set, time: *const timespec,
         mask: *const sigset_t,
     ) -> c_int = |gp, real| {
-        if mask.is_null()
-            && let Some(n) = numbers(n)
-            && let Some(until) = time_limit(gp, time)
-            && let Some(word) = select_until(gp, n, [read, write, except], until)
-        {
-            return result(word) as c_int;
+        let Some((n, until)) = numbers(n).zip(time_limit(gp, time)) else {
+            return undisturbed(gp, real);
+        };
+        let call = || {
+            let word = select_until(gp, n, [read, write, except], until)?;
+            Some(result(word) as c_int)
+        };
+        match with_mask(gp, mask, call) {
+            None => fault(),
+            Some(None) => undisturbed(gp, real),
+            Some(Some(word)) => word,
         }
-        undisturbed(gp, real)
     };
 }

@@ -6,7 +6,7 @@
 use super::futex::{wake_at, wake_everybody};
 use super::known::{Flag, known};
 use super::real::{Real, caller, errno, real, set_errno};
-use super::sync::{ALL, anybody_waits, timed, wait_for};
+use super::sync::{ALL, anybody_waits, timed, wait_for_post};
 use crate::g::G;
 use crate::sched::SCHED;
 use crate::sched::syscall::announced;
@@ -81,17 +81,16 @@ fn sem_wait_for(
             if shared {
                 return announced(gp, in_libc);
             }
-            wait_for(gp, semaphore as usize, until, libc::EAGAIN, attempt, || false)
+            wait_for_post(gp, semaphore as usize, until, attempt)
         }
-        other => Some(other),
+        other => other,
     };
     match result {
-        None => announced(gp, in_libc),
-        Some(0) => {
+        0 => {
             set_errno(before);
             0
         }
-        Some(error) => {
+        error => {
             set_errno(error);
             -1
         }

@@ -20,12 +20,14 @@
 //! another M. Handlers installed by a raw system call are recognised by the signals they block (`sched/preempt.rs`,
 //! PR5).
 
+use super::mask;
 use super::real::{Real, real, result, set_errno};
-use super::undisturbed;
-use crate::g::{G, current};
+use crate::base::sys;
+use crate::g::{G, current, odd, pending};
 use crate::m::altstack;
 use crate::m::thread::word_of;
 use crate::sched::{SCHED, fault, preempt};
+use crate::signals::{bit, deliver, masks, post};
 use libc::{c_int, c_void, sighandler_t, siginfo_t};
 use std::cell::Cell;
 use std::ops::Range;
@@ -137,9 +139,9 @@ fn stack_pointer(context: &libc::ucontext_t) -> usize {
 }
 
 /// Looks whether the handler that the calling flow seems to be in was left by `siglongjmp` (SH3), and if so
-/// forgets it: true. `sp` is the flow's stack pointer.
+/// forgets it: true. `sp` is the flow's stack pointer, `blocked` its signal mask; none: the present one.
 #[cold]
-pub(crate) fn set_right(gp: Option<&'static G>, sp: usize) -> bool {
+pub(crate) fn set_right(gp: Option<&'static G>, sp: usize, blocked: Option<u64>) -> bool {
     if DEPTH.get() == 0 {
         return false;
     }
@@ -153,7 +155,10 @@ pub(crate) fn set_right(gp: Option<&'static G>, sp: usize) -> bool {
         // been raised since belongs to sections that live.
         end_announcement(gp);
         let count = gp.nopreempt.load(Ordering::Relaxed);
-        current::set_count(gp, count.saturating_sub(RAISED.get()));
+        let now = count.saturating_sub(RAISED.get());
+        current::set_count(gp, now + 1);
+        mask::adopt(gp, blocked.unwrap_or_else(|| sys::block_signals(0)));
+        current::set_count(gp, now);
     }
     true
 }
@@ -164,7 +169,7 @@ pub(crate) fn in_handler() -> bool {
         return false;
     }
     let here = 0u8;
-    !set_right(current::g(), &raw const here as usize)
+    !set_right(current::g(), &raw const here as usize, None)
 }
 
 /// Announces the time of a handler, if the goroutine has a P that could be taken (SH1). The count is raised.
@@ -190,6 +195,69 @@ fn end_announcement(gp: &'static G) {
 
 type Handler = extern "C" fn(c_int, *mut siginfo_t, *mut c_void);
 
+/// What becomes of a signal that has come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// The handler runs here.
+    Run,
+    /// The same, at the end of a section of the runtime's, as if there were none.
+    RunOutside,
+    /// It is kept, or was meant for the runtime.
+    Kept,
+}
+
+/// What the calling code, or the time it has had, has caused: the signal stays with the goroutine.
+fn is_own(signal: c_int, info: &siginfo_t) -> bool {
+    matches!(info.si_code, libc::SI_TKILL | libc::SI_TIMER)
+        || matches!(
+            signal,
+            libc::SIGPROF | libc::SIGVTALRM | libc::SIGXCPU | libc::SIGXFSZ | libc::SIGPIPE
+        )
+}
+
+/// Decides on a signal for which the user has a handler.
+fn fate(gp: Option<&'static G>, signal: c_int, info: &mut siginfo_t) -> Fate {
+    let Some(gp) = gp else {
+        if masks::is_leader() || current::m_of_g0().is_some() {
+            post::accept(info); // SG2
+            return Fate::Kept;
+        }
+        return Fate::Run;
+    };
+    if deliver::is_again(gp, info) {
+        return Fate::RunOutside;
+    }
+    if gp.odd.get() & odd::SYSTEM != 0 {
+        post::accept(info); // SG2
+        return Fate::Kept;
+    }
+    let in_call = gp.in_call.load(Ordering::Relaxed);
+    let is_free = gp.nopreempt.load(Ordering::Relaxed) == 0 || in_call || DEPTH.get() > 0;
+    if post::is_knock(info) {
+        // Where it is not free, the end of the section sees to it.
+        let taken = is_free.then(|| post::take_own(gp, bit(signal))).flatten();
+        return match taken {
+            Some(kept) => {
+                *info = kept;
+                Fate::Run
+            }
+            None => Fate::Kept,
+        };
+    }
+    let is_blocked = signal == preempt::SIGNAL && masks::effective(gp) & bit(signal) != 0;
+    if is_free && !is_blocked {
+        return Fate::Run;
+    }
+    // On the way to another goroutine, or to the M's own stack, the kernel's mask is the next one's.
+    let is_anothers = !is_blocked && !post::lets(gp, signal);
+    if is_anothers || !is_blocked && !is_own(signal, info) && post::main_takes(gp, signal) {
+        post::accept(info);
+    } else {
+        post::keep_and_ring(gp, info);
+    }
+    Fate::Kept
+}
+
 /// What the kernel calls for the user's handlers.
 extern "C" fn handler(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
     let Some(slot) = SLOTS.get(signal as usize) else { return };
@@ -197,22 +265,28 @@ extern "C" fn handler(signal: c_int, info: *mut siginfo_t, context: *mut c_void)
     if !is_function(user) {
         return; // taken back just now
     }
+    let gp = current::g();
+    // SAFETY: the kernel's signal frame.
+    let frame = unsafe { &mut *context.cast::<libc::ucontext_t>() };
+    set_right(gp, stack_pointer(frame), Some(word_of(&frame.uc_sigmask)));
+    // SAFETY: the kernel's siginfo.
+    let fate = fate(gp, signal, unsafe { &mut *info });
+    if fate == Fate::Kept {
+        return;
+    }
+    if !once_if_wanted(signal, slot, user) {
+        return;
+    }
     // SAFETY: the user's handler; one that takes fewer arguments ignores the rest.
     let user = unsafe { std::mem::transmute::<usize, Handler>(user) };
-    let gp = current::g();
-    if signal == preempt::SIGNAL
-        && let Some(gp) = gp.filter(|gp| gp.urgent_blocked.get())
-    {
-        return gp.urgent_pending.set(true); // MA1
+    if let Some(gp) = gp {
+        note_run(gp, slot);
     }
-    // SAFETY: the kernel's signal frame.
-    let frame = unsafe { &*context.cast::<libc::ucontext_t>() };
-    set_right(gp, stack_pointer(frame));
     let count = gp.map(|gp| (gp, gp.nopreempt.load(Ordering::Relaxed)));
     let mut announced = false;
     if let Some((gp, count)) = count {
         current::raise(gp);
-        announced = count == 0 && announce(gp);
+        announced = (count == 0 || fate == Fate::RunOutside) && announce(gp);
     }
     let raised = RAISED.replace(count.map_or(0, |(_, count)| count + 1));
     let depth = DEPTH.get();
@@ -221,32 +295,70 @@ extern "C" fn handler(signal: c_int, info: *mut siginfo_t, context: *mut c_void)
         OUTERMOST.set(Frame::of(frame, &seal));
     }
     DEPTH.set(depth + 1);
+    let mask = word_of(&frame.uc_sigmask);
     if signal == preempt::SIGNAL && preempt::is_installed() {
         as_the_kernel_does(slot, || user(signal, info, context));
     } else {
         user(signal, info, context);
     }
-    // SAFETY: the kernel's siginfo.
-    undisturbed::handled(unsafe { (*info).si_code });
     // Not one less: inner handlers may have been left by `siglongjmp`.
     DEPTH.set(depth);
     RAISED.set(raised);
     if let Some((gp, count)) = count {
+        // SAFETY: as above; the user may have written it.
+        let now = word_of(unsafe { &(*context.cast::<libc::ucontext_t>()).uc_sigmask });
+        if depth == 0 && now != mask {
+            mask::adopt(gp, now);
+        }
         if announced {
             end_announcement(gp);
         }
         current::set_count(gp, count);
+        if count == 0 {
+            came_meanwhile(gp);
+        }
     }
     std::hint::black_box(&seal);
+}
+
+/// `SA_RESETHAND`: the action is the default one from now on. (The kernel would do so as the signal comes, and one that is
+/// kept and sent again would find it.) False: another thread was faster.
+fn once_if_wanted(signal: c_int, slot: &Slot, user: usize) -> bool {
+    let flags = slot.flags.load(Ordering::Relaxed);
+    if flags & libc::SA_RESETHAND == 0 {
+        return true;
+    }
+    let default = libc::SIG_DFL;
+    if slot.handler.compare_exchange(user, default, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+        return false;
+    }
+    if signal != preempt::SIGNAL {
+        sys::set_default(signal, flags);
+    }
+    true
+}
+
+/// A handler is about to run.
+fn note_run(gp: &G, slot: &Slot) {
+    gp.signals.ran.set(gp.signals.ran.get().wrapping_add(1));
+    if slot.flags.load(Ordering::Relaxed) & libc::SA_RESTART == 0 {
+        gp.signals.broke.set(gp.signals.broke.get().wrapping_add(1));
+    }
+}
+
+/// A handler is over, in ordinary code: signals that met its beginning or its end were kept.
+fn came_meanwhile(gp: &'static G) {
+    if gp.pending.load(Ordering::Relaxed) & pending::SIGNAL != 0 {
+        current::raise(gp);
+        deliver::deliver(gp);
+        current::lower(gp);
+    }
 }
 
 /// Calls the user's handler of the runtime's own signal, which the kernel did not deliver for it: with the signals
 /// blocked that it is to block, and only once where that was asked for.
 fn as_the_kernel_does(slot: &Slot, call: impl FnOnce()) {
     let flags = slot.flags.load(Ordering::Relaxed);
-    if flags & libc::SA_RESETHAND != 0 {
-        slot.handler.store(libc::SIG_DFL, Ordering::Release);
-    }
     let mut mask = slot.mask.load(Ordering::Relaxed);
     let own = 1 << (preempt::SIGNAL - 1);
     if flags & libc::SA_NODEFER != 0 && mask & own == 0 {
@@ -265,7 +377,11 @@ fn as_the_kernel_does(slot: &Slot, call: impl FnOnce()) {
 /// the M's own stack (AS4).
 extern "C" fn fault_handler(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
     let here = 0u8;
-    if current::g().is_some_and(|gp| altstack::is_on_own(gp.m(), &raw const here as usize)) {
+    // SAFETY: the kernel's siginfo. One that was sent is no fault: no instruction would raise it again.
+    let is_sent = unsafe { (*info).si_code } <= 0;
+    let is_on_own =
+        || current::g().is_some_and(|gp| altstack::is_on_own(gp.m(), &raw const here as usize));
+    if is_sent || is_on_own() {
         return handler(signal, info, context);
     }
     let Some(slot) = SLOTS.get(signal as usize) else { return };
@@ -278,6 +394,35 @@ extern "C" fn fault_handler(signal: c_int, info: *mut siginfo_t, context: *mut c
     user(signal, info, context);
     // SAFETY: the kernel's signal frame.
     fault::amend(unsafe { &mut *context.cast::<libc::ucontext_t>() });
+}
+
+/// What a signal does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Action {
+    /// It is ignored.
+    Nothing,
+    /// What the kernel does.
+    Default,
+    /// It calls a function of the program's.
+    Handler,
+}
+
+impl Action {
+    pub(super) fn of(signal: c_int) -> Self {
+        let is_harmless =
+            matches!(signal, libc::SIGCHLD | libc::SIGURG | libc::SIGWINCH | libc::SIGCONT);
+        let handler = if signal == preempt::SIGNAL && preempt::is_installed() {
+            users(signal)
+        } else {
+            sys::handler_of(signal)
+        };
+        match handler {
+            libc::SIG_IGN => Self::Nothing,
+            libc::SIG_DFL if is_harmless => Self::Nothing,
+            libc::SIG_DFL => Self::Default,
+            _ => Self::Handler,
+        }
+    }
 }
 
 /// Our handler's address.
@@ -370,8 +515,12 @@ unsafe extern "C" fn sigaction(
         && !by_us
     {
         store(slot, action);
+        if !is_fault(signal) {
+            deliver::want_taker();
+        }
         action.sa_sigaction = ours;
-        action.sa_flags |= libc::SA_SIGINFO;
+        // A signal that is kept is sent again: SA_RESETHAND is done by our own handler then.
+        action.sa_flags = (action.sa_flags | libc::SA_SIGINFO) & !libc::SA_RESETHAND;
     }
     let action = action.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
     // SAFETY: null, or an action to read; the caller's to write.
@@ -388,10 +537,6 @@ unsafe extern "C" fn sigaction(
 
 /// The signals of which `siginterrupt` says that they interrupt calls.
 static INTERRUPTS: AtomicU64 = AtomicU64::new(0);
-
-fn bit(signal: c_int) -> u64 {
-    1 << (signal - 1)
-}
 
 fn is_signal(signal: c_int) -> bool {
     (1..SIGNALS as c_int).contains(&signal)

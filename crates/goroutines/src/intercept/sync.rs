@@ -15,13 +15,15 @@
 //!
 //! Next: `mutex.rs`, `cond.rs`, `rwlock.rs`, `semaphore.rs`, `barrier.rs`; `bound.rs`.
 
-use super::futex::{Woken, wait_at, wake_at};
+use super::futex::{Woken, wait_at, wait_at_until_signal, wake_at};
 use super::real::caller;
 use super::time;
 use crate::base::sys;
 use crate::g::G;
 use crate::g::reason::WaitReason;
 use crate::sched::syscall::announced;
+use crate::signals::deliver::Mark;
+use crate::timer::alarm::NEVER;
 use libc::{c_int, clockid_t, timespec};
 use std::sync::atomic::{AtomicU32, Ordering, compiler_fence};
 
@@ -82,6 +84,35 @@ pub(super) fn wait_for(
         }
         if woken == Woken::Timeout {
             break Some(libc::ETIMEDOUT);
+        }
+    }
+}
+
+/// The same for a semaphore, whose waits handlers interrupt: those with a time limit always. (Linux does not restart
+/// them, whatever signal(7) says.)
+pub(super) fn wait_for_post(
+    gp: &'static G,
+    address: usize,
+    until: u64,
+    attempt: impl Fn() -> c_int,
+) -> c_int {
+    let _counted = WaitingForC::new();
+    let (since, mark) = (sys::nanotime(), Mark::now(gp));
+    loop {
+        let mut result = libc::EAGAIN;
+        let why = (WaitReason::Pthread, since);
+        let woken = wait_at_until_signal(gp, (address, ALL), until, why, || {
+            result = attempt();
+            result != libc::EAGAIN
+        });
+        if result != libc::EAGAIN {
+            return result;
+        }
+        if mark.is_broken(gp, until != NEVER) {
+            return libc::EINTR;
+        }
+        if woken == Woken::Timeout {
+            return libc::ETIMEDOUT;
         }
     }
 }

@@ -1,11 +1,12 @@
 //! Sleeping, and yielding.
 
-use super::real::take_over;
+use super::real::{result, take_over};
 use super::user_memory;
 use crate::base::sys;
 use crate::g::{G, current};
-use crate::sched::wait::{after, sleep_until};
+use crate::sched::wait::{after, sleep_while};
 use crate::sched::{ambient, park};
+use crate::signals::deliver::Mark;
 use crate::timer::alarm::NEVER;
 use libc::{c_int, c_uint, clockid_t, timespec};
 use std::time::Duration;
@@ -35,10 +36,24 @@ fn given(gp: &'static G, time: *const timespec) -> Option<Duration> {
     duration(&unsafe { user_memory::read(gp, time) }.ok()?)
 }
 
-fn sleep_for(gp: &'static G, time: Duration) {
-    if !time.is_zero() {
-        sleep_until(gp, after(time));
+/// Sleeps. False if a handler has ended the sleep, which is never restarted (signal(7)).
+fn sleep_for(gp: &'static G, time: Duration) -> bool {
+    let mark = Mark::now(gp);
+    time.is_zero() || sleep_while(gp, after(time), || !mark.has_run(gp))
+}
+
+/// `nanosleep`: 0, or the number of an error. What is left of the time is written where a handler has ended it.
+fn sleep_or_rest(gp: &'static G, time: Duration, rest: *mut timespec) -> c_int {
+    let start = sys::nanotime();
+    if sleep_for(gp, time) {
+        return 0;
     }
+    let left = time.saturating_sub(Duration::from_nanos(sys::nanotime().saturating_sub(start)));
+    let left = timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) };
+    if !rest.is_null() && user_memory::write(gp, rest, left).is_err() {
+        return libc::EFAULT;
+    }
+    libc::EINTR
 }
 
 /// Sleeps until `time` on `clock`. An error number, or 0.
@@ -50,7 +65,9 @@ fn sleep_until_time(gp: &'static G, clock: clockid_t, time: Duration) -> c_int {
         }
         // A monotonic clock goes as the runtime's does.
         let steady = clock == libc::CLOCK_MONOTONIC;
-        sleep_for(gp, if steady { left } else { left.min(STEP) });
+        if !sleep_for(gp, if steady { left } else { left.min(STEP) }) {
+            return libc::EINTR;
+        }
     }
 }
 
@@ -73,10 +90,10 @@ pub(super) fn deadline(clock: clockid_t, time: *const timespec) -> Result<u64, c
 take_over! {
     fn nanosleep(time: *const timespec, rest: *mut timespec) -> c_int = |gp, real| {
         match given(gp, time) {
-            Some(time) => {
-                sleep_for(gp, time);
-                0
-            }
+            Some(time) => match sleep_or_rest(gp, time, rest) {
+                0 => 0,
+                error => result(-(error as isize)) as c_int,
+            },
             None => real(),
         }
     };
@@ -87,26 +104,26 @@ take_over! {
         let wanted = given(gp, time).filter(|_| is_plain(clock));
         match wanted {
             Some(time) if flags & libc::TIMER_ABSTIME != 0 => sleep_until_time(gp, clock, time),
-            Some(time) => {
-                sleep_for(gp, time);
-                0
-            }
+            Some(time) => sleep_or_rest(gp, time, rest),
             None => crate::sched::syscall::announced_undisturbed(gp, real),
         }
     };
 
     fn usleep(micros: c_uint) -> c_int = |gp, real| {
-        sleep_for(gp, Duration::from_micros(micros.into()));
-        0
+        match sleep_for(gp, Duration::from_micros(micros.into())) {
+            true => 0,
+            false => result(-(libc::EINTR as isize)) as c_int,
+        }
     };
 
     fn sleep(seconds: c_uint) -> c_uint = |gp, real| {
         let (start, time) = (sys::nanotime(), Duration::from_secs(seconds.into()));
         sleep_for(gp, time);
-        // What is left, where a context has ended it.
+        // What is left, where a context or a handler has ended it, in whole seconds, as libc says it.
         let slept = Duration::from_nanos(sys::nanotime().saturating_sub(start));
         let left = time.saturating_sub(slept);
-        left.as_secs() as c_uint + c_uint::from(left.subsec_nanos() > 0)
+        // A signal comes a moment late, which makes no second.
+        (left + Duration::from_micros(300)).as_secs().min(seconds.into()) as c_uint
     };
 
     fn sched_yield() -> c_int = |gp, real| {

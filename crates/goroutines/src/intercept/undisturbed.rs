@@ -1,93 +1,171 @@
 //! Calls that end with `EINTR` when a signal comes, and that Linux never restarts: the runtime's own signal must not
-//! end them. All are announced, and the signal waits until they are over.
+//! end them. Those that wait for a queue of the kernel's are announced, and the signal waits until they are over.
 //!
-//! **Waiting for a handler.** `pause` and `sigsuspend` wait in the kernel, on the goroutine's thread. But a signal to
-//! the process may come to any thread, and mostly comes to the one that waits in `run`. So a handler that has run for
-//! such a signal tells the goroutines that wait for one ([`handled`]), by the runtime's own signal.
+//! **Waiting for a handler** (`pause`, `sigsuspend`): the goroutine is parked until one has run on it.
 //!
-//! * PA1: a goroutine that waits has entered its M before it looks at [`HANDLED`] again, and our signal is blocked
-//!   until it sleeps; a handler counts before it looks for goroutines that wait: one of them sees the other.
+//! **Waiting for a signal** (`sigwait` and its kin): what is pending for the goroutine is taken; else the call is made,
+//! announced, as what all goroutines block is pending in the kernel (SG1). A signal that is directed at the goroutine
+//! meanwhile is told to it by a knock (`signals/post.rs`), which ends the call.
 
-use super::real::{result, take_over};
+use super::mask;
+use super::real::{result, set_errno, take_over};
+use super::time::duration;
 use super::user_memory;
 use crate::base::sys;
-use crate::g::G;
-use crate::m::M;
-use crate::sched::preempt;
-use crate::sched::syscall::{announced, announced_undisturbed};
+use crate::g::{G, current};
+use crate::sched::syscall::announced_undisturbed;
+use crate::sched::wait::after;
+use crate::signals::deliver::{self, Mark};
+use crate::signals::{bit, masks, post};
+use crate::timer::alarm::NEVER;
+use goroutines_switch::sys::raw;
 use libc::{c_char, c_int, c_long, c_uint, c_void, siginfo_t, sigset_t, timespec};
-use std::cell::Cell;
-use std::ptr::null_mut;
-use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Handlers that have run for signals to the process.
-static HANDLED: AtomicU32 = AtomicU32::new(0);
+const INTERRUPTED: isize = -(libc::EINTR as isize);
 
-/// Ms on which goroutines wait for a handler to run. Where the list is full, a goroutine waits for
-/// handlers on its own thread only.
-static WAITING: [AtomicPtr<M>; 32] = [const { AtomicPtr::new(null_mut()) }; 32];
+/// Goroutines that wait for a signal, which may come from outside at any time.
+static PAUSING: AtomicU32 = AtomicU32::new(0);
 
-thread_local! {
-    /// Handlers that the calling flow has run.
-    static HANDLED_HERE: Cell<u32> = const { Cell::new(0) };
+/// Whether any goroutine waits for a signal.
+pub(crate) fn anybody_pauses() -> bool {
+    PAUSING.load(Ordering::SeqCst) != 0
 }
 
-/// A handler of the user's has run on this thread, for a signal with this code. Called in our own
-/// handler.
-pub(super) fn handled(code: c_int) {
-    HANDLED_HERE.set(HANDLED_HERE.get().wrapping_add(1));
-    if code == libc::SI_TKILL {
-        return; // meant for this thread only
-    }
-    HANDLED.fetch_add(1, Ordering::SeqCst); // PA1
-    for one in &WAITING {
-        // SAFETY: null, or an M, which is never freed.
-        if let Some(mp) = unsafe { one.load(Ordering::SeqCst).as_ref() } {
-            preempt::signal(mp);
-        }
-    }
-}
-
-/// Enters `mp` in the list of Ms on which goroutines wait; none where it is full.
-fn enter(mp: &'static M) -> Option<&'static AtomicPtr<M>> {
-    WAITING.iter().find(|one| {
-        one.compare_exchange(null_mut(), mp.as_ptr(), Ordering::SeqCst, Ordering::Relaxed).is_ok()
-    })
-}
-
-/// Waits until a handler has run, with `mask` blocked, or the thread's own mask where there is none. Returns `-EINTR`,
+/// Waits until a handler has run, with the mask `mask`, or the goroutine's own where there is none. Returns `-EINTR`,
 /// always.
 fn until_handled(gp: &'static G, mask: Option<u64>) -> isize {
-    let before = HANDLED.load(Ordering::SeqCst);
-    announced(gp, || {
-        sys::block_signal(preempt::SIGNAL, true);
-        let here = HANDLED_HERE.get();
-        let place = enter(gp.m());
-        let own = 1u64 << (preempt::SIGNAL - 1);
-        let mask = mask.unwrap_or_else(|| sys::block_signals(0)) & !own;
-        while HANDLED_HERE.get() == here && HANDLED.load(Ordering::SeqCst) == before {
-            sys::suspend(mask);
-        }
-        if let Some(place) = place {
-            place.store(null_mut(), Ordering::SeqCst);
-        }
-        sys::block_signal(preempt::SIGNAL, false);
-    });
-    -(libc::EINTR as isize)
+    let mark = Mark::now(gp);
+    PAUSING.fetch_add(1, Ordering::SeqCst);
+    match mask {
+        Some(mask) => mask::with(gp, mask, || deliver::until_handled(gp, mark)),
+        None => deliver::until_handled(gp, mark),
+    }
+    PAUSING.fetch_sub(1, Ordering::SeqCst);
+    INTERRUPTED
 }
 
 /// `sigsuspend` with the kernel's mask at `mask`.
 fn suspend(gp: &'static G, mask: *const sigset_t) -> isize {
-    if user_memory::is_readable(gp, mask as usize, size_of::<u64>()).is_err() {
-        return -(libc::EFAULT as isize);
+    // SAFETY: a sigset_t begins with the kernel's 64 bits.
+    match unsafe { user_memory::read(gp, mask.cast::<u64>()) } {
+        Ok(mask) => until_handled(gp, Some(mask)),
+        Err(error) => -(error as isize),
     }
-    // SAFETY: a sigset_t begins with the kernel's 64 bits, which can be read.
-    until_handled(gp, Some(unsafe { mask.cast::<u64>().read_unaligned() }))
 }
 
-/// The mask of the calling thread without `signal`; none if that is no signal.
-fn without(signal: c_int) -> Option<u64> {
-    (1..=64).contains(&signal).then(|| sys::block_signals(0) & !(1 << (signal - 1)))
+/// The mask of `gp` without `signal`; none if that is no signal.
+fn without(gp: &G, signal: c_int) -> Option<u64> {
+    (1..=64).contains(&signal).then(|| masks::of(gp) & !bit(signal))
+}
+
+/// While it lives, the goroutine waits for signals of `set`.
+struct Awaiting(&'static G);
+
+impl Awaiting {
+    fn new(gp: &'static G, set: u64) -> Self {
+        post::await_signals(gp, set);
+        Self(gp)
+    }
+}
+
+impl Drop for Awaiting {
+    fn drop(&mut self) {
+        post::await_signals(self.0, 0);
+    }
+}
+
+/// Waits for a signal of `set` until the time `until`. The signal, or `-errno`.
+fn wait_for_one(gp: &'static G, set: u64, until: u64) -> Result<siginfo_t, isize> {
+    let mark = Mark::now(gp);
+    let _awaiting = Awaiting::new(gp, set);
+    loop {
+        let taken = {
+            let _section = current::enter();
+            post::take(gp, set)
+        };
+        if let Some(info) = taken {
+            return Ok(info);
+        }
+        let left = match until {
+            NEVER => None,
+            until => Some(until.saturating_sub(sys::nanotime())),
+        };
+        // SAFETY: plain old data.
+        let mut info: siginfo_t = unsafe { std::mem::zeroed() };
+        let time = left.map(|ns| timespec {
+            tv_sec: (ns / 1_000_000_000) as i64,
+            tv_nsec: (ns % 1_000_000_000) as i64,
+        });
+        let time = time.as_ref().map_or(0, |time| std::ptr::from_ref(time) as usize);
+        let args = [&raw const set as usize, &raw mut info as usize, time, 8, 0, 0];
+        // SAFETY: our own memory.
+        let word = announced_undisturbed(gp, || unsafe { raw(libc::SYS_rt_sigtimedwait, args) });
+        match word {
+            INTERRUPTED if mark.has_run(gp) => return Err(word),
+            INTERRUPTED => {}
+            error if error < 0 => return Err(error),
+            _ if post::is_knock(&info) => {}
+            _ => return Ok(info),
+        }
+    }
+}
+
+/// `sigtimedwait`, `sigwaitinfo`. The number of the signal, or `-errno`.
+fn wait_for_info(
+    gp: &'static G,
+    set: *const sigset_t,
+    to: *mut siginfo_t,
+    time: *const timespec,
+) -> isize {
+    // SAFETY: the kernel's 64 bits, and two numbers.
+    let read = unsafe {
+        let time = (!time.is_null()).then(|| user_memory::read(gp, time)).transpose();
+        time.and_then(|time| Ok((user_memory::read(gp, set.cast::<u64>())?, time)))
+    };
+    let (set, time) = match read {
+        Ok(read) => read,
+        Err(error) => return -(error as isize),
+    };
+    let until = match time.as_ref().map(duration) {
+        None => NEVER,
+        Some(Some(time)) => after(time),
+        Some(None) => return -(libc::EINVAL as isize),
+    };
+    let mut info = match wait_for_one(gp, set, until) {
+        Ok(info) => info,
+        Err(error) => return error,
+    };
+    // As libc does it.
+    if info.si_code == libc::SI_TKILL {
+        info.si_code = libc::SI_USER;
+    }
+    if !to.is_null()
+        && let Err(error) = user_memory::write(gp, to, info)
+    {
+        return -(error as isize);
+    }
+    info.si_signo as isize
+}
+
+/// `sigwait`. An error number.
+fn wait_for_number(gp: &'static G, set: *const sigset_t, to: *mut c_int) -> c_int {
+    // SAFETY: the kernel's 64 bits.
+    let set = match unsafe { user_memory::read(gp, set.cast::<u64>()) } {
+        Ok(set) => set,
+        Err(error) => return error,
+    };
+    loop {
+        match wait_for_one(gp, set, NEVER) {
+            Ok(info) => {
+                // SAFETY: the caller's number; libc writes it too.
+                unsafe { *to = info.si_signo };
+                return 0;
+            }
+            Err(INTERRUPTED) => {}
+            Err(error) => return -error as c_int,
+        }
+    }
 }
 
 take_over! {
@@ -98,19 +176,23 @@ take_over! {
     fn sigpause(mask: c_int) -> c_int =
         |gp, real| result(until_handled(gp, Some(mask as c_uint as u64))) as c_int;
 
-    fn __xpg_sigpause(signal: c_int) -> c_int = |gp, real| match without(signal) {
+    fn __xpg_sigpause(signal: c_int) -> c_int = |gp, real| match without(gp, signal) {
         None => real(),
         mask => result(until_handled(gp, mask)) as c_int,
     };
 
     fn sigtimedwait(set: *const sigset_t, info: *mut siginfo_t, time: *const timespec) -> c_int =
-        |gp, real| announced_undisturbed(gp, real);
+        |gp, real| result(wait_for_info(gp, set, info, time)) as c_int;
 
     fn sigwaitinfo(set: *const sigset_t, info: *mut siginfo_t) -> c_int =
-        |gp, real| announced_undisturbed(gp, real);
+        |gp, real| result(wait_for_info(gp, set, info, std::ptr::null())) as c_int;
 
-    fn sigwait(set: *const sigset_t, signal: *mut c_int) -> c_int =
-        |gp, real| announced_undisturbed(gp, real);
+    fn sigwait(set: *const sigset_t, signal: *mut c_int) -> c_int = |gp, real| {
+        let before = super::real::errno();
+        let error = wait_for_number(gp, set, signal);
+        set_errno(before);
+        error
+    };
 
     fn mq_receive(queue: c_int, at: *mut c_char, n: usize, priority: *mut c_uint) -> c_long =
         |gp, real| announced_undisturbed(gp, real);

@@ -21,8 +21,9 @@ use crate::netpoll::{
     BACK, CHANGES, Desc, Direction, Enlisted, Kind, Look, MOVES, TAKES, is_nonblocking,
 };
 use crate::sched::ambient;
-use crate::sched::wait::{after, wait, wait_unless_cancelled, waking};
+use crate::sched::wait::{after, wait_unless_cancelled, wait_until_signal, waking};
 use crate::sched::watch;
+use crate::signals::deliver::Mark;
 use crate::timer::alarm::NEVER;
 use goroutines_switch::sys::raw;
 use std::sync::atomic::Ordering;
@@ -67,6 +68,9 @@ pub(super) struct Waits {
     moved: i32,
     /// Whether a context ends the wait.
     can_end: bool,
+    /// Handlers that had run as the call began; and whether it is one that is never restarted after one.
+    mark: Mark,
+    is_never_restarted: bool,
 }
 
 impl Waits {
@@ -87,6 +91,8 @@ impl Waits {
             begun: 0,
             moved,
             can_end,
+            mark: Mark::now(gp),
+            is_never_restarted: false,
         }
     }
 
@@ -325,7 +331,10 @@ impl Waits {
                 return Err(Stopped::Error(libc::EAGAIN));
             }
             match timeout(self.fd, self.direction) {
-                Some(timeout) => self.until = after(timeout),
+                Some(timeout) => {
+                    self.until = after(timeout);
+                    self.is_never_restarted = true; // signal(7)
+                }
                 None if self.direction == Direction::Read && is_tcp(self.fd) => {
                     self.desc.set_plain(changes, look);
                     self.asked = false;
@@ -351,8 +360,23 @@ impl Waits {
         self.woken = false;
     }
 
+    /// A handler has run since the call began: an error if that ends it.
+    fn look_at_handlers(&self) -> Result<(), Stopped> {
+        match self.mark.is_broken(self.gp, self.is_never_restarted) {
+            true => Err(Stopped::Error(libc::EINTR)),
+            false => Ok(()),
+        }
+    }
+
     fn wait_for(&mut self, look: Option<Look>) -> Result<(), Stopped> {
         self.ask()?;
+        self.look_at_handlers()?;
+        // The section's end runs handlers.
+        self.wait_in_section(look)?;
+        self.look_at_handlers()
+    }
+
+    fn wait_in_section(&mut self, look: Option<Look>) -> Result<(), Stopped> {
         let gp = self.gp;
         let _section = current::enter();
         let ticket = gp.wait.begin();
@@ -366,9 +390,9 @@ impl Waits {
             Enlisted::Gone => return Err(Stopped::Error(libc::EBADF)),
             Enlisted::Refused(error) => return Err(self.refused(error)),
         }
-        let wait = if self.can_end { wait_unless_cancelled } else { wait };
+        let wait = if self.can_end { wait_unless_cancelled } else { wait_until_signal };
         let cause = wait(gp, WaitReason::Io, ticket, self.until);
-        let is_out = matches!(cause, Cause::Cancelled | Cause::Timeout)
+        let is_out = matches!(cause, Cause::Cancelled | Cause::Timeout | Cause::Signal)
             && self.desc.delist(self.direction, &one);
         if !is_out && self.bits & MOVES != 0 {
             self.awake = look.map(Look::incarnation);
@@ -381,6 +405,10 @@ impl Waits {
             }
             Cause::Ready => {
                 self.woken = true;
+                Ok(())
+            }
+            Cause::Signal => {
+                self.woken |= !is_out;
                 Ok(())
             }
             Cause::Gone => Err(Stopped::Error(libc::EBADF)),

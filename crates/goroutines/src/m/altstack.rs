@@ -18,9 +18,14 @@
 //!   those of faults too (`intercept/signal.rs`).
 
 use super::M;
-use crate::g::G;
+use crate::g::{G, odd};
 use goroutines_switch::sys;
 use std::ptr::null_mut;
+
+/// Whether `gp` has set one.
+fn has_own(gp: &G) -> bool {
+    gp.odd.get() & odd::ALTSTACK != 0
+}
 
 /// What the kernel takes for "none".
 const NONE: libc::stack_t =
@@ -109,9 +114,10 @@ pub(crate) fn change(mp: &M, next: Option<&'static G>) {
     if own.ss_size == 0 {
         return; // there was no memory for it
     }
-    let next = next.filter(|gp| gp.has_altstack.get());
+    let next = next.filter(|gp| has_own(gp));
     let wanted = next.map_or(own, |gp| gp.altstack.get());
     let to = next.map_or(null_mut(), G::as_ptr);
+    mp.odd.set(mp.odd.get() & !odd::ALTSTACK | if to.is_null() { 0 } else { odd::ALTSTACK });
     // SAFETY: AS1: null, or a G, which is never freed.
     let Some(gp) = (unsafe { mp.altstack_of.replace(to).as_ref() }) else {
         // AS4: code that is on the M's own does not leave it.
@@ -126,7 +132,7 @@ pub(crate) fn change(mp: &M, next: Option<&'static G>) {
 /// if what it names is right.
 pub(crate) fn restored(gp: &G, mp: &M) -> Option<libc::stack_t> {
     // A goroutine's own alternate stack is the same everywhere.
-    (!gp.has_altstack.get()).then(|| mp.altstack.get())
+    (!has_own(gp)).then(|| mp.altstack.get())
 }
 
 /// Whether `sp` is on the runtime's alternate stack of `mp`.
@@ -153,7 +159,7 @@ pub(crate) fn call(
         ask(std::ptr::null(), &raw mut now);
         now.ss_flags & libc::SS_DISABLE != 0
     };
-    let had = gp.has_altstack.get();
+    let had = has_own(gp);
     // In a handler that runs on a stack with SS_AUTODISARM, which comes back when the handler
     // returns.
     let is_disarmed = had && is_off();
@@ -170,7 +176,9 @@ pub(crate) fn call(
     }
     let is_on = !is_off();
     crate::sched::run::switches_are_looked_at();
-    gp.has_altstack.set(is_on);
+    let bit = if is_on { odd::ALTSTACK } else { 0 };
+    gp.odd.set(gp.odd.get() & !odd::ALTSTACK | bit);
+    mp.odd.set(mp.odd.get() & !odd::ALTSTACK | bit);
     mp.altstack_of.set(if is_on { gp.as_ptr() } else { null_mut() });
     if !is_on {
         set(&mp.altstack.get());
@@ -180,5 +188,5 @@ pub(crate) fn call(
 
 /// The goroutine has ended, in a section: what it has set goes with it at the switch to the next.
 pub(crate) fn forget(gp: &G) {
-    gp.has_altstack.set(false);
+    gp.odd.set(gp.odd.get() & !odd::ALTSTACK);
 }

@@ -16,7 +16,7 @@ use goroutines_switch::Context;
 use lease::Lease;
 use std::cell::{Cell, UnsafeCell};
 use std::ptr::null_mut;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 /// One OS thread of the scheduler. Never freed; used again for a new thread when its thread has ended.
 #[repr(C, align(128))]
@@ -77,8 +77,13 @@ pub(crate) struct M {
     /// It was sent the runtime's signal.
     pub(crate) signalled: AtomicBool,
     pub(crate) rand: Rand,
-    /// The signal mask that a goroutine has left its thread with; none: the usual one. Its own.
-    pub(crate) mask: Cell<Option<u64>>,
+    /// What the next switch must tell the kernel: bits of [`odd`](crate::g::odd). Its own.
+    pub(crate) odd: Cell<u8>,
+    /// The signal mask that the kernel has for its thread. Written by itself.
+    pub(crate) kernel_mask: AtomicU64,
+    /// The signal that it is sending to itself, for a goroutine (`signals/deliver.rs`). Its own.
+    #[cfg(feature = "intercept")]
+    pub(crate) resent: AtomicPtr<libc::siginfo_t>,
     /// The runtime's alternate stack on this thread.
     pub(crate) altstack: Cell<libc::stack_t>,
     /// The head of the robust list that the kernel was told of; 0: libc's own. Its own.
@@ -149,7 +154,10 @@ impl M {
             in_libc: AtomicBool::new(false),
             signalled: AtomicBool::new(false),
             rand: Rand::new(id.wrapping_add(crate::base::sys::nanotime())),
-            mask: Cell::new(None),
+            odd: Cell::new(0),
+            kernel_mask: AtomicU64::new(0),
+            #[cfg(feature = "intercept")]
+            resent: AtomicPtr::new(null_mut()),
             // SAFETY: plain old data.
             altstack: Cell::new(unsafe { std::mem::zeroed() }),
             #[cfg(feature = "intercept")]

@@ -14,11 +14,11 @@
 //!   [`is_helper`]: that of the tests ends the process then.
 
 use super::M;
-use crate::g::G;
 use std::cell::Cell;
 use std::ffi::{CStr, c_int, c_void};
 use std::io;
 use std::sync::OnceLock;
+use std::sync::atomic::Ordering;
 
 /// Bytes of an M's own stack: the scheduler's, and of signal handlers that find it there. The monitor's
 /// too, which prints dumps. (Addresses: memory is used as touched.)
@@ -35,6 +35,8 @@ pub(crate) fn remember_mask() {
             let mut set: libc::sigset_t = std::mem::zeroed();
             libc::pthread_sigmask(libc::SIG_SETMASK, std::ptr::null(), &raw mut set);
             libc::sigdelset(&raw mut set, libc::SIGURG);
+            #[cfg(feature = "intercept")]
+            crate::signals::masks::begin(word_of(&set));
             set
         }
     });
@@ -46,41 +48,10 @@ pub(crate) fn word_of(set: &libc::sigset_t) -> u64 {
     unsafe { std::ptr::from_ref(set).cast::<u64>().read() }
 }
 
-/// The signal mask that Ms run with; none before the runtime was started.
-pub(crate) fn usual_mask() -> Option<u64> {
-    MASK.get().map(word_of)
-}
-
-/// The signal mask that `mp` runs with: as goroutines have left it.
-pub(crate) fn mask_of(mp: &M) -> Option<u64> {
-    mp.mask.get().or_else(usual_mask)
-}
-
 /// Whether the code that was interrupted on `mp`, with `mask` in its signal frame, may go on elsewhere: it is in no
-/// handler that we don't know (PR5), and its goroutine has not set the mask itself, which would stay behind.
-pub(crate) fn may_leave(gp: &G, mp: &M, mask: &libc::sigset_t) -> bool {
-    let mask = word_of(mask);
-    mask_of(mp).is_none_or(|usual| usual == mask)
-        && (!gp.has_mask.get() || gp.is_locked() || usual_mask() == Some(mask))
-}
-
-/// The goroutine ends: its thread gets the usual mask back for the next one.
-#[inline]
-pub(crate) fn forget_mask(gp: &G) {
-    gp.urgent_blocked.set(false);
-    gp.urgent_pending.set(false);
-    if gp.has_mask.replace(false) {
-        set_usual_mask(gp);
-    }
-}
-
-#[cold]
-fn set_usual_mask(gp: &G) {
-    if gp.m().mask.take().is_some()
-        && let Some(usual) = usual_mask()
-    {
-        crate::base::sys::set_signals(usual);
-    }
+/// handler that we don't know (PR5).
+pub(crate) fn may_leave(mp: &M, mask: &libc::sigset_t) -> bool {
+    mp.kernel_mask.load(Ordering::Relaxed) == word_of(mask)
 }
 
 thread_local! {
@@ -146,12 +117,16 @@ pub(crate) fn start(
     }
 }
 
-/// Names the calling thread for debuggers and `/proc`, and gives it the Ms' signal mask.
-pub(crate) fn settle(name: &CStr) {
+/// Names the calling thread, which is that of `mp`, for debuggers and `/proc`, and gives it a signal mask. Its number is
+/// known to others.
+pub(crate) fn settle(mp: &M, name: &CStr) {
     self::name(name);
+    #[cfg(feature = "intercept")]
+    crate::signals::masks::settle(mp);
+    #[cfg(not(feature = "intercept"))]
     if let Some(mask) = MASK.get() {
-        // SAFETY: a mask that was filled in.
-        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, mask, std::ptr::null_mut()) };
+        crate::base::sys::set_signals(word_of(mask));
+        mp.kernel_mask.store(word_of(mask), Ordering::Relaxed);
     }
 }
 

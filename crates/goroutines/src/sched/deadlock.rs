@@ -73,6 +73,10 @@ fn handler_may_wake() -> bool {
     let others = (1..=64).filter(|signal| {
         !is_fault(*signal) && *signal != super::preempt::SIGNAL && !(32..=33).contains(signal)
     });
+    #[cfg(feature = "intercept")]
+    if crate::intercept::undisturbed::anybody_pauses() {
+        return true;
+    }
     super::preempt::is_users_too() || others.into_iter().any(sys::has_handler)
 }
 

@@ -11,7 +11,7 @@ use crate::base::fatal::throw;
 use crate::base::sys;
 use crate::g::status::State;
 use crate::g::{G, current};
-use crate::m::{altstack, thread};
+use crate::m::altstack;
 use crate::p::P;
 use std::sync::atomic::Ordering;
 
@@ -46,7 +46,8 @@ pub(crate) fn exit(gp: &'static G) -> ! {
         super::locked::end_with_thread(gp);
     }
     altstack::forget(gp);
-    thread::forget_mask(gp);
+    #[cfg(feature = "intercept")]
+    crate::signals::forget(gp);
     let next = if gp.m().dying.get() { None } else { pick(gp) };
     leave_to(gp, next, move |gp, mp| {
         gp.status.set(State::Dead);

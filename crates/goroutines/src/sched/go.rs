@@ -115,6 +115,8 @@ fn begin(task: &Task, creator: Option<&'static G>) {
     if task.is_system {
         return;
     }
+    #[cfg(feature = "intercept")]
+    crate::signals::masks::inherit(task, creator);
     match pp {
         Some(pp) => P::bump(&pp.created),
         None => {
@@ -167,6 +169,9 @@ unsafe fn join_up(gp: &'static G, task: *const Task) {
         gp.name.clear();
         gp.cpu_ns.set(0);
     }
+    #[cfg(feature = "intercept")]
+    // SAFETY: alive, as the caller has its reference.
+    crate::signals::masks::attach(gp, unsafe { &*task });
     gp.haste.reset();
     gp.is_soiled.set(true);
     gp.task.set(task);

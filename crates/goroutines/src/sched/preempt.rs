@@ -72,12 +72,16 @@ pub(crate) fn ask(mp: &M, tick: u32) {
 
 /// Sends the signal to the thread of `mp`.
 pub(crate) fn signal(mp: &M) {
-    let tid = mp.tid.load(Ordering::Relaxed);
+    // Release: pairs with is_ours(). What is asked for was stored before.
+    mp.signalled.store(true, Ordering::Release);
+    signal_thread(mp.tid.load(Ordering::Relaxed));
+}
+
+/// Sends the signal to a thread.
+pub(crate) fn signal_thread(tid: u32) {
     if tid == 0 {
         return;
     }
-    // Release: pairs with is_ours(). What is asked for was stored before.
-    mp.signalled.store(true, Ordering::Release);
     if !PLAIN.load(Ordering::Relaxed) {
         match sys::tgsigqueue(tid, SIGNAL, CODE, &raw const COOKIE as usize) {
             Ok(()) | Err(libc::ESRCH | libc::EAGAIN) => return,
@@ -93,7 +97,11 @@ fn is_ours(info: &libc::siginfo_t) -> bool {
     let (value, sender) = unsafe { (info.si_value().sival_ptr, info.si_pid()) };
     let has_been_sent = || {
         let mp = current::g().map(G::m).or_else(current::m_of_g0);
-        mp.is_some_and(|mp| mp.signalled.swap(false, Ordering::Acquire))
+        #[cfg(feature = "intercept")]
+        let is_leader = crate::signals::masks::is_leader();
+        #[cfg(not(feature = "intercept"))]
+        let is_leader = false;
+        mp.map_or(is_leader, |mp| mp.signalled.swap(false, Ordering::Acquire))
     };
     match info.si_code {
         CODE => std::ptr::eq(value.cast_const().cast(), &raw const COOKIE),
@@ -167,7 +175,12 @@ extern "C" fn handler(signal: c_int, info: *mut libc::siginfo_t, context: *mut c
         pass_on(signal, info, context);
         return;
     }
-    let Some(gp) = current::g() else { return };
+    let Some(gp) = current::g() else {
+        #[cfg(feature = "intercept")]
+        // SAFETY: the kernel's signal frame, on this stack.
+        crate::signals::masks::refresh(unsafe { &mut *context.cast::<libc::ucontext_t>() });
+        return;
+    };
     // SAFETY: errno is the goroutine's, and this handler runs on it.
     let errno = unsafe { *libc::__errno_location() };
     // SAFETY: the kernel's signal frame, on this stack.
@@ -188,18 +201,18 @@ fn pass_on(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
 }
 
 /// Whether the raised count is right. It is not where a handler that raised it was left.
-fn is_in_section(gp: &'static G, sp: usize) -> bool {
+fn is_in_section(gp: &'static G, sp: usize, blocked: u64) -> bool {
     #[cfg(feature = "intercept")]
     if gp.nopreempt.load(Ordering::Relaxed) != 0 {
-        crate::intercept::signal::set_right(Some(gp), sp);
+        crate::intercept::signal::set_right(Some(gp), sp, Some(blocked));
     }
-    let _ = sp;
+    let _ = (sp, blocked);
     gp.nopreempt.load(Ordering::Relaxed) != 0
 }
 
 fn interrupted(gp: &'static G, frame: &mut libc::ucontext_t) {
     let sp = frame.uc_mcontext.gregs[libc::REG_RSP as usize] as usize;
-    if is_in_section(gp, sp) {
+    if is_in_section(gp, sp, thread::word_of(&frame.uc_sigmask)) {
         // PR1. In a section the M does not change, and between two goroutines either's will do.
         if is_wanted(gp.m()) {
             gp.pending.fetch_or(pending::PREEMPT, Ordering::Relaxed);
@@ -207,13 +220,19 @@ fn interrupted(gp: &'static G, frame: &mut libc::ucontext_t) {
         return;
     }
     if gp.pending.load(Ordering::Relaxed) & pending::BLOCKING != 0 {
+        #[cfg(feature = "intercept")]
+        if gp.pending.load(Ordering::Relaxed) & pending::SIGNAL != 0 {
+            current::raise(gp);
+            crate::signals::deliver::deliver(gp);
+            current::lower(gp);
+        }
         return; // PR2
     }
     current::raise(gp);
     let mp = gp.m();
     let pc = frame.uc_mcontext.gregs[libc::REG_RIP as usize] as usize;
     let stays = facts().in_libc(pc)
-        || !thread::may_leave(gp, mp, &frame.uc_sigmask)
+        || !thread::may_leave(mp, &frame.uc_sigmask)
         || altstack::is_on_own(mp, sp);
     // Its frame can be returned from on this thread only.
     let bound = !stays && registers::are_bound_to_thread(frame);
@@ -240,11 +259,15 @@ fn interrupted(gp: &'static G, frame: &mut libc::ucontext_t) {
     if let Some(stack) = altstack::restored(gp, now) {
         frame.uc_stack = stack;
     }
-    if !gp.has_mask.get()
-        && let Some(mask) = thread::mask_of(now)
-    {
+    if !stays {
+        // The goroutine's own, which is the same; or that of the runtime's threads, which may have changed.
+        let mask = now.kernel_mask.load(Ordering::Relaxed);
         // SAFETY: a sigset_t begins with the kernel's 64 bits.
         unsafe { (&raw mut frame.uc_sigmask).cast::<u64>().write(mask) };
+    }
+    #[cfg(feature = "intercept")]
+    if gp.pending.load(Ordering::Relaxed) & pending::SIGNAL != 0 {
+        crate::signals::deliver::deliver(gp);
     }
     current::lower(gp);
 }
@@ -256,6 +279,10 @@ pub(crate) fn do_pending(gp: &'static G) {
     let bits = gp.pending.fetch_and(!pending::PREEMPT, Ordering::Relaxed);
     if bits & pending::PREEMPT != 0 {
         park::preempted(gp);
+    }
+    #[cfg(feature = "intercept")]
+    if bits & pending::SIGNAL != 0 {
+        crate::signals::deliver::deliver(gp);
     }
     if bits & pending::BLOCKING != 0 {
         let mp = gp.m();

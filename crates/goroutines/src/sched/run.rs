@@ -15,10 +15,11 @@
 //!   switch.
 
 use super::{SCHED, find, wake};
+use crate::base::atomic::light_barrier;
 use crate::base::fatal::throw;
 use crate::g::status::State;
 use crate::g::task::Kind;
-use crate::g::{G, current};
+use crate::g::{G, current, odd};
 use crate::m::{M, altstack};
 use crate::timer::alarm::NEVER;
 use goroutines_switch::switch;
@@ -75,9 +76,10 @@ where
             next.gp.context.get()
         }
         None => {
-            look_at_switch(mp, None);
+            before_switch(mp);
             mp.curg.store(std::ptr::null_mut(), Ordering::Release);
             note_switch(mp);
+            tell_kernel(mp, gp.as_ptr(), None);
             mp.g0.get()
         }
     };
@@ -87,29 +89,46 @@ where
     arrived(word, gp.m()); // SC2
 }
 
-/// Whether any goroutine has something that a switch must see to: an alternate stack, or CPU time that is counted. An M
-/// on which one of them runs knows that.
+/// Whether any goroutine has something that a switch must see to: an alternate stack, a signal mask, or CPU time that is
+/// counted. An M on which one of them runs knows that.
 static IS_LOOKED_AT: AtomicBool = AtomicBool::new(false);
 
 /// From now on, for ever.
 pub(crate) fn switches_are_looked_at() {
-    IS_LOOKED_AT.store(true, Ordering::Relaxed);
+    if !IS_LOOKED_AT.load(Ordering::Relaxed) {
+        IS_LOOKED_AT.store(true, Ordering::SeqCst);
+    }
 }
 
-/// The goroutine on `mp`, if there is one, is about to leave it for `next`, or for g0.
+/// The goroutine on `mp`, if there is one, is about to leave it.
 #[inline]
-fn look_at_switch(mp: &'static M, next: Option<&'static G>) {
+fn before_switch(mp: &'static M) {
+    #[cfg(feature = "intercept")]
+    if IS_LOOKED_AT.load(Ordering::Relaxed) {
+        super::cpu_time::switches(mp);
+    }
+    let _ = mp;
+}
+
+/// `mp` leaves `before` for `next` (none: its own stack), by what others see; the switch comes next.
+#[inline]
+fn tell_kernel(mp: &'static M, before: *mut G, next: Option<&'static G>) {
     #[cold]
     #[inline(never)]
-    fn look(mp: &'static M, next: Option<&'static G>) {
-        #[cfg(feature = "intercept")]
-        super::cpu_time::switches(mp);
-        if next.is_some_and(|gp| gp.has_altstack.get()) || !mp.altstack_of.get().is_null() {
+    fn look(mp: &'static M, before: *mut G, next: Option<&'static G>) {
+        let has_own = |odd: u8| odd & odd::ALTSTACK != 0;
+        if has_own(mp.odd.get()) || next.is_some_and(|gp| has_own(gp.odd.get())) {
             altstack::change(mp, next);
         }
+        #[cfg(feature = "intercept")]
+        // SAFETY: null, or a G, which is never freed.
+        crate::signals::masks::switch(mp, unsafe { before.as_ref() }, next);
+        let _ = before;
     }
+    // A handler that finds no goroutine here may change the M's mask before this, and not after it.
+    light_barrier();
     if IS_LOOKED_AT.load(Ordering::Relaxed) {
-        look(mp, next);
+        look(mp, before, next);
     }
 }
 
@@ -125,7 +144,7 @@ fn note_switch(mp: &M) {
 #[inline]
 fn begin(mp: &'static M, next: Next) {
     let gp = next.gp;
-    look_at_switch(mp, Some(gp));
+    before_switch(mp);
     if !next.inherits
         && let Some(pp) = mp.p()
     {
@@ -134,8 +153,10 @@ fn begin(mp: &'static M, next: Next) {
     }
     gp.m.store(mp.as_ptr(), Ordering::Relaxed);
     gp.status.set(State::Running);
+    let before = mp.curg.load(Ordering::Relaxed);
     mp.curg.store(gp.as_ptr(), Ordering::Release);
     note_switch(mp);
+    tell_kernel(mp, before, Some(gp));
 }
 
 /// Runs `next` from g0, until somebody comes back to g0.

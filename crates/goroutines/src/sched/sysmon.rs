@@ -277,7 +277,10 @@ impl Monitor {
         look_at_detached(now, look.waiting);
         self.watch(now, look.stuck);
         #[cfg(feature = "intercept")]
-        crate::intercept::semaphore::posted_in_handlers();
+        {
+            crate::intercept::semaphore::posted_in_handlers();
+            crate::signals::post::attend();
+        }
         if scavenge::due(now) {
             scavenge::wake();
         }
@@ -360,6 +363,10 @@ impl Monitor {
         if self.retry {
             self.delay_ns = self.delay_ns.min(SLOW_NS);
         }
+        #[cfg(feature = "intercept")]
+        if crate::signals::post::is_waiting() {
+            self.delay_ns = self.delay_ns.min(crate::signals::post::AGAIN_NS);
+        }
     }
 
     fn sleep(&mut self) {
@@ -406,6 +413,10 @@ impl Monitor {
         // may wake one or end without doing so: look again, soon at first.
         let drowsy = deadlock::check(shared) == deadlock::Verdict::NotYet;
         let mut timeout = self.longest_sleep(sys::nanotime());
+        #[cfg(feature = "intercept")]
+        if crate::signals::post::is_waiting() {
+            timeout = Some(Duration::from_nanos(crate::signals::post::AGAIN_NS));
+        }
         if drowsy {
             timeout = Some(timeout.map_or(self.drowse, |t| t.min(self.drowse)));
             self.drowse = (2 * self.drowse).min(DROWSY);

@@ -15,21 +15,67 @@ use crate::g::reason::WaitReason;
 use crate::g::task::RunList;
 use crate::g::wait::{Cause, Claim, Ticket};
 use crate::g::{G, current};
+#[cfg(feature = "intercept")]
+use crate::signals::deliver::{self, How};
 use crate::timer::alarm::NEVER;
 use std::time::Duration;
 
 /// Parks `gp` until its wait `ticket` is ended, at the latest at the time `until` (monotonic ns;
 /// [`NEVER`]: no time-out). Why it ended. In a section, in which the wait was begun.
+///
+/// A signal's handler is run meanwhile.
 pub(crate) fn wait(gp: &'static G, reason: WaitReason, ticket: Ticket, until: u64) -> Cause {
+    set_timer(gp, ticket, until);
+    #[cfg(feature = "intercept")]
+    while gp.wait.cause().is_none() {
+        if deliver::publish(gp, ticket, How::Pause) {
+            deliver::withdraw(gp);
+            deliver::deliver(gp);
+        } else {
+            park::park(gp, reason, || gp.wait.park(ticket));
+        }
+    }
+    #[cfg(feature = "intercept")]
+    deliver::withdraw(gp);
+    #[cfg(not(feature = "intercept"))]
+    if gp.wait.cause().is_none() {
+        park::park(gp, reason, || gp.wait.park(ticket));
+    }
+    over(gp, until)
+}
+
+/// As [`wait`], but a signal ends it too: [`Cause::Signal`]. The end of the section runs the handler.
+#[cfg(feature = "intercept")]
+pub(crate) fn wait_until_signal(
+    gp: &'static G,
+    reason: WaitReason,
+    ticket: Ticket,
+    until: u64,
+) -> Cause {
+    set_timer(gp, ticket, until);
+    if deliver::publish(gp, ticket, How::Break) {
+        // Not parked yet: the goroutine finds out at once.
+        let _ = gp.wait.claim(ticket, Cause::Signal);
+    }
+    if gp.wait.cause().is_none() {
+        park::park(gp, reason, || gp.wait.park(ticket));
+    }
+    deliver::withdraw(gp);
+    over(gp, until)
+}
+
+#[inline]
+fn set_timer(gp: &'static G, ticket: Ticket, until: u64) {
     if until != NEVER {
         let Some(pp) = gp.m().p() else { throw!("goroutine {} waits without a P", gp.id()) };
         if pp.timers.set(gp, until, ticket) {
             pp.new_timer.set(true);
         }
     }
-    if gp.wait.cause().is_none() {
-        park::park(gp, reason, || gp.wait.park(ticket));
-    }
+}
+
+#[inline]
+fn over(gp: &'static G, until: u64) -> Cause {
     if until != NEVER {
         gp.alarm.clear();
     }
@@ -39,7 +85,7 @@ pub(crate) fn wait(gp: &'static G, reason: WaitReason, ticket: Ticket, until: u6
     }
 }
 
-/// As [`wait`], but a context that is cancelled ends it too (`ambient.rs`).
+/// As [`wait`], but a context that is cancelled ends it too (`ambient.rs`), and a signal.
 pub(crate) fn wait_unless_cancelled(
     gp: &'static G,
     reason: WaitReason,
@@ -47,6 +93,9 @@ pub(crate) fn wait_unless_cancelled(
     until: u64,
 ) -> Cause {
     ambient::announce(gp, ticket);
+    #[cfg(feature = "intercept")]
+    return wait_until_signal(gp, reason, ticket, until);
+    #[cfg(not(feature = "intercept"))]
     wait(gp, reason, ticket, until)
 }
 
@@ -84,15 +133,26 @@ pub(crate) fn after(d: Duration) -> u64 {
     sys::nanotime().saturating_add(ns).min(NEVER - 1)
 }
 
-/// Parks `gp` until the time `until`, or until its context is cancelled. Outside a section.
+/// Parks `gp` until the time `until`, or until its context is cancelled. Outside a section. Signals don't end it.
 pub(crate) fn sleep_until(gp: &'static G, until: u64) {
+    sleep_while(gp, until, || true);
+}
+
+/// The same, as long as `goes_on`, which is asked after handlers have run: false if it said no.
+pub(crate) fn sleep_while(gp: &'static G, until: u64, goes_on: impl Fn() -> bool) -> bool {
     loop {
-        let _section = current::enter();
-        let ticket = gp.wait.begin();
-        let cause = wait_unless_cancelled(gp, WaitReason::Sleep, ticket, until);
-        // AM3
-        if cause != Cause::Cancelled || ambient::error(gp).is_some() {
-            return;
+        let cause = {
+            let _section = current::enter();
+            let ticket = gp.wait.begin();
+            wait_unless_cancelled(gp, WaitReason::Sleep, ticket, until)
+            // The section's end runs handlers.
+        };
+        match cause {
+            // AM3
+            Cause::Cancelled if ambient::error(gp).is_none() => {}
+            Cause::Signal if !goes_on() => return false,
+            Cause::Signal => {}
+            _ => return true,
         }
     }
 }

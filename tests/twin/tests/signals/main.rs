@@ -2,8 +2,10 @@
 
 mod altstacks;
 mod handlers;
+mod interrupted;
 mod masks;
 mod names;
+mod own;
 mod urg;
 mod waits;
 
@@ -11,8 +13,16 @@ use goroutines_twin_tests::{Row, run_rows};
 use std::process::ExitCode;
 
 fn rows() -> Vec<Row> {
-    let families: &[fn() -> Vec<Row>] =
-        &[altstacks::rows, handlers::rows, masks::rows, names::rows, urg::rows, waits::rows];
+    let families: &[fn() -> Vec<Row>] = &[
+        altstacks::rows,
+        handlers::rows,
+        interrupted::rows,
+        masks::rows,
+        names::rows,
+        own::rows,
+        urg::rows,
+        waits::rows,
+    ];
     families.iter().flat_map(|rows| rows()).collect()
 }
 

@@ -154,12 +154,12 @@ fn bury(shared: &mut Shared, mp: &'static M) {
 pub(super) extern "C" fn m_main(arg: *mut c_void) -> *mut c_void {
     // SAFETY: make_threads gives an M, which is never freed.
     let mp: &'static M = unsafe { &*arg.cast::<M>() };
-    crate::m::thread::settle(c"goroutines-m");
     // SAFETY: no memory is involved. Timers are this thread's sleeps, and would be 50 µs late.
     unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1) };
-    mp.mask.set(None);
-    mp.tid.store(sys::gettid(), Ordering::Relaxed);
+    mp.odd.set(0);
+    mp.tid.store(sys::gettid(), Ordering::SeqCst);
     crate::g::current::set_m(mp);
+    crate::m::thread::settle(mp, c"goroutines-m");
     // SAFETY: nothing has switched on this M yet.
     unsafe { *mp.g0.get() = goroutines_switch::Context::of_this_thread() };
     let altstack = crate::m::altstack::AltStack::install(mp);

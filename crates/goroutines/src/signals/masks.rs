@@ -1,0 +1,452 @@
+//! Masks: each goroutine's, and that of the threads that run none (SG1).
+//!
+//! **A goroutine's mask** is given to the kernel when it is switched to on an M that has another: in a program that sets
+//! no mask that never happens. The runtime's own signal is only noted in it, and never really blocked.
+//!
+//! **The helpers' mask** is what all goroutines block. Were a signal open on a thread of the runtime that every goroutine
+//! blocks, the kernel would take that thread for its receiver: its default action would end the process, and `sigwait`
+//! would miss it. So masks other than the usual one are counted, and where a goroutine makes a signal one that all
+//! block, it waits until all threads of the runtime have blocked it ([`grow`]). The other way round there is no hurry:
+//! the monitor opens it a moment later.
+//!
+//! **A blocked SIGPIPE** that a write has caused lies in the kernel's set of the *thread*: it is taken from there before
+//! the goroutine leaves the M.
+
+use super::{bit, post};
+use crate::base::atomic::heavy_barrier;
+use crate::base::lock::Lock;
+use crate::base::sys;
+use crate::g::task::Task;
+use crate::g::{G, current, odd};
+use crate::m::M;
+use crate::sched::{SCHED, exit, preempt};
+use std::cell::Cell;
+use std::ptr::{null, null_mut};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+/// Says that a mask is there: the bit of a signal that is libc's own, which no program's mask has.
+pub(crate) const SET: u64 = bit(32);
+/// libc's own signals, 32 and 33.
+const LIBCS: u64 = bit(32) | bit(33);
+const OWN: u64 = bit(preempt::SIGNAL);
+/// Signals that a call causes, and that lie in the thread's set then.
+const CAUSED: u64 = bit(libc::SIGPIPE) | bit(libc::SIGXFSZ);
+
+/// The mask of goroutines that have set none: that of the thread that has started the runtime.
+static USUAL: AtomicU64 = AtomicU64::new(0);
+/// What threads of the runtime block that run no goroutine.
+static HELPERS: AtomicU64 = AtomicU64::new(0);
+/// Guards the change of [`HELPERS`].
+static CHANGING: Lock<()> = Lock::new(());
+
+/// At the start, with the calling thread's mask.
+pub(crate) fn begin(usual: u64) {
+    USUAL.store(real(usual), Ordering::Relaxed);
+    HELPERS.store(real(usual), Ordering::SeqCst);
+}
+
+pub(crate) fn usual() -> u64 {
+    USUAL.load(Ordering::Relaxed)
+}
+
+/// What threads of the runtime are to block that run no goroutine.
+#[inline]
+pub(crate) fn of_helpers() -> u64 {
+    HELPERS.load(Ordering::SeqCst)
+}
+
+/// A mask as the kernel is to have it.
+pub(crate) const fn real(mask: u64) -> u64 {
+    mask & !(LIBCS | OWN)
+}
+
+/// The mask that the program sees.
+pub(crate) fn of(gp: &G) -> u64 {
+    match gp.signals.mask.load(Ordering::SeqCst) {
+        0 => usual(),
+        set => set & !SET,
+    }
+}
+
+/// The mask that counts now: that of the call it is in, if that has one.
+pub(crate) fn effective(gp: &G) -> u64 {
+    match gp.signals.side().map_or(0, |side| side.call_mask.load(Ordering::SeqCst)) {
+        0 => of(gp),
+        set => set & !SET,
+    }
+}
+
+/// How many goroutines have a mask: one that is not the usual one.
+struct Class {
+    mask: AtomicU64,
+    count: AtomicI64,
+}
+
+/// Masks that were ever set. The last is for all that find no room: what those have in common.
+static CLASSES: [Class; 65] =
+    [const { Class { mask: AtomicU64::new(0), count: AtomicI64::new(0) } }; 65];
+/// All those goroutines.
+static ODD: AtomicI64 = AtomicI64::new(0);
+
+fn class(mask: u64) -> &'static Class {
+    let last = CLASSES.len() - 1;
+    for class in &CLASSES[..last] {
+        let seen = class.mask.load(Ordering::Relaxed);
+        let found = seen == mask
+            || seen == 0
+                && match class.mask.compare_exchange(0, mask, Ordering::SeqCst, Ordering::Relaxed) {
+                    Ok(_) => true,
+                    Err(now) => now == mask,
+                };
+        if found {
+            return class;
+        }
+    }
+    let others = &CLASSES[last];
+    let narrowed = |seen: u64| Some(if seen == 0 { mask } else { seen & mask | SET });
+    let _ = others.mask.fetch_update(Ordering::SeqCst, Ordering::Relaxed, narrowed);
+    others
+}
+
+fn count(mask: u64, by: i64) {
+    if mask != 0 {
+        crate::sched::run::switches_are_looked_at();
+        class(mask).count.fetch_add(by, Ordering::SeqCst);
+        ODD.fetch_add(by, Ordering::SeqCst);
+    }
+}
+
+/// What all goroutines block.
+fn blocked_by_all() -> u64 {
+    let (mut common, mut odd) = (u64::MAX, 0);
+    for class in &CLASSES {
+        let mask = class.mask.load(Ordering::SeqCst);
+        if mask == 0 {
+            continue;
+        }
+        let here = class.count.load(Ordering::SeqCst);
+        if here > 0 {
+            common &= mask;
+            odd += here;
+        }
+    }
+    if odd == 0 || exit::alive() as i64 > odd {
+        common &= usual();
+    }
+    real(common)
+}
+
+/// A mask as it is noted.
+fn noted(mask: u64) -> u64 {
+    let mask = mask & !LIBCS;
+    if mask == usual() { 0 } else { mask | SET }
+}
+
+/// `gp` has another mask from now on; the kernel has it already, or is told by [`install`]. In a section, on it.
+pub(crate) fn set(gp: &'static G, mask: u64) {
+    let new = noted(mask);
+    let old = gp.signals.mask.load(Ordering::Relaxed);
+    if new == old {
+        return;
+    }
+    let before = of(gp);
+    count(new, 1);
+    count(old, -1);
+    gp.signals.mask.store(new, Ordering::SeqCst);
+    gp.odd.set(gp.odd.get() & !odd::MASK | if new == 0 { 0 } else { odd::MASK });
+    if real(mask) & !real(before) != 0 {
+        grow();
+    }
+    if real(before) & !real(mask) & of_helpers() != 0 {
+        // The monitor opens it for the other threads.
+        SCHED.sysmon.nudge();
+    }
+}
+
+/// `gp`, which is made and has not begun, has the mask that its task brings.
+#[inline]
+pub(crate) fn attach(gp: &'static G, task: &Task) {
+    let mask = task.mask.get();
+    if mask != 0 || task.is_system {
+        gp.signals.mask.store(mask, Ordering::Relaxed);
+        gp.odd.set(
+            if mask == 0 { 0 } else { odd::MASK } | if task.is_system { odd::SYSTEM } else { 0 },
+        );
+    }
+}
+
+/// A goroutine is made by `creator`, or by an ordinary thread: it inherits the maker's mask.
+#[inline]
+pub(crate) fn inherit(task: &Task, creator: Option<&'static G>) {
+    let is_odd = match creator {
+        Some(gp) => gp.odd.get() & odd::MASK != 0,
+        None => THREADS_TOO.load(Ordering::Relaxed),
+    };
+    if is_odd && !task.is_system {
+        inherit_odd(task, creator);
+    }
+}
+
+/// An ordinary thread has set a mask.
+static THREADS_TOO: AtomicBool = AtomicBool::new(false);
+
+/// An ordinary thread sets a mask.
+pub(crate) fn set_by_thread() {
+    if !THREADS_TOO.load(Ordering::Relaxed) {
+        THREADS_TOO.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Main is about to be made, by the calling thread: it inherits that one's mask, however it was set.
+pub(crate) fn main_inherits() {
+    if real(sys::block_signals(0)) != usual() {
+        set_by_thread();
+    }
+}
+
+#[cold]
+fn inherit_odd(task: &Task, creator: Option<&'static G>) {
+    let mask = match creator {
+        Some(gp) => gp.signals.mask.load(Ordering::Relaxed),
+        None => noted(sys::block_signals(0) & !OWN),
+    };
+    count(mask, 1);
+    task.mask.set(mask);
+}
+
+/// The goroutine has ended: its mask counts no more.
+#[inline]
+pub(super) fn forget(gp: &'static G) {
+    let mask = gp.signals.mask.load(Ordering::Relaxed);
+    if mask != 0 {
+        count(mask, -1);
+        gp.signals.mask.store(0, Ordering::Relaxed);
+        gp.odd.set(gp.odd.get() & !odd::MASK);
+    }
+    gp.odd.set(gp.odd.get() & !odd::SYSTEM);
+}
+
+/// Gives the kernel `wanted` for the thread of `mp`, the calling one.
+pub(crate) fn install(mp: &M, wanted: u64) {
+    sys::set_signals(wanted);
+    note(mp, wanted);
+}
+
+/// The kernel has `mask` for the thread of `mp`.
+fn note(mp: &M, mask: u64) {
+    mp.kernel_mask.store(mask, Ordering::SeqCst);
+    mp.odd.set(mp.odd.get() & !odd::MASK | if mask == usual() { 0 } else { odd::MASK });
+}
+
+/// `mp` leaves `before` for `next` (none: its own stack). In the section, before the switch; after others see that the M has
+/// no goroutine, if it has none (the other half is in [`grow`]).
+pub(crate) fn switch(mp: &'static M, before: Option<&'static G>, next: Option<&'static G>) {
+    if let Some(before) = before {
+        take_caused(before);
+    }
+    let wanted = match next {
+        Some(gp) if gp.odd.get() & odd::SYSTEM == 0 => real(of(gp)),
+        _ => of_helpers(),
+    };
+    if mp.kernel_mask.load(Ordering::Relaxed) != wanted {
+        install(mp, wanted);
+    }
+}
+
+/// Takes signals out of the thread's set that belong to `gp`.
+fn take_caused(gp: &'static G) {
+    let blocked = real(of(gp)) & CAUSED;
+    if blocked == 0 || sys::pending_signals() & blocked == 0 {
+        return;
+    }
+    while let Some(info) = sys::take_signal(blocked) {
+        post::keep(gp, &info);
+    }
+}
+
+// Threads that wait in `run`.
+
+/// A thread that waits in `run`. To it the kernel brings most signals to the process.
+pub(crate) struct Leader {
+    tid: AtomicU32,
+    mask: AtomicU64,
+    before: u64,
+}
+
+thread_local! {
+    /// The calling thread, while it waits in `run`.
+    static LEADER: Cell<*const Leader> = const { Cell::new(null()) };
+}
+
+static LEADERS: [AtomicPtr<Leader>; 16] = [const { AtomicPtr::new(null_mut()) }; 16];
+
+/// Whether the calling thread waits in `run`.
+pub(crate) fn is_leader() -> bool {
+    !LEADER.get().is_null()
+}
+
+/// Calls `wait`, in which the calling thread, an ordinary one, waits for main.
+pub(crate) fn leading<R>(wait: impl FnOnce() -> R) -> R {
+    /// Ends it also when `wait` unwinds.
+    struct Leading<'l>(&'l Leader, Option<&'static AtomicPtr<Leader>>);
+    impl Drop for Leading<'_> {
+        fn drop(&mut self) {
+            if let Some(place) = self.1 {
+                place.store(null_mut(), Ordering::SeqCst);
+            }
+            // A thread that has seen it there may look once more.
+            drop(CHANGING.lock());
+            LEADER.set(null());
+            sys::set_signals(self.0.before);
+        }
+    }
+    let leader = Leader {
+        tid: AtomicU32::new(sys::gettid()),
+        mask: AtomicU64::new(0),
+        before: sys::block_signals(0),
+    };
+    let at = std::ptr::from_ref(&leader).cast_mut();
+    let place = LEADERS.iter().find(|place| {
+        place.compare_exchange(null_mut(), at, Ordering::SeqCst, Ordering::Relaxed).is_ok()
+    });
+    let leading = Leading(&leader, place);
+    LEADER.set(&raw const leader);
+    // Without a place it would not be told: it takes none then.
+    let mask = if place.is_some() { of_helpers() } else { !OWN };
+    sys::set_signals(mask);
+    leader.mask.store(mask, Ordering::SeqCst);
+    if place.is_some() && of_helpers() != mask {
+        refresh_leader(None);
+    }
+    let result = wait();
+    drop(leading);
+    result
+}
+
+fn refresh_leader(frame: Option<&mut libc::ucontext_t>) {
+    // SAFETY: null, or the calling thread's.
+    let Some(leader) = (unsafe { LEADER.get().as_ref() }) else { return };
+    let mask = of_helpers();
+    let in_handler = if frame.is_some() { OWN } else { 0 };
+    sys::set_signals(mask | in_handler);
+    if let Some(frame) = frame {
+        write(frame, mask);
+    }
+    leader.mask.store(mask, Ordering::SeqCst);
+}
+
+/// Writes the mask that a frame returns with.
+pub(crate) fn write(frame: &mut libc::ucontext_t, mask: u64) {
+    // SAFETY: a sigset_t begins with the kernel's 64 bits, which are all that a frame has of it.
+    unsafe { (&raw mut frame.uc_sigmask).cast::<u64>().write(mask) };
+}
+
+/// The runtime's signal has met a thread without a goroutine: it may have been sent as the helpers' mask has changed.
+/// Both the frame and the kernel are told: from the frame the mask would come into effect only after the thread has
+/// said that it has.
+pub(crate) fn refresh(frame: &mut libc::ucontext_t) {
+    if is_leader() {
+        return refresh_leader(Some(frame));
+    }
+    let Some(mp) = current::m_of_g0() else { return };
+    if !mp.curg.load(Ordering::Relaxed).is_null() {
+        return; // on the way to a goroutine, whose mask it has
+    }
+    let mask = of_helpers();
+    if mp.kernel_mask.load(Ordering::Relaxed) != mask {
+        sys::set_signals(mask | OWN);
+        write(frame, mask);
+        note(mp, mask);
+    }
+}
+
+/// A thread begins to be an M.
+pub(crate) fn settle(mp: &M) {
+    install(mp, of_helpers());
+    // What was changed before the M's thread was known.
+    if of_helpers() != mp.kernel_mask.load(Ordering::Relaxed) {
+        install(mp, of_helpers());
+    }
+}
+
+/// All goroutines may block more than before. Returns when all threads of the runtime block that too.
+#[cold]
+fn grow() {
+    let more = {
+        let _changing = CHANGING.lock();
+        let more = blocked_by_all() & !of_helpers();
+        if more == 0 {
+            return;
+        }
+        HELPERS.fetch_or(more, Ordering::SeqCst);
+        more
+    };
+    heavy_barrier();
+    for mp in SCHED.all_ms() {
+        wait_for(
+            || mp.curg.load(Ordering::SeqCst).is_null() && mp.tid.load(Ordering::SeqCst) != 0,
+            || mp.kernel_mask.load(Ordering::SeqCst) & more == more & of_helpers(),
+            || preempt::signal(mp),
+        );
+    }
+    for place in &LEADERS {
+        let asked = Cell::new(false);
+        let with = |f: &dyn Fn(&Leader) -> bool| {
+            let _here = CHANGING.lock(); // it stays until `leading` has had the lock
+            // SAFETY: null, or a leader that is there while the lock is held.
+            unsafe { place.load(Ordering::SeqCst).as_ref() }.is_none_or(f)
+        };
+        while !with(&|leader| {
+            if !asked.replace(true) {
+                preempt::signal_thread(leader.tid.load(Ordering::Relaxed));
+            }
+            leader.mask.load(Ordering::SeqCst) & more == more & of_helpers()
+        }) {
+            sys::sleep(Duration::from_micros(20));
+        }
+    }
+}
+
+fn wait_for(is_there: impl Fn() -> bool, has_it: impl Fn() -> bool, ask: impl Fn()) {
+    let mut asked = false;
+    while is_there() && !has_it() {
+        if !asked {
+            ask();
+            asked = true;
+        }
+        sys::sleep(Duration::from_micros(20));
+    }
+}
+
+/// By the monitor: the helpers' mask follows what goroutines block. Whether it is to look again soon.
+pub(super) fn follow() {
+    if ODD.load(Ordering::Relaxed) == 0 && of_helpers() == usual() {
+        return;
+    }
+    grow();
+    let less = {
+        let _changing = CHANGING.lock();
+        let less = of_helpers() & !blocked_by_all();
+        HELPERS.fetch_and(!less, Ordering::SeqCst);
+        less
+    };
+    if less == 0 {
+        return;
+    }
+    heavy_barrier();
+    for mp in SCHED.all_ms() {
+        if mp.curg.load(Ordering::SeqCst).is_null()
+            && mp.kernel_mask.load(Ordering::SeqCst) & less != 0
+        {
+            preempt::signal(mp);
+        }
+    }
+    let _here = CHANGING.lock();
+    for place in &LEADERS {
+        // SAFETY: null, or a leader that is there while the lock is held.
+        if let Some(leader) = unsafe { place.load(Ordering::SeqCst).as_ref() } {
+            preempt::signal_thread(leader.tid.load(Ordering::Relaxed));
+        }
+    }
+}

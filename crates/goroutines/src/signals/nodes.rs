@@ -1,0 +1,302 @@
+//! Pending sets: bits, and the information that came with each signal.
+//!
+//! They are filled in handlers, on any thread: by a lock-free stack of nodes, whose memory is mapped by the chunk and
+//! used again. A set has one consumer at a time.
+
+use std::cell::UnsafeCell;
+use std::ptr::{NonNull, null_mut};
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+
+/// Real-time signals that may be queued at once, in the whole process. (The kernel has a limit too,
+/// `RLIMIT_SIGPENDING`.)
+const MOST: u32 = 1 << 17;
+/// Signals from here on are queued each.
+const FIRST_REAL_TIME: i32 = 32;
+/// Faults go first.
+const FAULTS: u64 = super::bit(libc::SIGSEGV)
+    | super::bit(libc::SIGBUS)
+    | super::bit(libc::SIGILL)
+    | super::bit(libc::SIGTRAP)
+    | super::bit(libc::SIGFPE)
+    | super::bit(libc::SIGSYS);
+
+const CHUNK_BYTES: usize = 64 << 10;
+
+/// Memory that is never freed, for objects of one type; without a lock.
+pub(super) struct Chunks {
+    now: AtomicPtr<Chunk>,
+}
+
+#[repr(C, align(64))]
+struct Chunk {
+    used: AtomicUsize,
+}
+
+impl Chunks {
+    pub(super) const fn new() -> Self {
+        Self { now: AtomicPtr::new(null_mut()) }
+    }
+
+    /// Room for a `T`; none where there is no memory.
+    pub(super) fn make<T>(&self) -> Option<NonNull<T>> {
+        const { assert!(align_of::<T>() <= align_of::<Chunk>()) };
+        let bytes = size_of::<T>().next_multiple_of(align_of::<Chunk>());
+        loop {
+            let now = self.now.load(Ordering::Acquire);
+            // SAFETY: null, or a chunk, which is never unmapped once it is here.
+            if let Some(chunk) = unsafe { now.as_ref() } {
+                let at = size_of::<Chunk>() + chunk.used.fetch_add(bytes, Ordering::Relaxed);
+                if at + bytes <= CHUNK_BYTES {
+                    return NonNull::new(now.cast::<u8>().wrapping_add(at).cast());
+                }
+            }
+            let new: *mut Chunk = goroutines_switch::sys::map(CHUNK_BYTES).ok()?.cast();
+            // Release: zeroes, which is an empty chunk.
+            if self.now.compare_exchange(now, new, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+                // SAFETY: ours, and no other code has seen it.
+                unsafe { goroutines_switch::sys::unmap(new.cast(), CHUNK_BYTES) };
+            }
+        }
+    }
+}
+
+/// One signal that is pending.
+pub(super) struct Node {
+    next: AtomicPtr<Node>,
+    info: UnsafeCell<libc::siginfo_t>,
+}
+
+// SAFETY: `info` is written before the node is put in an inbox, and read by the consumer.
+unsafe impl Sync for Node {}
+
+/// Nodes that are not used: the first, in the upper 48 bits, and below a count that tells one first from another.
+static FREE: AtomicU64 = AtomicU64::new(0);
+static CHUNKS: Chunks = Chunks::new();
+static LIVE: AtomicU32 = AtomicU32::new(0);
+const TAG: u64 = 0xffff;
+
+fn first_of(word: u64) -> *mut Node {
+    (word >> 16) as usize as *mut Node
+}
+
+/// A node with `info`; none where there are too many.
+fn make(info: &libc::siginfo_t) -> Option<NonNull<Node>> {
+    if LIVE.fetch_add(1, Ordering::Relaxed) >= MOST {
+        LIVE.fetch_sub(1, Ordering::Relaxed);
+        return None;
+    }
+    let mut word = FREE.load(Ordering::Acquire);
+    let at = loop {
+        let Some(first) = NonNull::new(first_of(word)) else { break CHUNKS.make::<Node>() };
+        // SAFETY: nodes are never unmapped; one that is taken meanwhile says anything here, and the
+        // exchange fails by its count.
+        let next = unsafe { first.as_ref() }.next.load(Ordering::Relaxed);
+        let to = (next as u64) << 16 | word.wrapping_add(1) & TAG;
+        match FREE.compare_exchange_weak(word, to, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => break Some(first),
+            Err(now) => word = now,
+        }
+    };
+    let Some(at) = at else {
+        LIVE.fetch_sub(1, Ordering::Relaxed);
+        return None;
+    };
+    // SAFETY: ours. `next` may still be read by a thread that wanted to take it (above): it stays an atomic.
+    unsafe {
+        at.as_ref().next.store(null_mut(), Ordering::Relaxed);
+        *at.as_ref().info.get() = *info;
+    }
+    Some(at)
+}
+
+/// Gives a node back.
+///
+/// # Safety
+/// * The caller has taken it out of its list.
+unsafe fn free(node: NonNull<Node>) {
+    LIVE.fetch_sub(1, Ordering::Relaxed);
+    let mut word = FREE.load(Ordering::Relaxed);
+    loop {
+        // SAFETY: nodes are never unmapped.
+        unsafe { node.as_ref() }.next.store(first_of(word), Ordering::Relaxed);
+        let to = (node.as_ptr() as u64) << 16 | word.wrapping_add(1) & TAG;
+        // Release: the link.
+        match FREE.compare_exchange_weak(word, to, Ordering::AcqRel, Ordering::Relaxed) {
+            Ok(_) => return,
+            Err(now) => word = now,
+        }
+    }
+}
+
+/// What a consumer has taken out of an inbox: first in, first out.
+pub(super) struct List {
+    head: *mut Node,
+    tail: *mut Node,
+}
+
+// SAFETY: an owner's nodes.
+unsafe impl Send for List {}
+
+impl List {
+    pub(super) const fn new() -> Self {
+        Self { head: null_mut(), tail: null_mut() }
+    }
+
+    fn push_all(&mut self, mut newest: *mut Node) {
+        // The stack has the newest on top.
+        let mut oldest: *mut Node = null_mut();
+        let last = newest;
+        // SAFETY: the consumer's nodes from here on.
+        while let Some(node) = unsafe { newest.as_ref() } {
+            let next = node.next.swap(oldest, Ordering::Relaxed);
+            (oldest, newest) = (newest, next);
+        }
+        if oldest.is_null() {
+            return;
+        }
+        // SAFETY: an element of this list.
+        match unsafe { self.tail.as_ref() } {
+            Some(tail) => tail.next.store(oldest, Ordering::Relaxed),
+            None => self.head = oldest,
+        }
+        self.tail = last;
+    }
+
+    /// Takes the first of `signal`.
+    fn take(&mut self, signal: i32) -> Option<libc::siginfo_t> {
+        let mut before: *mut Node = null_mut();
+        let mut at = self.head;
+        loop {
+            let here = NonNull::new(at)?;
+            // SAFETY: an element of this list.
+            let (next, info) =
+                unsafe { (here.as_ref().next.load(Ordering::Relaxed), *here.as_ref().info.get()) };
+            if info.si_signo != signal {
+                (before, at) = (at, next);
+                continue;
+            }
+            // SAFETY: as above.
+            match unsafe { before.as_ref() } {
+                Some(before) => before.next.store(next, Ordering::Relaxed),
+                None => self.head = next,
+            }
+            if next.is_null() {
+                self.tail = before;
+            }
+            // SAFETY: out of the list.
+            unsafe { free(here) };
+            return Some(info);
+        }
+    }
+
+    fn has(&self, signal: i32) -> bool {
+        let mut at = self.head;
+        // SAFETY: elements of this list.
+        while let Some(node) = unsafe { at.as_ref() } {
+            // SAFETY: as above.
+            if unsafe { (*node.info.get()).si_signo } == signal {
+                return true;
+            }
+            at = node.next.load(Ordering::Relaxed);
+        }
+        false
+    }
+}
+
+/// A real-time signal could not be queued.
+#[derive(Debug)]
+pub(super) struct Full;
+
+/// A pending set. Filled by anybody; emptied by one consumer, with its [`List`].
+pub(super) struct Queue {
+    bits: AtomicU64,
+    /// Of those, the ones that are pending without a node: there was no memory for it.
+    bare: AtomicU64,
+    inbox: AtomicPtr<Node>,
+}
+
+impl Queue {
+    pub(super) const fn new() -> Self {
+        let [bits, bare] = [const { AtomicU64::new(0) }; 2];
+        Self { bits, bare, inbox: AtomicPtr::new(null_mut()) }
+    }
+
+    /// What is pending.
+    pub(super) fn bits(&self) -> u64 {
+        self.bits.load(Ordering::SeqCst)
+    }
+
+    /// Adds a signal. A standard one that is pending already is not added (signal(7)).
+    pub(super) fn push(&self, info: &libc::siginfo_t) -> Result<(), Full> {
+        let bit = super::bit(info.si_signo);
+        let is_standard = info.si_signo < FIRST_REAL_TIME;
+        if is_standard && self.bits() & bit != 0 {
+            return Ok(());
+        }
+        match make(info) {
+            Some(node) => {
+                let mut head = self.inbox.load(Ordering::Relaxed);
+                loop {
+                    // SAFETY: ours.
+                    unsafe { node.as_ref() }.next.store(head, Ordering::Relaxed);
+                    // Release: pairs with the Acquire in take().
+                    match self.inbox.compare_exchange_weak(
+                        head,
+                        node.as_ptr(),
+                        Ordering::AcqRel,
+                        Ordering::Relaxed,
+                    ) {
+                        Ok(_) => break,
+                        Err(now) => head = now,
+                    }
+                }
+            }
+            None if is_standard => {
+                self.bare.fetch_or(bit, Ordering::SeqCst);
+            }
+            None => return Err(Full),
+        }
+        self.bits.fetch_or(bit, Ordering::SeqCst); // SG4
+        Ok(())
+    }
+
+    /// Takes the first signal of `allowed`: faults, then the lowest number. By the consumer.
+    pub(super) fn take(&self, list: &mut List, allowed: u64) -> Option<libc::siginfo_t> {
+        loop {
+            let due = self.bits() & allowed;
+            let of = if due & FAULTS == 0 { due } else { due & FAULTS };
+            if of == 0 {
+                return None;
+            }
+            let signal = of.trailing_zeros() as i32 + 1;
+            let bit = super::bit(signal);
+            self.bits.fetch_and(!bit, Ordering::SeqCst); // SG4
+            // Acquire: what was put there.
+            list.push_all(self.inbox.swap(null_mut(), Ordering::AcqRel));
+            let first = list.take(signal);
+            if signal >= FIRST_REAL_TIME {
+                if list.has(signal) {
+                    self.bits.fetch_or(bit, Ordering::SeqCst);
+                }
+            } else {
+                // Those that came between the look of a sender and its bit are one with the first.
+                while list.take(signal).is_some() {}
+                let bare = self.bare.fetch_and(!bit, Ordering::SeqCst) & bit != 0;
+                if first.is_none() && bare {
+                    // SAFETY: plain old data: the sender is not known.
+                    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+                    info.si_signo = signal;
+                    return Some(info);
+                }
+            }
+            if first.is_some() {
+                return first;
+            }
+        }
+    }
+
+    /// Drops everything. By the consumer.
+    pub(super) fn clear(&self, list: &mut List) {
+        while self.take(list, u64::MAX).is_some() {}
+    }
+}

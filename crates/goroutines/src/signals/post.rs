@@ -1,0 +1,285 @@
+//! Who gets which signal.
+//!
+//! What is directed at a goroutine goes to its pending set. What comes to the process and meets a thread that may not run
+//! handlers (SG2) is kept for the process, and the monitor finds a goroutine for it as Linux finds a thread: main, if its
+//! mask lets the signal through, else one that runs, else any; where all are in waits that can't be interrupted, a
+//! goroutine of the runtime's own. A goroutine that is *told* ([`tell`]) comes and takes.
+
+use super::nodes::{List, Queue};
+use super::{bit, deliver, masks};
+use crate::base::atomic::heavy_barrier;
+use crate::base::lock::Lock;
+use crate::base::sys;
+use crate::g::status::State;
+use crate::g::wait::{Claim, Ticket};
+use crate::g::{G, pending};
+use crate::m::M;
+use crate::observe::account::every_g;
+use crate::sched::{SCHED, preempt, ready};
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+
+/// What is pending for the process, beside what is in the kernel.
+static PROCESS: Queue = Queue::new();
+static TAKEN: Lock<List> = Lock::new(List::new());
+
+/// The main goroutine, while it lives.
+static MAIN: AtomicPtr<G> = AtomicPtr::new(null_mut());
+
+/// The code of a signal that only tells a goroutine, in a call of the kernel's, to take what is pending for it.
+pub(crate) const KNOCK: i32 = -97;
+/// Its address is the value that comes with it.
+static COOKIE: AtomicBool = AtomicBool::new(false);
+
+/// Goroutines that the monitor is to tell.
+static RUNG: AtomicPtr<G> = AtomicPtr::new(null_mut());
+
+/// In vain for so many looks: any goroutine will do; then the runtime's own.
+const PATIENCE: u32 = 4;
+const LAST: u32 = 8;
+/// How soon to look again where a signal was not taken.
+pub(crate) const AGAIN_NS: u64 = 1_000_000;
+
+pub(crate) fn set_main(gp: Option<&'static G>) {
+    MAIN.store(gp.map_or(null_mut(), G::as_ptr), Ordering::SeqCst);
+}
+
+fn main() -> Option<&'static G> {
+    // SAFETY: null, or a G, which is never freed.
+    unsafe { MAIN.load(Ordering::SeqCst).as_ref() }
+}
+
+/// Whether `gp` would take `signal` now.
+pub(crate) fn lets(gp: &G, signal: i32) -> bool {
+    (masks::effective(gp) & !awaited(gp)) & bit(signal) == 0
+}
+
+/// Whether main, if it is another goroutine than `gp`, takes `signal`.
+pub(crate) fn main_takes(gp: &G, signal: i32) -> bool {
+    main().is_some_and(|main| !std::ptr::eq(main, gp) && lets(main, signal))
+}
+
+/// Keeps a signal for the process; the monitor finds a goroutine. In a handler, or anywhere.
+pub(crate) fn accept(info: &libc::siginfo_t) {
+    // The kernel has counted it against the user's limit, and more than ours are not queued there.
+    let _ = PROCESS.push(info);
+    SCHED.sysmon.nudge();
+}
+
+/// Keeps a signal for `gp`, which finds it at the end of a section. In a handler, or anywhere. False: too many are queued.
+pub(crate) fn keep(gp: &'static G, info: &libc::siginfo_t) -> bool {
+    let Some(side) = gp.signals.make_side() else { return false };
+    let kept = side.posted.push(info).is_ok();
+    if kept {
+        gp.pending.fetch_or(pending::SIGNAL, Ordering::SeqCst);
+    }
+    kept
+}
+
+/// The same, where `gp` may be about to wait: the monitor tells it.
+pub(crate) fn keep_and_ring(gp: &'static G, info: &libc::siginfo_t) {
+    keep(gp, info);
+    let Some(side) = gp.signals.side() else { return };
+    if side.rung.swap(true, Ordering::SeqCst) {
+        return;
+    }
+    let mut head = RUNG.load(Ordering::Relaxed);
+    loop {
+        side.next.store(head, Ordering::Relaxed);
+        // Release: the link.
+        match RUNG.compare_exchange_weak(head, gp.as_ptr(), Ordering::AcqRel, Ordering::Relaxed) {
+            Ok(_) => break,
+            Err(now) => head = now,
+        }
+    }
+    SCHED.sysmon.nudge();
+}
+
+/// Sends a signal to `gp`, another goroutine. In a section, or on an ordinary thread. False: too many are queued.
+pub(crate) fn send(gp: &'static G, info: &libc::siginfo_t) -> bool {
+    let kept = keep(gp, info);
+    tell(gp);
+    kept
+}
+
+/// `gp` is to look at what is pending: wherever it is. Not in a handler.
+pub(crate) fn tell(gp: &'static G) {
+    gp.pending.fetch_or(pending::SIGNAL, Ordering::SeqCst);
+    heavy_barrier(); // SG3
+    match deliver::wait_of(gp) {
+        Some((ticket, deliver::How::Break)) => {
+            if gp.wait.claim(ticket, crate::g::wait::Cause::Signal) == Claim::Parked {
+                ready::ready(gp);
+            }
+        }
+        Some((ticket, deliver::How::Pause)) => {
+            if gp.wait.interrupt(ticket) {
+                ready::ready(gp);
+            }
+        }
+        None if gp.status.get() == State::Running => {
+            // SAFETY: null, or an M, which is never freed.
+            if let Some(mp) = unsafe { gp.m.load(Ordering::Relaxed).as_ref() } {
+                tell_running(gp, mp);
+            }
+        }
+        None => {}
+    }
+}
+
+/// `gp` runs, or is in a call of the kernel's, on `mp`; or was a moment ago.
+fn tell_running(gp: &'static G, mp: &M) {
+    if !gp.in_call.load(Ordering::Relaxed) {
+        return preempt::signal(mp);
+    }
+    let due = due(gp);
+    let Some(signal) = (due != 0).then(|| due.trailing_zeros() as i32 + 1) else { return };
+    // What is pending for the process is brought along.
+    if let Some(info) = take_of_process(bit(signal)) {
+        keep(gp, &info);
+    }
+    if std::ptr::eq(mp.curg.load(Ordering::SeqCst), gp) {
+        let tid = mp.tid.load(Ordering::Relaxed);
+        let _ = sys::tgsigqueue(tid, signal, KNOCK, &raw const COOKIE as usize);
+    }
+}
+
+/// Whether a signal only tells its thread to look.
+pub(crate) fn is_knock(info: &libc::siginfo_t) -> bool {
+    // SAFETY: the code says that it has a value.
+    info.si_code == KNOCK
+        && std::ptr::eq(unsafe { info.si_value() }.sival_ptr.cast(), &raw const COOKIE)
+}
+
+/// What `gp` waits for in `sigwait` or its kin: no handler runs for that.
+pub(super) fn awaited(gp: &G) -> u64 {
+    gp.signals.side().map_or(0, |side| side.awaited.load(Ordering::SeqCst))
+}
+
+/// What `gp` may take now.
+fn due(gp: &'static G) -> u64 {
+    let own = gp.signals.side().map_or(0, |side| side.posted.bits());
+    (own | PROCESS.bits()) & (!masks::effective(gp) | awaited(gp))
+}
+
+/// Whether a signal is pending that `gp` does not block.
+pub(crate) fn is_due(gp: &'static G) -> bool {
+    let own = gp.signals.side().map_or(0, |side| side.posted.bits());
+    (own | PROCESS.bits()) & !masks::of(gp) != 0
+}
+
+/// What is pending for `gp` and the process, outside the kernel.
+pub(crate) fn pending_for(gp: &'static G) -> u64 {
+    gp.signals.side().map_or(0, |side| side.posted.bits()) | PROCESS.bits()
+}
+
+/// Takes a signal of `allowed`: of `gp`'s own, else of the process's. By `gp`, in a section.
+pub(crate) fn take(gp: &'static G, allowed: u64) -> Option<libc::siginfo_t> {
+    take_own(gp, allowed).or_else(|| take_of_process(allowed))
+}
+
+/// Takes one of `gp`'s own. By `gp`, or in a handler that has interrupted it in a call of the kernel's.
+pub(crate) fn take_own(gp: &'static G, allowed: u64) -> Option<libc::siginfo_t> {
+    let side = gp.signals.side()?;
+    // SAFETY: the goroutine's own list.
+    side.posted.take(unsafe { &mut *side.list.get() }, allowed)
+}
+
+fn take_of_process(allowed: u64) -> Option<libc::siginfo_t> {
+    if PROCESS.bits() & allowed == 0 {
+        return None;
+    }
+    PROCESS.take(&mut TAKEN.lock(), allowed)
+}
+
+/// `gp`, the caller, waits for signals of `set` in the kernel from now on; none: no more.
+pub(crate) fn await_signals(gp: &'static G, set: u64) {
+    if let Some(side) = gp.signals.make_side() {
+        side.awaited.store(set, Ordering::SeqCst);
+    }
+}
+
+/// Whether the monitor has to look again, as a signal was not taken yet that some goroutine lets through.
+static WAITS: AtomicBool = AtomicBool::new(false);
+
+pub(crate) fn is_waiting() -> bool {
+    WAITS.load(Ordering::Relaxed)
+}
+
+/// What the monitor does in each of its rounds.
+pub(crate) fn attend() {
+    deliver::make_taker();
+    masks::follow();
+    let mut at = RUNG.swap(null_mut(), Ordering::AcqRel);
+    // SAFETY: a list of Gs, which are never freed.
+    while let Some(gp) = unsafe { at.as_ref() } {
+        let Some(side) = gp.signals.side() else { break };
+        at = side.next.load(Ordering::Relaxed);
+        side.rung.store(false, Ordering::SeqCst);
+        tell(gp);
+    }
+    find_takers();
+}
+
+/// Finds goroutines for what is pending for the process.
+fn find_takers() {
+    /// What was pending at the look before, and for how many looks.
+    static SEEN: AtomicU64 = AtomicU64::new(0);
+    static LOOKS: AtomicU32 = AtomicU32::new(0);
+    let now = PROCESS.bits();
+    let looks = if now & SEEN.swap(now, Ordering::Relaxed) == 0 {
+        0
+    } else {
+        LOOKS.load(Ordering::Relaxed).saturating_add(1)
+    };
+    LOOKS.store(looks, Ordering::Relaxed);
+    let mut is_wanted = false;
+    let mut told: Option<&'static G> = None;
+    for signal in (1..=64).filter(|signal| now & bit(*signal) != 0) {
+        if told.is_some_and(|gp| lets(gp, signal)) {
+            continue;
+        }
+        if let Some(gp) = taker(signal, looks) {
+            is_wanted = true;
+            told = Some(gp);
+            tell(gp);
+        }
+    }
+    WAITS.store(is_wanted, Ordering::Relaxed);
+}
+
+/// The goroutine that is to take `signal`.
+fn taker(signal: i32, looks: u32) -> Option<&'static G> {
+    let fits = |gp: &G| {
+        gp.id() != 0 && gp.odd.get() & crate::g::odd::SYSTEM == 0 && lets(gp, signal) && is_able(gp)
+    };
+    if let Some(main) = main().filter(|main| looks < PATIENCE && fits(main)) {
+        return Some(main);
+    }
+    let own = || deliver::own_taker().filter(|_| masks::of_helpers() & bit(signal) == 0);
+    if looks >= LAST
+        && let Some(own) = own()
+    {
+        return Some(own);
+    }
+    let mut on_ms = SCHED.all_ms().filter_map(M::curg);
+    on_ms.find(|gp| fits(gp)).or_else(|| every_g().find(|gp| fits(gp))).or_else(own)
+}
+
+/// Whether a goroutine that is told could come.
+fn is_able(gp: &G) -> bool {
+    match gp.status.get() {
+        State::Running | State::Runnable => true,
+        State::Waiting => deliver::wait_of(gp).is_some(),
+        State::Idle | State::Dead => false,
+    }
+}
+
+/// The ticket as [`deliver`] packs it.
+pub(super) fn unpack(word: u64) -> Option<(Ticket, deliver::How)> {
+    match word & 3 {
+        1 => Some((Ticket(word & !3), deliver::How::Break)),
+        2 => Some((Ticket(word & !3), deliver::How::Pause)),
+        _ => None,
+    }
+}
