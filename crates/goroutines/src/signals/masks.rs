@@ -168,8 +168,8 @@ pub(crate) fn set(gp: &'static G, mask: u64) {
 #[inline]
 pub(crate) fn attach(gp: &'static G, task: &Task) {
     let mask = task.mask.get();
+    gp.signals.mask.store(mask, Ordering::Relaxed);
     if mask != 0 || task.is_system {
-        gp.signals.mask.store(mask, Ordering::Relaxed);
         gp.odd.set(
             if mask == 0 { 0 } else { odd::MASK } | if task.is_system { odd::SYSTEM } else { 0 },
         );
@@ -215,13 +215,12 @@ fn inherit_odd(task: &Task, creator: Option<&'static G>) {
     task.mask.set(mask);
 }
 
-/// The goroutine has ended: its mask counts no more.
+/// The goroutine has ended: its mask counts no more, and it takes no signal.
 #[inline]
 pub(super) fn forget(gp: &'static G) {
-    let mask = gp.signals.mask.load(Ordering::Relaxed);
+    let mask = gp.signals.mask.swap(u64::MAX, Ordering::SeqCst);
     if mask != 0 {
         count(mask, -1);
-        gp.signals.mask.store(0, Ordering::Relaxed);
         gp.odd.set(gp.odd.get() & !odd::MASK);
     }
     gp.odd.set(gp.odd.get() & !odd::SYSTEM);

@@ -119,6 +119,7 @@ pub(crate) fn forget(gp: &'static G) {
     masks::forget(gp);
     gp.signals.ticket.store(0, Ordering::Relaxed);
     if let Some(side) = gp.signals.side() {
+        post::hand_on(gp);
         // SAFETY: the goroutine's own.
         side.posted.clear(unsafe { &mut *side.list.get() });
     }

@@ -212,13 +212,18 @@ pub(super) struct Queue {
     bits: AtomicU64,
     /// Of those, the ones that are pending without a node: there was no memory for it.
     bare: AtomicU64,
+    /// Standard signals, one each. A node is put there before its bit is set, and taken after the bit was cleared: so
+    /// the bit of a signal without a node is set by nobody.
+    standard: [AtomicPtr<Node>; FIRST_REAL_TIME as usize],
+    /// Real-time ones, the newest first.
     inbox: AtomicPtr<Node>,
 }
 
 impl Queue {
     pub(super) const fn new() -> Self {
         let [bits, bare] = [const { AtomicU64::new(0) }; 2];
-        Self { bits, bare, inbox: AtomicPtr::new(null_mut()) }
+        let standard = [const { AtomicPtr::new(null_mut()) }; FIRST_REAL_TIME as usize];
+        Self { bits, bare, standard, inbox: AtomicPtr::new(null_mut()) }
     }
 
     /// What is pending.
@@ -229,35 +234,45 @@ impl Queue {
     /// Adds a signal. A standard one that is pending already is not added (signal(7)).
     pub(super) fn push(&self, info: &libc::siginfo_t) -> Result<(), Full> {
         let bit = super::bit(info.si_signo);
-        let is_standard = info.si_signo < FIRST_REAL_TIME;
-        if is_standard && self.bits() & bit != 0 {
-            return Ok(());
-        }
-        match make(info) {
-            Some(node) => {
-                let mut head = self.inbox.load(Ordering::Relaxed);
-                loop {
-                    // SAFETY: ours.
-                    unsafe { node.as_ref() }.next.store(head, Ordering::Relaxed);
-                    // Release: pairs with the Acquire in take().
-                    match self.inbox.compare_exchange_weak(
-                        head,
+        match self.standard.get(info.si_signo as usize) {
+            Some(_) if self.bits() & bit != 0 => return Ok(()),
+            Some(slot) => match make(info) {
+                // Release: what is in the node.
+                Some(node) => {
+                    let put = slot.compare_exchange(
+                        null_mut(),
                         node.as_ptr(),
-                        Ordering::AcqRel,
+                        Ordering::SeqCst,
                         Ordering::Relaxed,
-                    ) {
-                        Ok(_) => break,
-                        Err(now) => head = now,
+                    );
+                    if put.is_err() {
+                        // SAFETY: in no list.
+                        unsafe { free(node) };
+                        return Ok(()); // one with that
                     }
                 }
-            }
-            None if is_standard => {
-                self.bare.fetch_or(bit, Ordering::SeqCst);
-            }
-            None => return Err(Full),
+                None => {
+                    self.bare.fetch_or(bit, Ordering::SeqCst);
+                }
+            },
+            None => self.enqueue(make(info).ok_or(Full)?),
         }
         self.bits.fetch_or(bit, Ordering::SeqCst); // SG4
         Ok(())
+    }
+
+    fn enqueue(&self, node: NonNull<Node>) {
+        let mut head = self.inbox.load(Ordering::Relaxed);
+        loop {
+            // SAFETY: ours.
+            unsafe { node.as_ref() }.next.store(head, Ordering::Relaxed);
+            let (new, order) = (node.as_ptr(), Ordering::AcqRel);
+            // Release: pairs with the Acquire in take().
+            match self.inbox.compare_exchange_weak(head, new, order, Ordering::Relaxed) {
+                Ok(_) => return,
+                Err(now) => head = now,
+            }
+        }
     }
 
     /// Takes the first signal of `allowed`: faults, then the lowest number. By the consumer.
@@ -271,28 +286,39 @@ impl Queue {
             let signal = of.trailing_zeros() as i32 + 1;
             let bit = super::bit(signal);
             self.bits.fetch_and(!bit, Ordering::SeqCst); // SG4
-            // Acquire: what was put there.
-            list.push_all(self.inbox.swap(null_mut(), Ordering::AcqRel));
-            let first = list.take(signal);
-            if signal >= FIRST_REAL_TIME {
-                if list.has(signal) {
-                    self.bits.fetch_or(bit, Ordering::SeqCst);
-                }
-            } else {
-                // Those that came between the look of a sender and its bit are one with the first.
-                while list.take(signal).is_some() {}
-                let bare = self.bare.fetch_and(!bit, Ordering::SeqCst) & bit != 0;
-                if first.is_none() && bare {
-                    // SAFETY: plain old data: the sender is not known.
-                    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
-                    info.si_signo = signal;
-                    return Some(info);
-                }
-            }
+            let first = match self.standard.get(signal as usize) {
+                Some(slot) => self.take_standard(slot, signal),
+                None => self.take_queued(list, signal),
+            };
             if first.is_some() {
                 return first;
             }
         }
+    }
+
+    fn take_standard(&self, slot: &AtomicPtr<Node>, signal: i32) -> Option<libc::siginfo_t> {
+        let is_bare = self.bare.fetch_and(!super::bit(signal), Ordering::SeqCst);
+        if let Some(node) = NonNull::new(slot.swap(null_mut(), Ordering::SeqCst)) {
+            // SAFETY: taken out of its place; it was written before it was put there.
+            let info = unsafe { *node.as_ref().info.get() };
+            // SAFETY: as above.
+            unsafe { free(node) };
+            return Some(info);
+        }
+        // SAFETY: plain old data: the sender is not known.
+        let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+        info.si_signo = signal;
+        (is_bare & super::bit(signal) != 0).then_some(info)
+    }
+
+    fn take_queued(&self, list: &mut List, signal: i32) -> Option<libc::siginfo_t> {
+        // Acquire: what was put there.
+        list.push_all(self.inbox.swap(null_mut(), Ordering::AcqRel));
+        let first = list.take(signal);
+        if list.has(signal) {
+            self.bits.fetch_or(super::bit(signal), Ordering::SeqCst);
+        }
+        first
     }
 
     /// Drops everything. By the consumer.

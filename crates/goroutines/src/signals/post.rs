@@ -185,6 +185,16 @@ pub(crate) fn take_own(gp: &'static G, allowed: u64) -> Option<libc::siginfo_t> 
     side.posted.take(unsafe { &mut *side.list.get() }, allowed)
 }
 
+/// `gp` ends, in a section on it: what had come to the process, and met it, is the process's.
+pub(super) fn hand_on(gp: &'static G) {
+    // (Of those that were directed at it, `raise` and `pthread_kill` say so.)
+    while let Some(info) = take_own(gp, u64::MAX) {
+        if matches!(info.si_code, libc::SI_USER | libc::SI_KERNEL) || info.si_code > 0 {
+            accept(&info);
+        }
+    }
+}
+
 fn take_of_process(allowed: u64) -> Option<libc::siginfo_t> {
     if PROCESS.bits() & allowed == 0 {
         return None;

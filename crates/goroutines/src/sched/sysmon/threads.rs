@@ -167,6 +167,8 @@ pub(super) extern "C" fn m_main(arg: *mut c_void) -> *mut c_void {
     run::main_loop(mp);
     mp.dying.set(false);
     mp.is_parent.set(false);
+    // SG2: a thread that ends runs no handler.
+    sys::set_signals(u64::MAX);
     crate::g::current::set_m(std::ptr::null());
     if let Some(altstack) = altstack {
         altstack.remove();
