@@ -18,7 +18,7 @@ pub use parent::{Verdict, examine};
 pub use report::run_rows;
 pub use row::{Row, Side};
 pub use say::{code, ret};
-pub use trace::{Call, Flow, Trace, ms};
+pub use trace::{Call, Flow, Trace, ms, sleep};
 
 /// The rows of a table of functions: `rows![a, b, other::c]`, each named like its function.
 #[macro_export]

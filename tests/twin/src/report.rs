@@ -2,9 +2,10 @@
 
 use crate::intended::INTENDED;
 use crate::{Row, Verdict, child, examine};
+use std::collections::BTreeMap;
 use std::process::ExitCode;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::Instant;
 
 /// What the command line says.
@@ -78,31 +79,39 @@ fn misnamed(family: &str, rows: &[Row]) -> Vec<(String, String)> {
 }
 
 fn examine_all(family: &str, rows: &[&Row], args: &Args) -> Vec<Verdict> {
-    let (next, alone) = (AtomicUsize::new(0), RwLock::new(()));
-    let verdicts: Vec<Mutex<Option<Verdict>>> = rows.iter().map(|_| Mutex::new(None)).collect();
-    let work = || {
-        while let Some(row) = rows.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let at = rows.iter().position(|r| std::ptr::eq(*r, *row)).unwrap_or_default();
-            let verdict = if row.alone {
-                let _alone = alone.write().unwrap_or_else(PoisonError::into_inner);
-                examine_often(family, row, args.times)
-            } else {
-                let _beside = alone.read().unwrap_or_else(PoisonError::into_inner);
-                examine_often(family, row, args.times)
-            };
-            println!("test {} ... {}", row.name, word(&verdict));
-            *verdicts[at].lock().unwrap_or_else(PoisonError::into_inner) = Some(verdict);
-        }
+    let verdicts: Vec<OnceLock<Verdict>> = rows.iter().map(|_| OnceLock::new()).collect();
+    let examine = |at: &usize| {
+        let verdict = examine_often(family, rows[*at], args.times);
+        println!("test {} ... {}", rows[*at].name, word(&verdict));
+        let again = verdicts[*at].set(verdict);
+        assert!(again.is_ok(), "a row is examined once");
     };
+    let (alone, beside): (Vec<_>, Vec<_>) = (0..rows.len()).partition(|at| rows[*at].alone);
+    let (next, turns) = (AtomicUsize::new(0), turns(rows, &beside));
     std::thread::scope(|scope| {
         for _ in 0..args.jobs {
-            scope.spawn(work);
+            scope.spawn(|| {
+                while let Some(turn) = turns.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    turn.iter().for_each(examine);
+                }
+            });
         }
     });
-    let taken = |verdict: Mutex<Option<Verdict>>| {
-        verdict.into_inner().unwrap_or_else(PoisonError::into_inner).expect("each row was examined")
-    };
-    verdicts.into_iter().map(taken).collect()
+    alone.iter().for_each(examine);
+    verdicts.into_iter().map(|v| v.into_inner().expect("each row was examined")).collect()
+}
+
+/// What one job examines in turn: the rows of a series, which come first as they take longest, or one row.
+fn turns(rows: &[&Row], beside: &[usize]) -> Vec<Vec<usize>> {
+    let mut series = BTreeMap::<&str, Vec<usize>>::new();
+    let mut single = Vec::new();
+    for at in beside {
+        match rows[*at].series {
+            Some(name) => series.entry(name).or_default().push(*at),
+            None => single.push(vec![*at]),
+        }
+    }
+    series.into_values().chain(single).collect()
 }
 
 fn examine_often(family: &str, row: &Row, times: usize) -> Verdict {
@@ -138,7 +147,7 @@ fn args() -> Args {
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
     let times = std::env::var("TWIN_TIMES").ok().and_then(|times| times.parse().ok()).unwrap_or(1);
     let (filters, skip) = (Vec::new(), Vec::new());
-    let mut args = Args { filters, skip, exact: false, list: false, jobs: cpus * 4, times };
+    let mut args = Args { filters, skip, exact: false, list: false, jobs: cpus * 10, times };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         match word.as_str() {

@@ -45,6 +45,7 @@ pub struct Row {
     pub(crate) owed: Option<&'static str>,
     pub(crate) limit: Duration,
     pub(crate) alone: bool,
+    pub(crate) series: Option<&'static str>,
 }
 
 impl Row {
@@ -59,6 +60,7 @@ impl Row {
             owed: None,
             limit: Duration::from_secs(20),
             alone: false,
+            series: None,
         }
     }
 
@@ -118,6 +120,13 @@ impl Row {
     #[must_use]
     pub fn alone(mut self) -> Self {
         self.alone = true;
+        self
+    }
+
+    /// Rows of one series run one after the other, beside the other rows: for what there is little of.
+    #[must_use]
+    pub fn series(mut self, name: &'static str) -> Self {
+        self.series = Some(name);
         self
     }
 }

@@ -66,6 +66,30 @@ pub struct Flow<R> {
     end: Arc<End<R>>,
 }
 
+/// A wait of so many milliseconds. It is made of short sleeps, and as many of them as take that long on an idle
+/// machine: on a busy one they take longer, as all does that is waited for.
+struct Limit {
+    until: Instant,
+    sleeps: u64,
+}
+
+impl Limit {
+    fn new(milliseconds: u64) -> Self {
+        let until = Instant::now() + Duration::from_millis(milliseconds);
+        Self { until, sleeps: milliseconds * 3 / 4 }
+    }
+
+    /// Sleeps a millisecond, if the wait is not over.
+    fn lasts(&mut self) -> bool {
+        if self.sleeps == 0 && Instant::now() >= self.until {
+            return false;
+        }
+        self.sleeps = self.sleeps.saturating_sub(1);
+        ms(1);
+        true
+    }
+}
+
 /// A call that gives its result as text.
 pub type Call = Box<dyn FnOnce() -> String + Send>;
 
@@ -74,8 +98,18 @@ struct End<R> {
     result: Mutex<Option<std::thread::Result<R>>>,
 }
 
-/// Sleeps this many milliseconds, with std's sleep, so a goroutine parks.
+/// Sleeps this many milliseconds, with std's sleep, so a goroutine parks. A long sleep is made of short ones: on a
+/// busy machine it takes longer, as does what others are to have done meanwhile.
 pub fn ms(milliseconds: u64) {
+    const PIECE: u64 = 20;
+    for _ in 0..milliseconds / PIECE {
+        sleep(PIECE);
+    }
+    sleep(milliseconds % PIECE);
+}
+
+/// Sleeps this many milliseconds, with one sleep of std's: where the sleep is what a row is about.
+pub fn sleep(milliseconds: u64) {
     std::thread::sleep(Duration::from_millis(milliseconds));
 }
 
@@ -153,12 +187,11 @@ impl Trace {
         let flows: Vec<_> =
             calls.into_iter().map(|(name, call)| (self.spawn(&name, |_| call()), name)).collect();
         let over = || flows.iter().filter(|(flow, _)| flow.is_over()).count();
-        let (mut last, mut count) = (Instant::now(), over());
-        while count < flows.len() && last.elapsed().as_millis() < (quiet * patience()).into() {
-            ms(2);
+        let (mut limit, mut count) = (Limit::new(quiet * patience()), over());
+        while count < flows.len() && limit.lasts() {
             let now = over();
             if now > count {
-                (last, count) = (Instant::now(), now);
+                (limit, count) = (Limit::new(quiet * patience()), now);
             }
         }
         for (flow, name) in flows {
@@ -218,12 +251,11 @@ impl<R> Flow<R> {
     /// Waits this many milliseconds for its end.
     #[must_use]
     pub fn over_within(&self, limit: u64) -> bool {
-        let start = Instant::now();
+        let mut limit = Limit::new(limit);
         while !self.is_over() {
-            if start.elapsed().as_millis() as u64 > limit {
+            if !limit.lasts() {
                 return false;
             }
-            ms(1);
         }
         true
     }

@@ -1,6 +1,6 @@
 //! Opening and closing: FIFOs that wait for their other end, flags, numbers, limits.
 
-use goroutines_twin_tests::{Row, Trace, make, ms, ret, rows, say};
+use goroutines_twin_tests::{Row, Trace, make, ms, ret, rows, say, sleep};
 use std::ffi::CString;
 
 pub(crate) fn rows() -> Vec<Row> {
@@ -362,7 +362,7 @@ fn no_numbers_left(t: &Trace) {
     let mut b = 0u8;
     t.says("a read that waits", ret(unsafe { libc::read(read, (&raw mut b).cast(), 1) }));
     writer.join();
-    t.timed("a sleep", 200, || ms(200));
+    t.timed("a sleep", 200, || sleep(200));
     taken.into_iter().for_each(close);
     make::close([read, write]);
 }

@@ -1,7 +1,7 @@
 //! Sandboxes that refuse what a program can do without.
 #![expect(clippy::undocumented_unsafe_blocks, reason = "calls of libc with what the row has made")]
 
-use goroutines_twin_tests::{Row, Trace, make, ms, say};
+use goroutines_twin_tests::{Row, Trace, make, ms, say, sleep};
 use libc::c_long;
 use std::io::{Read, Write};
 use std::process::Command;
@@ -86,7 +86,7 @@ fn refuse(calls: Refused, errno: i32) {
 
 /// The core of what is done: sleeping, a pipe, a connection, a child, a file, a lock, goroutines.
 fn core(t: &Trace) {
-    t.timed("sleep", 200, || ms(200));
+    t.timed("sleep", 200, || sleep(200));
     let (mut reader, mut writer) = std::io::pipe().expect("a pipe");
     let reads = t.spawn("reader", move |t| {
         let mut all = Vec::new();

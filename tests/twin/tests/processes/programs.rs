@@ -1,6 +1,6 @@
 //! Programs: `posix_spawn`, `system`, `popen`, std's `Command`, `exec`; what they inherit.
 
-use goroutines_twin_tests::{Row, Trace, code, make, ms, ret, rows, say};
+use goroutines_twin_tests::{Row, Trace, code, make, ms, ret, rows, say, sleep};
 use std::ffi::CStr;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -62,7 +62,7 @@ fn system_runs(t: &Trace) {
 }
 
 fn system_waits(t: &Trace) {
-    let other = t.spawn("other", |t| t.timed("sleep", 200, || ms(200)));
+    let other = t.spawn("other", |t| t.timed("sleep", 200, || sleep(200)));
     let end = t.timed("system", 300, || system(c"sleep 0.3; exit 1"));
     t.says("system", end);
     other.join();
@@ -341,7 +341,7 @@ fn exec_fails(t: &Trace) {
     t.says("bad path", ret(unsafe { libc::execv(make::bad(), words.as_ptr().cast()) }));
     t.says("bad words", ret(unsafe { libc::execv(c"/bin/sh".as_ptr(), make::bad()) }));
     t.says("the error", say::io(Err::<(), _>(Command::new("/no/such").exec())));
-    t.timed("sleep", 200, || ms(200));
+    t.timed("sleep", 200, || sleep(200));
 }
 
 fn vfork_and_exec(t: &Trace) {

@@ -2,7 +2,7 @@
 #![expect(clippy::undocumented_unsafe_blocks, reason = "calls of libc with what the row has made")]
 
 use crate::install;
-use goroutines_twin_tests::{Row, Trace, make, ms, ret, rows};
+use goroutines_twin_tests::{Row, Trace, make, ms, ret, rows, sleep};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 use std::thread::Thread;
@@ -84,7 +84,7 @@ extern "C" fn sleeps(_: i32) {
 
 fn handler_sleeps(t: &Trace) {
     install(libc::SIGUSR1, sleeps as *const () as usize, 0, &[]);
-    let other = t.spawn("other", |t| t.timed("others run", 200, || ms(200)));
+    let other = t.spawn("other", |t| t.timed("others run", 200, || sleep(200)));
     t.timed("raise", 400, || unsafe { libc::raise(libc::SIGUSR1) });
     other.join();
 }
@@ -129,7 +129,7 @@ fn goes_on(t: &Trace) {
             })
         })
         .collect();
-    t.timed("sleeps", 200, || ms(200));
+    t.timed("sleeps", 200, || sleep(200));
     burns.into_iter().for_each(|burns| burns.join());
 }
 

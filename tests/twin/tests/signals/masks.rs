@@ -2,7 +2,7 @@
 #![expect(clippy::undocumented_unsafe_blocks, reason = "calls of libc with what the row has made")]
 
 use crate::install;
-use goroutines_twin_tests::{Row, Trace, code, ms, ret, rows};
+use goroutines_twin_tests::{Row, Trace, code, ret, rows, sleep};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -70,7 +70,7 @@ fn all_blocked_and_others_run(t: &Trace) {
             })
         })
         .collect();
-    t.timed("sleeps", 200, || ms(200));
+    t.timed("sleeps", 200, || sleep(200));
     burns.into_iter().for_each(|burns| burns.join());
 }
 

@@ -2,7 +2,7 @@
 #![expect(clippy::undocumented_unsafe_blocks, reason = "calls of libc that touch no memory")]
 
 use crate::{action, install};
-use goroutines_twin_tests::{Row, Trace, make, ms, ret, rows};
+use goroutines_twin_tests::{Row, Trace, make, ms, ret, rows, sleep};
 use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -188,6 +188,6 @@ fn urg_handler_waits(t: &Trace) {
     t.says("runs", RUNS.load(Ordering::Relaxed));
     writes.join();
     let burns: Vec<_> = (0..3).map(|n| t.spawn(&format!("burns {n}"), |_| burn(2_000))).collect();
-    t.timed("sleeps", 200, || ms(200));
+    t.timed("sleeps", 200, || sleep(200));
     burns.into_iter().for_each(|burns| burns.join());
 }

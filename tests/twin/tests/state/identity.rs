@@ -1,6 +1,6 @@
 //! Who a flow is: ids, names, stacks, affinities, priorities; what ends it.
 
-use goroutines_twin_tests::{Row, Trace, code, make, ms, ret, rows, say};
+use goroutines_twin_tests::{Row, Trace, code, make, ms, ret, rows, say, sleep};
 use std::collections::BTreeSet;
 
 pub(crate) fn rows() -> Vec<Row> {
@@ -266,10 +266,10 @@ fn join_in_time(t: &Trace) {
 }
 
 fn sleeping_zero_and_long(t: &Trace) {
-    t.timed("zero", 200, || ms(0));
+    t.timed("zero", 200, || sleep(0));
     t.timed("a nanosecond", 200, || std::thread::sleep(std::time::Duration::from_nanos(1)));
     t.timed("yield", 200, std::thread::yield_now);
-    t.timed("300", 300, || ms(300));
+    t.timed("300", 300, || sleep(300));
     t.hangs_after("for ever", 200, || {
         std::thread::sleep(std::time::Duration::MAX);
         "back"

@@ -448,7 +448,12 @@ const OTHERS: &[(&str, Of)] = &[
 ];
 
 /// One descriptor for each call, all calls at once.
-fn all(t: &Trace, make: Maker, calls: &[(&str, Of)], nonblocking: bool) {
+fn all<'a>(
+    t: &Trace,
+    make: Maker,
+    calls: impl Iterator<Item = &'a (&'static str, Of)>,
+    nonblocking: bool,
+) {
     // A number that is to be closed must not become another call's meanwhile.
     let is_open = |fd: i32| unsafe { libc::fcntl(fd, libc::F_GETFD) } != -1;
     let (mut kept, mut all) = (Vec::new(), Vec::<(String, Call)>::new());
@@ -477,17 +482,17 @@ pub(crate) fn rows() -> Vec<Row> {
     let mut rows = Vec::new();
     for (kind, make) in KINDS {
         for (what, calls) in [("reads", READS), ("writes", WRITES), ("others", OTHERS)] {
-            for bad in [false, true] {
-                let of: Vec<_> =
-                    calls.iter().filter(|(name, _)| is_bad(name) == bad).copied().collect();
-                let bad = if bad { "bad_" } else { "" };
+            for (bad, word) in [(false, ""), (true, "bad_")] {
                 for (nonblocking, mode) in [(false, ""), (true, "_nonblocking")] {
-                    let of = of.clone();
-                    let body = move |t: &Trace| all(t, *make, &of, nonblocking);
-                    let name = format!("{bad}{what}_{kind}{mode}");
+                    let body = move |t: &Trace| {
+                        let of = calls.iter().filter(|(name, _)| is_bad(name) == bad);
+                        all(t, *make, of, nonblocking);
+                    };
+                    let name = format!("{word}{what}_{kind}{mode}");
                     let row = Row::new(name.as_str(), body).before(before);
                     // A user may have 128 inotify descriptors.
-                    let row = if kind.starts_with("inotify") { row.alone() } else { row };
+                    let is_inotify = kind.starts_with("inotify");
+                    let row = if is_inotify { row.series("inotify") } else { row };
                     rows.push(row);
                 }
             }

@@ -394,8 +394,14 @@ fn futex_waitv(t: &Trace) {
             let list = [one(a, 7, 0x82), one(b, 9, 0x82)];
             t.says("wait", newer(FUTEX_WAITV, [list.as_ptr() as usize, 2, 0, 0, 1, 0]));
         });
-        ms(100);
-        t.says("wake", futex(at(w), libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG, 3, 0, 0, 0));
+        // It may take its time to get there.
+        let wake = || futex(at(w), libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG, 3, 0, 0, 0);
+        let woken = || {
+            ms(100);
+            wake().to_string()
+        };
+        let woken = std::iter::repeat_with(woken).find(|woken| woken != "0");
+        t.says("wake", woken.unwrap_or_default());
         waits.join();
     }
 }
