@@ -7,7 +7,7 @@
 use crate::Outcome;
 use crate::args::Args;
 use crate::cargo::{cargo, root};
-use goroutines_test_needs::NOTES;
+use goroutines_test_needs::{BUILT, NOTES};
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::fs::{self, File};
@@ -43,6 +43,10 @@ pub(crate) fn main(mut args: Args) -> Outcome {
     let scope: &[&str] = if one_package { &[] } else { &["--workspace"] };
     let mut command = cargo(&["test", "--no-fail-fast"]);
     command.args(scope).args(&words).env(NOTES, &notes);
+    if words.iter().all(|word| word == "--release") {
+        // Cargo builds the examples, too.
+        command.env(BUILT, "1");
+    }
     let mut report = Report::default();
     let good = follow(&mut command, &log, &mut report)?;
     report.end_program();

@@ -13,6 +13,11 @@ use std::path::PathBuf;
 /// and the package, with tabs between them.
 pub const NOTES: &str = "GOROUTINES_SKIPPED_TESTS";
 
+/// The variable that says that all examples of the workspace have just been built, with the test's profile: by
+/// `cargo xtask test`. A test that built them once more would build what they depend on, too, as other
+/// features are chosen for a single package.
+pub const BUILT: &str = "GOROUTINES_EXAMPLES_BUILT";
+
 /// The path of `program`, which the Debian package `package` brings: in one of `dirs`, the last one first, or
 /// in `PATH`. `None`: the calling test is to return at once, as it is noted as skipped.
 ///
