@@ -1,8 +1,11 @@
 //! Sleeps, and children.
 
-use crate::{End, VERY_LONG, Wait, check, failed};
-use goroutines_tests::io::{self, PARKS};
-use std::process::{Child, Command, Stdio};
+use crate::{End, VERY_LONG, Wait, cancelled, check, failed};
+use goroutines_tests::io::at_each;
+use goroutines_tests::io::{self as calls, PARKS};
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 #[test]
@@ -113,14 +116,14 @@ fn waits_for_a_child_are_ended() {
             child(|sleeper| {
                 let mut status = 0;
                 // SAFETY: a status to write.
-                failed(io::check(unsafe { libc::waitpid(sleeper.id(), &raw mut status, 0) }))
+                failed(calls::check(unsafe { libc::waitpid(sleeper.id(), &raw mut status, 0) }))
             })
         }),
         ("wait4", || {
             child(|sleeper| {
                 let (mut status, none) = (0, std::ptr::null_mut());
                 // SAFETY: a status to write.
-                failed(io::check(unsafe { libc::wait4(sleeper.id(), &raw mut status, 0, none) }))
+                failed(calls::check(unsafe { libc::wait4(sleeper.id(), &raw mut status, 0, none) }))
             })
         }),
     ]);
@@ -139,7 +142,81 @@ fn waitid_is_ended() {
                 let mut info: libc::siginfo_t = std::mem::zeroed();
                 libc::waitid(libc::P_PID, sleeper.id() as u32, &raw mut info, libc::WEXITED)
             };
-            failed(io::check(word))
+            failed(calls::check(word))
         })
     })]);
+}
+
+/// A shell that says something, and then goes on for seconds.
+fn shell(text: &str) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", text]);
+    command
+}
+
+const LONG: &str = "echo said; exec sleep 5";
+
+/// The child is made by `fork`.
+fn forked(mut command: Command) -> Command {
+    // SAFETY: the function does nothing.
+    unsafe { command.pre_exec(|| Ok(())) };
+    command
+}
+
+fn outputs(make: impl Fn() -> io::Result<Output> + Send + 'static) -> Wait {
+    Box::new(move || failed(make()))
+}
+
+/// Std takes an error of reading the pipes for impossible. The callers get one all the same, and std does not panic.
+#[test]
+fn outputs_of_children_are_ended() {
+    if !PARKS {
+        return;
+    }
+    check(&[
+        ("output", || outputs(|| shell(LONG).output())),
+        ("output of one pipe", || outputs(|| shell(LONG).stderr(Stdio::null()).output())),
+        ("output of a child that says nothing", || outputs(|| shell("sleep 5").output())),
+        ("output of a child that was forked", || outputs(|| forked(shell(LONG)).output())),
+        ("status", || {
+            outputs(|| {
+                let status = forked(shell("sleep 5")).status()?;
+                Ok(Output { status, stdout: Vec::new(), stderr: Vec::new() })
+            })
+        }),
+        ("wait_with_output", || {
+            outputs(|| {
+                let mut child = shell(LONG);
+                child.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?.wait_with_output()
+            })
+        }),
+        // What comes of the pipes is not all, and nobody is to think so.
+        ("output of a child that has ended", || {
+            outputs(|| shell("echo said; sleep 5 & exit 0").output())
+        }),
+    ]);
+}
+
+/// A context that has ended changes nothing about a child that can't run its program.
+#[test]
+fn programs_that_are_not_there() {
+    at_each(|_| {
+        cancelled().run(|| {
+            for _ in 0..10 {
+                let error = forked(Command::new("/no/such/program")).output().unwrap_err();
+                assert_eq!(error.kind(), io::ErrorKind::NotFound);
+                let error = Command::new("/no/such/program").status().unwrap_err();
+                assert_eq!(error.kind(), io::ErrorKind::NotFound);
+            }
+            // What waits by itself is told of the context's end.
+            let mut child = shell(LONG).stdout(Stdio::piped()).spawn().unwrap();
+            let mut text = String::new();
+            let mut output = child.stdout.take().unwrap();
+            let read = std::io::Read::read_to_string(&mut output, &mut text);
+            if PARKS {
+                assert_eq!(read.unwrap_err().raw_os_error(), Some(libc::ECANCELED));
+            }
+            child.kill().unwrap();
+        });
+    });
 }

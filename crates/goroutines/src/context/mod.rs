@@ -13,6 +13,7 @@
 //! | sockets, pipes, terminals: `read`, `write`, `accept`, `connect` and their kin; not what is written to descriptors 1 and 2 | [`io::Error`]: `TimedOut` for a deadline, else `ECANCELED` |
 //! | `poll`, `select` (so `TcpStream::connect_timeout`) | the same |
 //! | [`Child::wait`](std::process::Child::wait), `waitpid` | the same; the child goes on |
+//! | [`Command::output`](std::process::Command::output), [`Child::wait_with_output`](std::process::Child::wait_with_output) | the same; what the child has said is lost. (With link-time optimisation these functions may not be recognised; std panics then.) |
 //! | [`std::thread::sleep`], [`thread::sleep`](crate::thread::sleep) | it returns early |
 //! | [`chan`](crate::chan): `send`, `recv`, `_timeout`, iteration | as on a disconnected channel: `Err`, `None` |
 //! | [`select!`](crate::select), [`Select`](crate::chan::Select) | one of its operations fails so |
@@ -30,6 +31,7 @@
 //!   their callers ask again, and would do so as fast as they can.
 //! * [`WaitGroup::wait`](crate::WaitGroup::wait), `join`, `thread::scope`: what they wait for has to end, and
 //!   does, if it runs in the context too.
+//! * [`Command::spawn`](std::process::Command::spawn): the child comes to its program soon.
 //! * Files, DNS look-ups, `flock`, `wait` for any child, signals and queues of System V, and whatever else
 //!   [`intercept/table.rs`] says is announced, or is inside [`runtime::blocking`](crate::runtime::blocking): there
 //!   the kernel blocks an OS thread.

@@ -7,6 +7,7 @@
 use super::kind::{self, kind_of};
 use super::real::{result, take_over};
 use super::socket;
+use super::unwraps;
 use super::user_memory::Buffers;
 use super::wait::{Moved, Stopped, Waits};
 use crate::base::optional::Optional;
@@ -329,7 +330,7 @@ fn with_list(
 
 take_over! {
     fn read(fd: c_int, buf: *mut c_void, n: size_t) -> ssize_t =
-        |gp, real| result(read_one(gp, fd, buf, n));
+        |gp, real| result(unwraps::of_read(gp, fd, (buf, n), read_one(gp, fd, buf, n)));
 
     fn write(fd: c_int, buf: *const c_void, n: size_t) -> ssize_t =
         |gp, real| result(write_one(gp, fd, buf, n));

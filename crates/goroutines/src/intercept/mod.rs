@@ -85,6 +85,8 @@ mod time;
 #[cfg(feature = "intercept")]
 pub(crate) mod undisturbed;
 #[cfg(feature = "intercept")]
+mod unwraps;
+#[cfg(feature = "intercept")]
 mod user_memory;
 #[cfg(feature = "intercept")]
 mod wait;

@@ -9,6 +9,7 @@
 use super::mask::{fault, with_mask};
 use super::real::{result, take_over};
 use super::time::duration;
+use super::unwraps;
 use super::user_memory::{self, is_readable};
 use super::wait::at_once;
 use crate::g::reason::WaitReason;
@@ -231,7 +232,8 @@ fn poll_until(gp: &'static G, fds: *mut pollfd, n: nfds_t, until: u64) -> isize 
         // SAFETY: the user's own call.
         undisturbed(gp, || unsafe { raw(libc::SYS_poll, args) })
     };
-    until_any(gp, until, attempt, sources, plain, true)
+    let word = until_any(gp, until, attempt, sources, plain, true);
+    unwraps::of_poll(gp, fds, len, word)
 }
 
 fn epoll_until(gp: &'static G, epoll: c_int, at: *mut epoll_event, n: c_int, until: u64) -> isize {

@@ -12,6 +12,7 @@
 
 use super::fd;
 use super::real::{Real, caller, real, result, take_over};
+use super::unwraps;
 use super::wait::{AGAIN, Stopped, Waits, ready_now};
 use crate::g::G;
 use crate::netpoll::{self, Direction};
@@ -94,6 +95,11 @@ fn wait_for(
     if options & libc::WNOHANG != 0 {
         return call(options);
     }
+    match unwraps::wait(gp) {
+        unwraps::Wait::Usual => {}
+        unwraps::Wait::Fails(error) => return -(error as isize),
+        unwraps::Wait::NotEnded => return announced(gp, || call(options)),
+    }
     if pid > 0 && options & (libc::WUNTRACED | libc::WCONTINUED) == 0 && !gp.traces.get() {
         let mut word = call(options | libc::WNOHANG);
         if word == 0 {
@@ -125,7 +131,11 @@ fn wait_for_id(
 ) -> c_int {
     let only_exits = options & libc::WEXITED != 0
         && options & (libc::WNOHANG | libc::WSTOPPED | libc::WCONTINUED) == 0;
-    if only_exits && !gp.traces.get() {
+    let how = if only_exits { unwraps::wait(gp) } else { unwraps::Wait::Usual };
+    if let unwraps::Wait::Fails(error) = how {
+        return result(-(error as isize)) as c_int;
+    }
+    if only_exits && !gp.traces.get() && matches!(how, unwraps::Wait::Usual) {
         // Is there something to report of the process? It is left to be reported again.
         let options = (options_of(gp, options) | libc::WNOHANG | libc::WNOWAIT) as usize;
         // SAFETY: our own info, zeroed for "nothing".

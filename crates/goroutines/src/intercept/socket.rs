@@ -4,6 +4,7 @@
 use super::fd;
 use super::mark::{self, is_local};
 use super::real::{result, take_over};
+use super::unwraps;
 use super::user_memory::{self, Buffers};
 use super::wait::{Further, Moved, Stopped, Waits, is_stream, socket_option};
 use crate::g::G;
@@ -307,7 +308,8 @@ fn receive_messages(
 take_over! {
     fn recv(fd: c_int, buf: *mut c_void, n: size_t, flags: c_int) -> ssize_t = |gp, real| {
         let nowhere = (std::ptr::null_mut(), std::ptr::null_mut());
-        result(receive_from(gp, fd, buf, n, flags, nowhere))
+        let word = receive_from(gp, fd, buf, n, flags, nowhere);
+        result(unwraps::of_recv(gp, fd, (buf, n), word))
     };
 
     fn recvfrom(

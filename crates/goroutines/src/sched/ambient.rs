@@ -26,13 +26,34 @@ pub(crate) struct Run {
     /// 0, or the `errno` that what is cancelled ends with.
     error: AtomicI32,
     outer: AtomicPtr<Run>,
+    /// A [`Cut`]. The goroutine's own.
+    #[cfg(feature = "intercept")]
+    cut: AtomicI32,
+}
+
+/// What the next wait for a child is to come to, as std has read that child's pipes (`intercept/unwraps.rs`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg(feature = "intercept")]
+pub(crate) enum Cut {
+    /// Nothing special.
+    No,
+    /// It fails: std has been told that the child's pipes are at their end, and they are not.
+    Output,
+    /// It is not ended: the child has told that it can't run its program, and ends.
+    NotEnded,
 }
 
 impl Run {
     /// One for the calling goroutine; none on an ordinary thread.
     pub(crate) fn new() -> Option<Self> {
         let gp = current::g()?;
-        Some(Self { gp, error: AtomicI32::new(0), outer: AtomicPtr::new(null_mut()) })
+        Some(Self {
+            gp,
+            error: AtomicI32::new(0),
+            outer: AtomicPtr::new(null_mut()),
+            #[cfg(feature = "intercept")]
+            cut: AtomicI32::new(Cut::No as i32),
+        })
     }
 
     /// Makes it the innermost one. It stays where it is until [`leave`](Self::leave).
@@ -72,6 +93,27 @@ pub(crate) fn error(gp: &G) -> Option<i32> {
     // SAFETY: the goroutine's own innermost run, which is on its stack.
     let run = unsafe { gp.ambient.load(Ordering::Relaxed).as_ref() }?;
     Some(run.error.load(Ordering::SeqCst)).filter(|error| *error != 0)
+}
+
+/// What was noted of the goroutine's innermost run.
+#[cfg(feature = "intercept")]
+pub(crate) fn cut(gp: &G) -> Cut {
+    // SAFETY: the goroutine's own innermost run, which is on its stack.
+    let run = unsafe { gp.ambient.load(Ordering::Relaxed).as_ref() };
+    match run.map(|run| run.cut.load(Ordering::Relaxed)) {
+        Some(cut) if cut == Cut::Output as i32 => Cut::Output,
+        Some(cut) if cut == Cut::NotEnded as i32 => Cut::NotEnded,
+        _ => Cut::No,
+    }
+}
+
+/// Notes it.
+#[cfg(feature = "intercept")]
+pub(crate) fn set_cut(gp: &G, cut: Cut) {
+    // SAFETY: as above.
+    if let Some(run) = unsafe { gp.ambient.load(Ordering::Relaxed).as_ref() } {
+        run.cut.store(cut as i32, Ordering::Relaxed);
+    }
 }
 
 /// The wait `ticket`, which has begun, can be ended from now on; and is, if the context was cancelled. In a
