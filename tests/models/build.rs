@@ -225,6 +225,17 @@ use std::sync::PoisonError;",
         ],
     },
     File {
+        path: "base/gather.rs",
+        replaced: &[(
+            "            hook(one).is_in.swap(false, Ordering::AcqRel);",
+            "            if crate::base::steps::lacks(\"exchanging the flag\") {
+                hook(one).is_in.store(false, Ordering::Release);
+            } else {
+                hook(one).is_in.swap(false, Ordering::AcqRel);
+            }",
+        )],
+    },
+    File {
         path: "sched/starved.rs",
         replaced: &[
             ("const fn new()", "fn new()"),

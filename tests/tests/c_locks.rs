@@ -7,6 +7,7 @@ use std::cell::UnsafeCell;
 use std::mem::MaybeUninit;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 /// A mutex and a condition variable of C's.
 struct Lock {
@@ -125,10 +126,9 @@ fn an_error_checking_mutex_knows_its_owner() {
     });
 }
 
-/// What those cost that wait in the kernel is given back: the goroutines run on other threads again.
-#[test]
-fn goroutines_that_have_let_go_of_inheriting_locks_are_locked_to_no_thread() {
-    at_each(|procs| {
+impl Lock {
+    /// A mutex that lends its owner the priority of those that wait.
+    fn inheriting() -> Arc<Self> {
         let lock = Lock::of_type(libc::PTHREAD_MUTEX_NORMAL);
         let mut attr = MaybeUninit::uninit();
         // SAFETY: the attribute is initialised first; no other thread has the mutex yet.
@@ -137,6 +137,63 @@ fn goroutines_that_have_let_go_of_inheriting_locks_are_locked_to_no_thread() {
             libc::pthread_mutexattr_setprotocol(attr.as_mut_ptr(), libc::PTHREAD_PRIO_INHERIT);
             assert_eq!(libc::pthread_mutex_init(lock.mutex.get(), attr.as_ptr()), 0);
         }
+        lock
+    }
+}
+
+/// A hundred fight for a lock that is bound to threads: each that waits holds a thread, and nothing else comes of
+/// that. Who sleeps, or works, goes on meanwhile.
+#[test]
+fn a_hundred_fight_for_an_inheriting_lock() {
+    const N: usize = 100;
+    const TURNS: usize = 30;
+    fn turns(lock: &Lock) {
+        for _ in 0..TURNS {
+            assert_eq!(lock.lock(), 0);
+            assert_eq!(lock.unlock(), 0);
+            std::thread::sleep(Duration::from_micros(11));
+        }
+    }
+    let lock = Lock::inheriting();
+    let begun = Instant::now();
+    let all: Vec<_> = (0..N)
+        .map(|_| {
+            let lock = lock.clone();
+            std::thread::spawn(move || turns(&lock))
+        })
+        .collect();
+    all.into_iter().for_each(|one| one.join().unwrap());
+    let threads = begun.elapsed();
+    at_each(|procs| {
+        let lock = Lock::inheriting();
+        let begun = Instant::now();
+        // Held at first, so that all come to wait.
+        assert_eq!(lock.lock(), 0);
+        let all: Vec<_> = (0..N)
+            .map(|_| {
+                let lock = lock.clone();
+                go(move || turns(&lock))
+            })
+            .collect();
+        let other = go(|| {
+            for _ in 0..20 {
+                std::thread::sleep(ms(1));
+            }
+        });
+        other.join().unwrap();
+        assert_eq!(lock.unlock(), 0);
+        goroutines_tests::join_all(all);
+        let goroutines = begun.elapsed();
+        println!("GOMAXPROCS={procs}: threads {threads:?}, goroutines {goroutines:?}");
+        assert!(goroutines < 20 * threads + ms(5_000), "{goroutines:?}, threads {threads:?}");
+    });
+}
+
+/// What those cost that wait in the kernel is given back: the goroutines run on other threads again.
+#[test]
+fn goroutines_that_have_let_go_of_inheriting_locks_are_locked_to_no_thread() {
+    at_each(|procs| {
+        let lock = Lock::inheriting();
         let before = os_threads();
         let had = Arc::new(AtomicU32::new(0));
         let all: Vec<_> = (1..=100)

@@ -156,6 +156,69 @@ fn threads_are_made_without_the_program() {
     assert!(child.text().contains("all ended"), "{child}");
 }
 
+/// What the monitor has used: nanoseconds of CPU time, and how often it has gone to sleep.
+fn monitor() -> (u64, u64) {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let tasks = std::fs::read_dir("/proc/self/task").expect("a directory");
+    let own = tasks
+        .filter_map(|task| Some(task.ok()?.path().to_str()?.to_owned()))
+        .find(|task| read(&format!("{task}/comm")).trim() == "sysmon")
+        .expect("a monitor");
+    let number = |text: Option<&str>| text.and_then(|text| text.parse().ok()).expect("a number");
+    let used = read(&format!("{own}/schedstat"));
+    let status = read(&format!("{own}/status"));
+    let slept = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+    (number(used.split(' ').next()), number(slept.map(str::trim)))
+}
+
+/// What a look of the monitor's costs, in nanoseconds, for a second and some.
+fn look() -> u64 {
+    let (used, slept) = monitor();
+    sleep(ms(1_500));
+    let (used_then, slept_then) = monitor();
+    (used_then - used) / (slept_then - slept).max(1)
+}
+
+/// Where many goroutines block in ways that are not announced, a look of the monitor's costs what it costs where a few
+/// do. One of them that computes when it comes back is stopped all the same.
+#[test]
+fn many_that_block() {
+    const FEW: usize = 50;
+    const MANY: usize = 1_500;
+    let child = in_child("many_that_block", &[("GOMAXPROCS", "2")], || {
+        goroutines::run(|| {
+            let (reads, writes) = pipe().unwrap_or_else(|e| panic!("{e}"));
+            let (fd, _writes) = (reads.into_raw_fd(), writes.into_raw_fd());
+            static BLOCKED: AtomicUsize = AtomicUsize::new(0);
+            let block = |count: usize| {
+                for _ in 0..count {
+                    drop(go(move || {
+                        BLOCKED.fetch_add(1, Ordering::Relaxed);
+                        blocks_in(fd);
+                    }));
+                }
+                let start = Instant::now();
+                while BLOCKED.load(Ordering::Relaxed) < count && start.elapsed() < ms(30_000) {
+                    sleep(ms(20));
+                }
+            };
+            block(FEW);
+            let hogs = Hogs::start(4);
+            let few = look();
+            drop(hogs);
+            block(MANY);
+            let hogs = Hogs::start(4);
+            let many = look();
+            drop(hogs);
+            println!("a look: {few} ns with {FEW}, {many} ns with {}", FEW + MANY);
+            assert!(many < 4 * few + 40_000, "{few} ns, {many} ns");
+            std::process::exit(0);
+        });
+    });
+    child.expect_status(0);
+    println!("{}", child.text());
+}
+
 /// A goroutine with a name has the id that its handle has, from its first instruction on.
 #[test]
 fn a_named_goroutine_knows_its_id() {

@@ -191,6 +191,41 @@ fn lock_os_thread_avoids_state_propagation() {
     assert!(child.text().ends_with("OK\n"), "{child}");
 }
 
+/// The median of how late a sleep of a millisecond ends that comes after so much work that the monitor has just come to
+/// rest, for 10 ms.
+fn lateness() -> Duration {
+    let nap = Duration::from_millis(1);
+    let mut all: Vec<_> = (0..41)
+        .map(|_| {
+            burn_for(Duration::from_millis(12));
+            let start = Instant::now();
+            thread::sleep(nap);
+            start.elapsed().saturating_sub(nap)
+        })
+        .collect();
+    all.sort();
+    all[all.len() / 2]
+}
+
+/// A locked goroutine that sleeps leaves its timer on a processor which it gives up: somebody looks at it, beside a
+/// goroutine that computes, too.
+#[test]
+fn a_locked_goroutine_wakes_in_time() {
+    // One computes, others are idle.
+    at_procs(4, || {
+        let hog = Hogs::start(1);
+        let free = go(lateness).join().unwrap();
+        let locked = go(|| {
+            let _locked = lock_os_thread();
+            lateness()
+        });
+        let locked = locked.join().unwrap();
+        drop(hog);
+        println!("{locked:?} late, {free:?} without a lock");
+        assert!(locked < free + Duration::from_millis(3), "{locked:?} late, {free:?} else");
+    });
+}
+
 /// Go: `TestLockOSThreadTemplateThreadRace`: two goroutines lock their threads while the world is being
 /// stopped all the time.
 #[test]

@@ -3,9 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests: what fails must end them")]
 
 use goroutines::{WaitGroup, go, runtime, thread};
+use goroutines_tests::alloc::BYTES;
 use goroutines_tests::io::ms;
-use goroutines_tests::proc::{Hogs, in_child};
+use goroutines_tests::proc::{Hogs, burn_for, in_child};
 use std::hint::black_box;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 const MIB: usize = 1 << 20;
@@ -148,6 +150,52 @@ fn a_hundred_thousand() {
                 expect_resident(limit, "given back");
                 last = Some(resident() + resident() / 8);
             }
+        });
+    });
+    child.expect_clean();
+    println!("{}", child.text());
+}
+
+/// Makes goroutines of many sizes on the processor that the caller runs on, where they run too.
+fn of_all_sizes() {
+    fn make<const WORDS: usize>() {
+        let words = [WORDS; WORDS];
+        let all: Vec<_> = (0..70).map(|_| go(move || black_box(words).len())).collect();
+        all.into_iter().for_each(|one| drop(one.join()));
+    }
+    (make::<4>(), make::<12>(), make::<20>(), make::<28>(), make::<36>());
+}
+
+/// Processors that are no longer there keep no memory of goroutines that have ended.
+#[test]
+fn processors_that_have_gone() {
+    let child = in_child("processors_that_have_gone", &[("GOMAXPROCS", "1")], || {
+        goroutines::run(|| {
+            of_all_sizes();
+            std::thread::sleep(Duration::from_secs(4));
+            let before = BYTES.load(Ordering::Relaxed);
+            runtime::gomaxprocs(32);
+            for _ in 0..2 {
+                let all: Vec<_> = (0..32)
+                    .map(|_| {
+                        go(|| {
+                            burn_for(ms(30));
+                            of_all_sizes();
+                        })
+                    })
+                    .collect();
+                all.into_iter().for_each(|one| one.join().unwrap());
+            }
+            let most = BYTES.load(Ordering::Relaxed);
+            runtime::gomaxprocs(1);
+            let start = Instant::now();
+            let more = || (BYTES.load(Ordering::Relaxed) - before) / 1024;
+            while more() > 250 {
+                let kib = more();
+                assert!(start.elapsed() < Duration::from_secs(20), "{kib} KiB are left");
+                std::thread::sleep(ms(50));
+            }
+            println!("{} KiB of {}", more(), (most - before) / 1024);
         });
     });
     child.expect_clean();

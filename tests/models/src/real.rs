@@ -9,6 +9,10 @@ pub(crate) mod count;
 #[path = "../../../crates/goroutines/src/base/lock_word.rs"]
 pub(crate) mod lock_word;
 
+pub(crate) mod gather {
+    include!(concat!(env!("OUT_DIR"), "/base_gather.rs"));
+}
+
 #[path = "../../../crates/goroutines/src/m/lease.rs"]
 pub(crate) mod lease;
 

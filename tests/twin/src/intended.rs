@@ -24,6 +24,13 @@ pub const INTENDED: &[Intended] = &[
         instead: &[("read: 1", "read: 7")],
     },
     Intended {
+        row: "state::a_name_in_proc",
+        reason: "the name that /proc has is the OS thread's, which runs other goroutines too; to give it to the thread \
+                 would take a system call at each switch, or bind each goroutine with a name to a thread (one that is \
+                 locked to its thread does give it its name)",
+        instead: &[("comm: twin", "comm: goroutines-m")],
+    },
+    Intended {
         row: "socket::an_epoll_closed",
         reason: "a goroutine that waits for a number that is closed is told; a thread waits for what had the number, \
                  for ever where nothing else has it",

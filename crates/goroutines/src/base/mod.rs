@@ -3,6 +3,8 @@
 
 pub(crate) mod atomic;
 pub(crate) mod fatal;
+pub(crate) mod gather;
+pub(crate) mod line;
 pub(crate) mod lock;
 pub(crate) mod lock_word;
 #[cfg_attr(

@@ -28,7 +28,8 @@
 //! | `sendfile`, `splice`, `tee`, `vmsplice` | moves | files, pipes, sockets: parked until both ends are ready, then announced, 64 KiB at a time to a socket; else announced |
 //! | `socket`, `accept*`, `socketpair`, `pipe*`, `dup*`, `fcntl(F_DUPFD)`, `eventfd`, `epoll_create*`, `timerfd_create`, `inotify_init*`, `memfd_create`, `signalfd`, `close`, `close_range`, `closefrom`, and these by `syscall` | fd | on any thread: what is known of the number is forgotten; the runtime's own numbers move, or count as closed |
 //! | `fcntl(F_SETFL)`, `ioctl(FIONBIO)`, `setsockopt(SO_*TIMEO, SO_RCVLOWAT)`, on any thread | fd, mark | what is remembered of settings is forgotten |
-//! | `getaddrinfo`, `getnameinfo`, `gethostby*` | dns | announced |
+//! | `getaddrinfo`, `getnameinfo`, `gethostby*` | dns | announced; where goroutines are queued and there is one P, it is handed on at once |
+//! | `read`, `poll`, `waitpid`, `waitid`, as std's `Command` and `Child` call them | unwraps | where a context ends them: the callers get an error, and std does not panic |
 //! | `waitpid`, `wait4`, `waitid`, of one process | process | parked, by a pidfd, and the process is looked at again now and then, as it may be traced; of several, for stops, by a tracer: announced |
 //! | `pthread_join` | process | parked, by the thread's pidfd (Linux 6.9); before: announced |
 //! | `posix_spawn`, `posix_spawnp`, `popen`, `system` | process | announced; the thread, to the kernel the parent, does not end for want of work |

@@ -7,6 +7,7 @@ pub(crate) mod altstack;
 pub(crate) mod lease;
 pub(crate) mod thread;
 
+use crate::base::gather::Hook;
 use crate::base::rand::Rand;
 use crate::base::sys::Note;
 use crate::g::G;
@@ -68,6 +69,12 @@ pub(crate) struct M {
     pub(crate) tid: AtomicU32,
     /// What its thread does, or the question (`sched/sysmon/onlooker.rs`).
     pub(crate) state: AtomicU32,
+    /// Its place among those that somebody asks about.
+    pub(crate) asked: Hook<M>,
+    /// Its place among those whose P was taken; its place in the monitor's queue of them, and whether it has one.
+    pub(crate) bereft: Hook<M>,
+    pub(crate) next_detached: Cell<*mut M>,
+    pub(crate) is_queued: Cell<bool>,
     /// Counts announced blocking calls.
     pub(crate) syscalltick: AtomicU32,
     /// The slice (its `schedtick`) that the monitor wants to end, plus one; 0: none.
@@ -114,6 +121,8 @@ pub(crate) struct Seen {
     pub(crate) signals: u32,
     /// The thread's CPU clock when the onlooker was asked about it, while it stands still.
     pub(crate) asked_cpu_ns: Option<u64>,
+    /// The look in which that was.
+    pub(crate) asked_at_ns: u64,
     /// The switches it had made, and whether goroutines were queued on its P beside an idle one.
     pub(crate) switches: u32,
     pub(crate) queued: bool,
@@ -149,6 +158,10 @@ impl M {
             alllink: AtomicPtr::new(null_mut()),
             tid: AtomicU32::new(0),
             state: AtomicU32::new(0),
+            asked: Hook::new(),
+            bereft: Hook::new(),
+            next_detached: Cell::new(null_mut()),
+            is_queued: Cell::new(false),
             syscalltick: AtomicU32::new(0),
             preempt_tick: AtomicU32::new(0),
             in_libc: AtomicBool::new(false),

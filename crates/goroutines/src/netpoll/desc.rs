@@ -108,7 +108,7 @@ struct State {
     awake: u32,
     /// D5. There is one only if `left` is not 0.
     kept: Kept,
-    /// How often the registration was verified since somebody began to wait; see `super::sweep`.
+    /// How often the registration was verified since somebody began to wait; see `super::Sweep`.
     verified: u8,
     /// How often goroutines that wait to write were roused since there was an edge for them.
     roused: u8,

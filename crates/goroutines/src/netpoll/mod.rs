@@ -52,7 +52,7 @@ static TABLE: [AtomicPtr<Desc>; CHUNKS] = [const { AtomicPtr::new(null_mut()) };
 /// One more than the number of the last chunk there is.
 static CHUNKS_USED: AtomicU32 = AtomicU32::new(0);
 
-/// How long from one round of [`sweep`] to the next.
+/// How long from one round of verifying ([`Sweep`]) to the next.
 pub(crate) const SWEEP_NS: u64 = 100_000_000;
 
 /// How long until all are verified again.
@@ -218,7 +218,7 @@ pub(crate) fn shut_down(fd: i32, is_same: impl Fn(i32) -> bool, out: &mut RunLis
     }
 }
 
-/// Whether anybody has begun to wait since the last [`sweep`].
+/// Whether anybody has begun to wait since the last round of verifying began.
 pub(crate) fn has_new_waiters() -> bool {
     NEW_WAITERS.load(Ordering::Relaxed)
 }
@@ -281,28 +281,64 @@ pub(crate) fn numbers_used(first: u32, last: u32) -> impl Iterator<Item = i32> {
         .filter(|fd| is_touched(*fd))
 }
 
-/// Verifies the registrations of those who wait: of each in its second round, or now (`all`). True if
-/// there are some to come back for after [`SWEEP_NS`]. On the monitor's thread.
-pub(crate) fn sweep(all: bool, out: &mut RunList) -> bool {
-    // Before the lists are looked at.
-    NEW_WAITERS.store(false, Ordering::Relaxed);
-    let mut soon = false;
-    each_touched(|fd, desc| soon |= desc.verify(fd, all, out));
-    soon
+/// A round of verifying the registrations of goroutines that wait, a slice at a time. On the monitor's thread.
+pub(crate) struct Sweep {
+    /// Of each, or of those in their second round.
+    all: bool,
+    /// The chunk that comes next.
+    chunk: usize,
+    /// There are some to come back for after [`SWEEP_NS`].
+    soon: bool,
+}
+
+impl Sweep {
+    /// A slice ends with the chunk in which so many descriptors have been seen, or after so many
+    /// chunks.
+    const DESCS: usize = 512;
+    const CHUNKS: usize = 64;
+
+    /// A new round.
+    pub(crate) fn begin(all: bool) -> Self {
+        // Before the lists are looked at.
+        NEW_WAITERS.store(false, Ordering::Relaxed);
+        Self { all, chunk: 0, soon: false }
+    }
+
+    /// Verifies some more. After the last ones: whether there are some to come back for after [`SWEEP_NS`].
+    pub(crate) fn slice(&mut self, out: &mut RunList) -> Option<bool> {
+        let first = self.chunk;
+        let mut seen = 0;
+        while seen < Self::DESCS && self.chunk < first + Self::CHUNKS {
+            if self.chunk >= CHUNKS_USED.load(Ordering::Acquire) as usize {
+                return Some(self.soon);
+            }
+            each_touched_in(self.chunk, |fd, desc| {
+                self.soon |= desc.verify(fd, self.all, out);
+                seen += 1;
+            });
+            self.chunk += 1;
+        }
+        None
+    }
 }
 
 /// Calls `f` with each descriptor that is of interest.
 fn each_touched(mut f: impl FnMut(i32, &Desc)) {
-    for (chunk, slot) in TABLE[..CHUNKS_USED.load(Ordering::Acquire) as usize].iter().enumerate() {
-        if slot.load(Ordering::Acquire).is_null() {
-            continue;
-        }
-        for fd in chunk * CHUNK..(chunk + 1) * CHUNK {
-            if let Some(desc) = known(fd as i32)
-                && desc.is_touched()
-            {
-                f(fd as i32, desc);
-            }
+    for chunk in 0..CHUNKS_USED.load(Ordering::Acquire) as usize {
+        each_touched_in(chunk, &mut f);
+    }
+}
+
+/// The same, in a chunk.
+fn each_touched_in(chunk: usize, mut f: impl FnMut(i32, &Desc)) {
+    if TABLE[chunk].load(Ordering::Acquire).is_null() {
+        return;
+    }
+    for fd in chunk * CHUNK..(chunk + 1) * CHUNK {
+        if let Some(desc) = known(fd as i32)
+            && desc.is_touched()
+        {
+            f(fd as i32, desc);
         }
     }
 }

@@ -94,6 +94,22 @@ struct Shelf {
     other: Magazine,
 }
 
+impl Shelf {
+    /// Puts a block of that size in. Whether the depot has too many then. In a section, or with the world stopped.
+    #[inline]
+    fn push(&mut self, block: NonNull<Block>, size: usize) -> bool {
+        let mut are_many = false;
+        if self.open.count == MAGAZINE {
+            if self.other.count > 0 {
+                are_many = DEPOT[size].put(self.other) > MANY;
+            }
+            self.other = std::mem::replace(&mut self.open, Magazine::EMPTY);
+        }
+        self.open.push(block);
+        are_many
+    }
+}
+
 /// A P's blocks. Its owner's.
 pub(crate) struct Store(UnsafeCell<[Shelf; SIZES]>);
 
@@ -101,6 +117,23 @@ impl Store {
     pub(crate) const fn new() -> Self {
         let empty = Shelf { open: Magazine::EMPTY, other: Magazine::EMPTY };
         Self(UnsafeCell::new([empty; SIZES]))
+    }
+
+    /// Gives all blocks to `other`, and to the depot what `other` has no room for. With the world stopped: nothing is
+    /// given to the allocator here.
+    ///
+    /// # Safety
+    /// * They are of two Ps, which the caller owns.
+    pub(crate) unsafe fn move_to(&self, other: &Self) {
+        // SAFETY: the caller's.
+        let (from, to) = unsafe { (&mut *self.0.get(), &mut *other.0.get()) };
+        for (size, (from, to)) in from.iter_mut().zip(to).enumerate() {
+            for magazine in [&mut from.open, &mut from.other] {
+                while let Some(block) = magazine.pop() {
+                    to.push(block, size);
+                }
+            }
+        }
     }
 }
 
@@ -187,15 +220,7 @@ pub(crate) unsafe fn give(block: NonNull<u8>, size: usize) {
         return unsafe { dealloc(block.as_ptr().cast(), layout(size)) };
     };
     // SAFETY: we own pp, and stay its owner in the section.
-    let shelf = unsafe { &mut (*pp.tasks.0.get())[size] };
-    let mut are_many = false;
-    if shelf.open.count == MAGAZINE {
-        if shelf.other.count > 0 {
-            are_many = DEPOT[size].put(shelf.other) > MANY;
-        }
-        shelf.other = std::mem::replace(&mut shelf.open, Magazine::EMPTY);
-    }
-    shelf.open.push(block);
+    let are_many = unsafe { &mut (*pp.tasks.0.get())[size] }.push(block, size);
     drop(section);
     if are_many && !FREEING.swap(true, Ordering::Acquire) {
         for _ in 0..2 {

@@ -69,7 +69,7 @@ fn count_end(pp: Option<&'static P>) {
     }
     if SCHED.end_waiters.load(Ordering::SeqCst) > 0 {
         SCHED.end_events.fetch_add(1, Ordering::SeqCst);
-        sys::futex_wake(&SCHED.end_events, i32::MAX);
+        sys::futex_wake(&raw const *SCHED.end_events, i32::MAX);
     }
 }
 

@@ -48,6 +48,7 @@ pub(crate) mod wait;
 pub(crate) mod wake;
 pub(crate) mod watch;
 
+use crate::base::line::Line;
 use crate::base::lock::{Lock, StaticGuard};
 use crate::base::origin;
 use crate::base::sys::Note;
@@ -57,6 +58,7 @@ use crate::m::M;
 use crate::p::{MAX_PROCS, P};
 use global::GlobalQueue;
 use idle::Idle;
+use std::mem::offset_of;
 use std::ptr::null_mut;
 use std::sync::atomic::{
     AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering,
@@ -99,24 +101,25 @@ pub(crate) struct Shared {
 // SAFETY: pointers to Ms and Ps, which are Sync and never freed.
 unsafe impl Send for Shared {}
 
-/// The scheduler's state; one a process.
+/// The scheduler's state; one a process. What hot paths read and hardly anybody writes is in no line with what is
+/// written whenever a processor goes idle or wakes, or a goroutine is begun or ends (`is_apart`, below).
 pub(crate) struct Sched {
-    shared: Lock<Shared>,
-    pub(crate) runq_size: AtomicUsize,
-    pub(crate) gfree_size: AtomicUsize,
+    shared: Line<Lock<Shared>>,
+    pub(crate) runq_size: Line<AtomicUsize>,
+    pub(crate) gfree_size: Line<AtomicUsize>,
     /// Goroutines that wait for memory for their stack.
     pub(crate) starved: starved::Starved,
     pub(crate) gomaxprocs: AtomicU32,
-    pub(crate) idle: Idle,
+    pub(crate) idle: Line<Idle>,
     pub(crate) watch: watch::Watch,
     /// The world is stopped, or to be.
     pub(crate) stopping: AtomicBool,
     pub(crate) stopnote: Note,
     pub(crate) allm: AtomicPtr<M>,
-    pub(crate) next_goid: AtomicU64,
+    pub(crate) next_goid: Line<AtomicU64>,
     /// Goroutines begun by ordinary threads, and ended where there was no P to count on.
-    pub(crate) created: AtomicU64,
-    pub(crate) sysmon: sysmon::Wake,
+    pub(crate) created: Line<AtomicU64>,
+    pub(crate) sysmon: Line<sysmon::Wake>,
     pub(crate) started: AtomicBool,
     /// A scheduling slice, in ns.
     pub(crate) slice_ns: AtomicU64,
@@ -125,7 +128,7 @@ pub(crate) struct Sched {
     pub(crate) run_waiters: AtomicI32,
     /// Somebody waits for goroutines to end.
     pub(crate) end_waiters: AtomicU32,
-    pub(crate) end_events: AtomicU32,
+    pub(crate) end_events: Line<AtomicU32>,
     /// Main called goexit.
     pub(crate) main_gone: AtomicBool,
     pub(crate) stack_class: AtomicPtr<goroutines_switch::Class>,
@@ -135,7 +138,7 @@ pub(crate) struct Sched {
 
 /// The scheduler.
 pub(crate) static SCHED: Sched = Sched {
-    shared: Lock::new(Shared {
+    shared: Line(Lock::new(Shared {
         runq: GlobalQueue::new(),
         midle: null_mut(),
         nmidle: 0,
@@ -151,28 +154,61 @@ pub(crate) static SCHED: Sched = Sched {
         polling: null_mut(),
         stopwait: 0,
         starts: 0,
-    }),
-    runq_size: AtomicUsize::new(0),
-    gfree_size: AtomicUsize::new(0),
+    })),
+    runq_size: Line(AtomicUsize::new(0)),
+    gfree_size: Line(AtomicUsize::new(0)),
     starved: starved::Starved::new(),
     gomaxprocs: AtomicU32::new(0),
-    idle: Idle::new(),
+    idle: Line(Idle::new()),
     watch: watch::Watch::new(),
     stopping: AtomicBool::new(false),
     stopnote: Note::new(),
     allm: AtomicPtr::new(null_mut()),
-    next_goid: AtomicU64::new(1),
-    created: AtomicU64::new(0),
-    sysmon: sysmon::Wake::new(),
+    next_goid: Line(AtomicU64::new(1)),
+    created: Line(AtomicU64::new(0)),
+    sysmon: Line(sysmon::Wake::new()),
     started: AtomicBool::new(false),
     slice_ns: AtomicU64::new(10_000_000),
     max_threads: AtomicU32::new(10_000),
     run_waiters: AtomicI32::new(0),
     end_waiters: AtomicU32::new(0),
-    end_events: AtomicU32::new(0),
+    end_events: Line(AtomicU32::new(0)),
     main_gone: AtomicBool::new(false),
     stack_class: AtomicPtr::new(null_mut()),
     thread_keep_ns: AtomicU64::new(10_000_000_000),
+};
+
+/// Whether the field at `offset`, which is often read and hardly ever written, is apart from all that is often written.
+const fn is_apart(offset: usize) -> bool {
+    const LINE: usize = align_of::<Line<u8>>();
+    const WRITTEN: [usize; 7] = [
+        offset_of!(Sched, shared),
+        offset_of!(Sched, runq_size),
+        offset_of!(Sched, gfree_size),
+        offset_of!(Sched, idle),
+        offset_of!(Sched, next_goid),
+        offset_of!(Sched, created),
+        offset_of!(Sched, end_events),
+    ];
+    let mut i = 0;
+    while i < WRITTEN.len() {
+        let own = if i == 0 { size_of::<Line<Lock<Shared>>>() } else { LINE };
+        if offset / LINE >= WRITTEN[i] / LINE && offset < WRITTEN[i] + own {
+            return false;
+        }
+        i += 1;
+    }
+    true
+}
+
+const _: () = {
+    assert!(is_apart(offset_of!(Sched, started)));
+    assert!(is_apart(offset_of!(Sched, stopping)));
+    assert!(is_apart(offset_of!(Sched, starved)));
+    assert!(is_apart(offset_of!(Sched, gomaxprocs)));
+    assert!(is_apart(offset_of!(Sched, slice_ns)));
+    assert!(is_apart(offset_of!(Sched, stack_class)));
+    assert!(is_apart(offset_of!(Sched, end_waiters)));
 };
 
 /// All processors there can be; those with a number below `GOMAXPROCS` are in use.

@@ -75,16 +75,25 @@ fn steal_next(victim: &P) -> Option<*mut Opaque> {
 }
 
 /// All numbers below `n` once, in an order that two random numbers choose: a start, and a stride that
-/// has no factor in common with `n`. (Go: `randomOrder`.)
+/// has no factor in common with `n`: the first such from the chosen one on. (Go, `randomOrder`, has a list of all such
+/// strides, and chooses one. A list would have to be made anew with each change of `GOMAXPROCS`; of few numbers in a row
+/// one is a stride.)
 pub(super) fn order(n: usize, start: usize, stride: usize) -> impl Iterator<Item = usize> {
-    let coprimes = || (1..=n).filter(move |s| gcd(*s, n) == 1);
-    let stride = coprimes().nth(stride % coprimes().count().max(1)).unwrap_or(1);
+    let stride = stride_for(n, stride % n.max(1) + 1);
     let mut at = start % n.max(1);
     (0..n).map(move |_| {
         let this = at;
-        at = (at + stride) % n;
+        at += stride;
+        if at >= n {
+            at -= n;
+        }
         this
     })
+}
+
+/// The first number from `wanted` on (from 1 to `n`, then again from 1 on) that has no factor in common with `n`.
+fn stride_for(n: usize, wanted: usize) -> usize {
+    (wanted..n).find(|stride| gcd(*stride, n) == 1).unwrap_or(1)
 }
 
 fn gcd(a: usize, b: usize) -> usize {

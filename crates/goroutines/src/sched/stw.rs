@@ -75,6 +75,7 @@ fn press(pp: &'static P, round: u32) {
     let Some(mp) = (unsafe { pp.m.load(Ordering::Acquire).as_ref() }) else { return };
     if mp.lease.in_syscall() {
         if mp.lease.take_syscall(pp.id) {
+            sysmon::left_without_p(mp);
             pp.m.store(null_mut(), Ordering::Release);
             stopped(&mut SCHED.lock(), pp);
         }
@@ -161,7 +162,8 @@ fn start(procs: Option<u32>) {
     wake::wakep();
 }
 
-/// A P that is not needed any more: its goroutines and its free list go to all.
+/// A P that is not needed any more: its goroutines and its free list go to all, its timers and the memory of tasks to
+/// the first P.
 fn retire(shared: &mut Shared, pp: &'static P) {
     // SAFETY: the P is stopped, so it is ours.
     unsafe {
@@ -169,6 +171,8 @@ fn retire(shared: &mut Shared, pp: &'static P) {
             shared.runq_push(Runnable::from_ptr(one));
         }
         pp.timers.move_to(&ALLP[0].timers);
+        // The first P is stopped too, and so ours.
+        pp.tasks.move_to(&ALLP[0].tasks);
         let free = &mut *pp.gfree.get();
         while let Some(gp) = free.pop() {
             shared.gfree_push(gp, go::default_class());

@@ -10,12 +10,16 @@
 #[cfg(feature = "intercept")]
 use super::preempt;
 use super::run::leave_to;
+#[cfg(feature = "intercept")]
+use super::sysmon;
 use super::{SCHED, wake};
 #[cfg(feature = "intercept")]
 use crate::base::sys;
 use crate::g::status::State;
 use crate::g::task::Runnable;
 use crate::g::{G, current, pending};
+#[cfg(feature = "intercept")]
+use crate::m::M;
 use crate::m::lease::Reclaimed;
 use std::ptr::null_mut;
 use std::sync::atomic::Ordering;
@@ -36,18 +40,13 @@ pub(crate) fn come_back(gp: &'static G) {
         // the goroutine does what it may do without a P, as an ordinary thread would.
         return;
     }
-    if !gp.is_locked() {
-        let mut shared = SCHED.lock();
-        let pp = if SCHED.is_stopping() {
-            None
-        } else {
-            wake::get_idle(&mut shared, Some(mp.oldp.get()))
-        };
-        drop(shared);
-        if let Some(pp) = pp {
-            wake::acquire_p(mp, pp);
-            return;
-        }
+    let mut shared = SCHED.lock();
+    let found =
+        if SCHED.is_stopping() { None } else { wake::get_idle(&mut shared, Some(mp.oldp.get())) };
+    drop(shared);
+    if let Some(pp) = found {
+        wake::acquire_p(mp, pp);
+        return;
     }
     // No P to be had: wait in the global queue. What comes next may have found one meanwhile.
     leave_to(gp, None, |gp, mp| {
@@ -78,6 +77,32 @@ pub(crate) fn announced<R>(gp: &'static G, call: impl FnOnce() -> R) -> R {
     let result = call();
     call_ends(gp);
     result
+}
+
+/// The same, for a call that mostly waits. Where the P is the only one and goroutines are queued, it is handed on at once,
+/// not when the monitor has seen the call. That costs waking a thread, and waiting for the P afterwards, which is more
+/// than it brings where other Ps come by. (Go: `entersyscallblock`.)
+#[cfg(feature = "intercept")]
+pub(crate) fn announced_to_wait<R>(gp: &'static G, call: impl FnOnce() -> R) -> R {
+    let _section = current::enter();
+    call_begins(gp);
+    hand_on(gp.m());
+    let result = call();
+    call_ends(gp);
+    result
+}
+
+/// Hands the P of `mp`, which is in an announced call, to another M, if it is the only one and there is something to run.
+/// In a section, on `mp`.
+#[cfg(feature = "intercept")]
+fn hand_on(mp: &'static M) {
+    let Some(pp) = mp.p() else { return };
+    let is_wanted = !pp.is_empty() || SCHED.runq_size.load(Ordering::Relaxed) > 0;
+    let is_only = SCHED.gomaxprocs.load(Ordering::Relaxed) == 1;
+    // The monitor may take it just now.
+    if is_wanted && is_only && mp.lease.take_syscall(pp.id) {
+        sysmon::taken(pp, mp);
+    }
 }
 
 /// Announces a call. In a section, which lasts until after [`call_ends`].

@@ -17,7 +17,9 @@ pub(super) mod onlooker;
 mod retake;
 mod threads;
 
-pub(super) use retake::take;
+#[cfg(feature = "intercept")]
+pub(super) use retake::taken;
+pub(super) use retake::{left_without_p, take};
 
 use super::{SCHED, deadlock, scavenge, watch};
 use crate::base::sys::{self, Note};
@@ -26,7 +28,7 @@ use crate::m::{M, Seen};
 use crate::netpoll;
 use crate::p::{P, PStatus};
 use crate::timer::alarm::NEVER;
-use retake::{look_at_detached, look_at_queued, look_at_running, look_at_syscall};
+use retake::{Detached, look_at_queued, look_at_running, look_at_syscall};
 use std::ffi::c_void;
 use std::io;
 use std::ptr::null_mut;
@@ -56,6 +58,10 @@ const STARVE_NS: u64 = 10_000_000_000;
 /// How long it sleeps where all Ps are idle at each look, and busy in between: at first, and at most.
 const DOZE_NS: u64 = 1_000_000;
 const LONGEST_DOZE_NS: u64 = 4_000_000;
+/// How long between two slices of a round of verifying registrations.
+const SWEEP_PAUSE: Duration = Duration::from_millis(1);
+/// How long the onlooker has for its answers to a look's questions.
+const PATIENCE_NS: u64 = 200_000;
 /// How long to look often after something happened.
 const ALERT_NS: u64 = 10_000_000;
 /// An M that is on its way to sleep is there within a few microseconds, unless its thread is not run.
@@ -164,6 +170,8 @@ extern "C" fn main(_: *mut c_void) -> *mut c_void {
         urgent_until_ns: 0,
         late_until_ns: 0,
         sweep_soon: false,
+        sweep: None,
+        detached: Detached::new(),
         again: false,
     };
     loop {
@@ -203,6 +211,10 @@ struct Monitor {
     late_until_ns: u64,
     /// Some were not verified yet.
     sweep_soon: bool,
+    /// The round that goes on.
+    sweep: Option<netpoll::Sweep>,
+    /// Ms without a P.
+    detached: Detached,
     /// This look is to see whether what was queued on a P in the one before still is.
     again: bool,
 }
@@ -237,6 +249,8 @@ struct Look {
     urgent: bool,
     /// A goroutine was met inside libc.
     in_libc: bool,
+    /// The onlooker was asked about some M.
+    asked: bool,
     /// The kernel does not run the thread of an announced call.
     off_cpu: bool,
     /// Goroutines are queued while a P is idle.
@@ -274,7 +288,10 @@ impl Monitor {
         for pp in SCHED.procs() {
             self.look_at(pp, now, &mut look);
         }
-        look_at_detached(now, look.waiting);
+        if look.asked {
+            look_again(now, &mut look);
+        }
+        self.detached.look(now, look.waiting);
         self.watch(now, look.stuck);
         #[cfg(feature = "intercept")]
         {
@@ -299,16 +316,30 @@ impl Monitor {
             self.late_until_ns = now + URGENT_NS;
         }
         watch::set_late(now < self.late_until_ns);
-        if now < self.next_sweep_ns || netpoll::waiters() == 0 {
-            return;
-        }
-        let all = now >= self.next_sweep_all_ns;
-        if all {
-            self.next_sweep_all_ns = now + netpoll::SWEEP_ALL_NS;
+        self.sweep(now);
+    }
+
+    /// Verifies registrations: a slice of them at a time, as no P is looked at meanwhile.
+    fn sweep(&mut self, now: u64) {
+        if self.sweep.is_none() {
+            if now < self.next_sweep_ns || netpoll::waiters() == 0 {
+                return;
+            }
+            let all = now >= self.next_sweep_all_ns;
+            if !(all || self.sweep_soon || netpoll::has_new_waiters()) {
+                return;
+            }
+            if all {
+                self.next_sweep_all_ns = now + netpoll::SWEEP_ALL_NS;
+            }
+            self.sweep = Some(netpoll::Sweep::begin(all));
         }
         let mut list = RunList::new();
-        self.sweep_soon = netpoll::sweep(all, &mut list);
-        self.next_sweep_ns = now + netpoll::SWEEP_NS;
+        if let Some(soon) = self.sweep.as_mut().and_then(|sweep| sweep.slice(&mut list)) {
+            self.sweep = None;
+            self.sweep_soon = soon;
+            self.next_sweep_ns = now + netpoll::SWEEP_NS;
+        }
         super::ready::ready_all(&mut list);
     }
 
@@ -317,6 +348,9 @@ impl Monitor {
         let scavenge = scavenge::next_in(now);
         if netpoll::waiters() == 0 {
             return scavenge;
+        }
+        if self.sweep.is_some() {
+            return Some(SWEEP_PAUSE);
         }
         let soon = self.sweep_soon || netpoll::has_new_waiters();
         let at = if soon { self.next_sweep_ns } else { self.next_sweep_all_ns };
@@ -366,6 +400,9 @@ impl Monitor {
         #[cfg(feature = "intercept")]
         if crate::signals::post::is_waiting() {
             self.delay_ns = self.delay_ns.min(crate::signals::post::AGAIN_NS);
+        }
+        if self.sweep.is_some() {
+            self.delay_ns = self.delay_ns.min(SWEEP_PAUSE.as_nanos() as u64);
         }
     }
 
@@ -483,11 +520,32 @@ impl Monitor {
             }
         }
         look_at_queued(pp, mp, seen, now, look);
-        if seen.since_ns != now && !mp.lease.in_syscall() {
-            return look_at_running(pp, mp, seen, now, look);
+        act(pp, mp, seen, now, look);
+    }
+}
+
+/// What is done about the M of a P that was looked at.
+fn act(pp: &'static P, mp: &'static M, seen: &mut Seen, now: u64, look: &mut Look) {
+    if mp.lease.in_syscall() {
+        look_at_syscall(pp, mp, seen, now, look);
+    } else if seen.since_ns != now {
+        look_at_running(pp, mp, seen, now, look);
+    }
+}
+
+/// Comes back to the Ms about which the onlooker was asked in this look, all at once.
+fn look_again(now: u64, look: &mut Look) {
+    let until = sys::nanotime() + PATIENCE_NS;
+    for pp in SCHED.procs() {
+        // SAFETY: null, or an M, which is never freed.
+        let Some(mp) = (unsafe { pp.m.load(Ordering::Acquire).as_ref() }) else { continue };
+        // SAFETY: only this thread looks at it.
+        let seen = unsafe { &mut *mp.seen.get() };
+        if seen.asked_at_ns != now || pp.status() != PStatus::Running {
+            continue;
         }
-        if mp.lease.in_syscall() {
-            look_at_syscall(pp, mp, seen, now, look);
-        }
+        let left = Duration::from_nanos(until.saturating_sub(sys::nanotime()));
+        let _ = onlooker::await_answer(mp, Some(left));
+        act(pp, mp, seen, now, look);
     }
 }

@@ -259,11 +259,13 @@ pub(crate) fn release_p(mp: &'static M) -> &'static P {
     pp
 }
 
-/// Hands the M's P on, if it has one.
+/// Hands the M's P on, if it has one. The goroutine of this M may have set a timer, and nobody looks at it on this M.
 pub(crate) fn give_up_p(mp: &'static M) {
-    if mp.p().is_some() {
-        let pp = release_p(mp);
-        hand_off(pp);
+    if let Some(pp) = mp.p() {
+        let new_timer = pp.new_timer.get();
+        super::watch::announce(pp);
+        release_p(mp);
+        hand_off_watched(pp, new_timer);
     }
 }
 
@@ -310,6 +312,12 @@ pub(crate) fn get_idle(shared: &mut Shared, wanted: Option<*mut P>) -> Option<&'
 
 /// Finds somebody to run a P that the caller owns and can't run itself; or makes it idle.
 pub(crate) fn hand_off(pp: &'static P) {
+    hand_off_watched(pp, false);
+}
+
+/// The same. `new_timer`: there is a timer that may be earlier than what others sleep for, so somebody is to watch for
+/// it where other Ps are busy, too.
+fn hand_off_watched(pp: &'static P, new_timer: bool) {
     let work = |pp: &P| !pp.is_empty() || SCHED.runq_size.load(Ordering::Relaxed) > 0;
     if work(pp) {
         return startm(pp, false);
@@ -330,7 +338,7 @@ pub(crate) fn hand_off(pp: &'static P) {
     // Under the lock: a watcher that leaves and finds no P has left before, or finds this one.
     let is_last =
         SCHED.idle.procs.load(Ordering::Relaxed) + 1 >= SCHED.gomaxprocs.load(Ordering::Relaxed);
-    let unwatched = is_last && super::watch::needs_watcher(super::watch::earliest());
+    let unwatched = (is_last || new_timer) && super::watch::needs_watcher(super::watch::earliest());
     if SCHED.runq_size.load(Ordering::Relaxed) > 0 || unwatched {
         return start_with(shared, pp, false);
     }

@@ -23,6 +23,7 @@
 use super::find::{Candidate, Found};
 use super::ready::{pop_waiting, ready_all, ready_first, ready_soon};
 use super::{SCHED, find, wake};
+use crate::base::line::Line;
 use crate::base::sys;
 use crate::g::task::{RunList, Runnable};
 use crate::m::M;
@@ -63,8 +64,8 @@ pub(crate) struct Watch {
     last_look_ns: AtomicU64,
     /// When an M was last woken for a timer.
     woken_ns: AtomicU64,
-    /// All Ps compute, and it is the monitor that looks at the poller.
-    late: AtomicBool,
+    /// All Ps compute, and it is the monitor that looks at the poller. Each read of a TCP stream looks at this.
+    late: Line<AtomicBool>,
     /// An M that has no P has readied somebody, while all Ps compute.
     behind: AtomicBool,
 }
@@ -76,7 +77,7 @@ impl Watch {
             until: AtomicU64::new(NEVER),
             last_look_ns: AtomicU64::new(0),
             woken_ns: AtomicU64::new(0),
-            late: AtomicBool::new(false),
+            late: Line(AtomicBool::new(false)),
             behind: AtomicBool::new(false),
         }
     }
@@ -333,7 +334,9 @@ pub(crate) fn is_late() -> bool {
 
 /// What the monitor says of that.
 pub(super) fn set_late(late: bool) {
-    SCHED.watch.late.store(late, Ordering::Relaxed);
+    if SCHED.watch.late.load(Ordering::Relaxed) != late {
+        SCHED.watch.late.store(late, Ordering::Relaxed);
+    }
 }
 
 /// Whether any goroutine may still be woken by a descriptor or a timer.

@@ -14,6 +14,7 @@ pub(crate) fn rows() -> Vec<Row> {
         affinity,
         scheduling,
         names_of_threads,
+        a_name_in_proc,
         parking,
         scoped,
         joins,
@@ -149,6 +150,16 @@ fn scheduling(t: &Trace) {
         t.says("highest", ret(libc::sched_get_priority_max(libc::SCHED_FIFO)));
         t.says("nice", ret(libc::getpriority(libc::PRIO_PROCESS, 0)));
     }
+}
+
+/// The name that `/proc` has for the OS thread.
+fn a_name_in_proc(t: &Trace) {
+    // SAFETY: a name that lives longer than the call.
+    t.says("set", unsafe {
+        code(libc::pthread_setname_np(libc::pthread_self(), c"twin".as_ptr()))
+    });
+    let comm = std::fs::read_to_string("/proc/thread-self/comm");
+    t.says("comm", comm.as_deref().map(str::trim).unwrap_or("none"));
 }
 
 fn names_of_threads(t: &Trace) {

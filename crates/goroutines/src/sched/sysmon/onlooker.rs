@@ -11,6 +11,7 @@
 //!
 //! Asked by: `sched/sysmon/retake.rs`, `sched/stw.rs`.
 
+use crate::base::gather::Gather;
 use crate::base::lock::Lock;
 use crate::base::sys::{self, Note, Text};
 use crate::m::{M, thread};
@@ -20,8 +21,11 @@ use std::ffi::c_void;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// Questions about Ms wait for it, in their `state`.
-static ASKED: Note = Note::new();
+/// Ms about which somebody has asked; the question is in their `state`.
+static ASKED: Gather<M> = Gather::new(|mp| &mp.asked);
+
+/// There are some.
+static CALL: Note = Note::new();
 
 /// There is one. Written under its lock.
 static STARTED: AtomicBool = AtomicBool::new(false);
@@ -36,11 +40,12 @@ pub(in crate::sched) fn threads() -> u32 {
 }
 
 /// Asks whether the thread of `mp` is blocked in the kernel (rather than running, or waiting for a CPU).
-pub(super) fn ask(mp: &M) {
+pub(super) fn ask(mp: &'static M) {
     let can = (STARTED.load(Ordering::Relaxed) || start()) && !SCHED.is_forked();
     mp.state.store(if can { QUESTION } else { UNKNOWN }, Ordering::Release);
     if can {
-        ASKED.wake();
+        ASKED.add(mp);
+        CALL.wake();
     }
 }
 
@@ -72,7 +77,7 @@ pub(super) fn await_answer(mp: &M, timeout: Option<Duration>) -> Answer {
 }
 
 /// Asks, and waits for the answer. On a thread that can't be descheduled.
-pub(in crate::sched) fn is_blocked(mp: &M) -> Option<bool> {
+pub(in crate::sched) fn is_blocked(mp: &'static M) -> Option<bool> {
     ask(mp);
     match await_answer(mp, None) {
         Answer::Told(blocked) => blocked,
@@ -98,8 +103,8 @@ extern "C" fn main(_: *mut c_void) -> *mut c_void {
     thread::become_helper(c"goroutines-look");
     own_table();
     loop {
-        ASKED.sleep(None);
-        for mp in SCHED.all_ms() {
+        CALL.sleep(None);
+        for mp in ASKED.take() {
             if mp.state.load(Ordering::Acquire) == QUESTION {
                 let state = state_of(mp.tid.load(Ordering::Relaxed)).map_or(UNKNOWN, u32::from);
                 // Release: pairs with the Acquire in answer().

@@ -4,14 +4,14 @@
 
 use super::onlooker::{self, Answer};
 use super::{IDLE_RETAKE_NS, LIBC_TRIES, LOOK_NS, Look, SHARE_NS, SLOW_NS};
+use crate::base::gather::Gather;
 use crate::base::lock::Lock;
 use crate::base::sys;
 use crate::m::{M, Seen};
 use crate::p::{P, PStatus};
 use crate::sched::{SCHED, preempt, wake};
 use std::ptr::null_mut;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::atomic::Ordering;
 
 /// An M that does not heed the signal for this long does not get it: a sandbox refuses it, or it is blocked by a raw
 /// call.
@@ -62,14 +62,23 @@ pub(super) fn look_at_syscall(
     if !waiting && others && now - seen.syscall_since_ns < IDLE_RETAKE_NS {
         return;
     }
-    if now - seen.syscall_since_ns < IDLE_RETAKE_NS && thread_of(mp, seen, now) == Thread::Waits {
-        // Nor would the kernel run whoever had its P instead.
-        look.off_cpu = true;
-        return;
+    if now - seen.syscall_since_ns < IDLE_RETAKE_NS {
+        match thread_of(mp, seen, now) {
+            Thread::Asked => {
+                look.asked = true;
+                return;
+            }
+            Thread::Waits => {
+                // Nor would the kernel run another thread that had its P instead.
+                look.off_cpu = true;
+                return;
+            }
+            Thread::Runs | Thread::Blocked => {}
+        }
     }
     if mp.lease.take_syscall(pp.id) {
         (look.acted, look.taken) = (true, true);
-        taken(pp);
+        taken(pp, mp);
     }
 }
 
@@ -86,11 +95,18 @@ pub(super) fn look_at_running(
     let slice = SCHED.slice_ns.load(Ordering::Relaxed);
     let slice = if look.urgent { slice.min(SHARE_NS) } else { slice };
     let patience = if waiting { LOOK_NS.min(slice) } else { IDLE_RETAKE_NS };
-    if for_ns >= patience && thread_of(mp, seen, now) == Thread::Blocked {
-        if take(pp, mp) {
-            look.acted = true;
+    if for_ns >= patience {
+        match thread_of(mp, seen, now) {
+            Thread::Asked => {
+                look.asked = true;
+                return;
+            }
+            Thread::Blocked => {
+                look.acted |= take(pp, mp);
+                return;
+            }
+            Thread::Runs | Thread::Waits => {}
         }
-        return;
     }
     if for_ns < slice || !waiting {
         look.slice_ends(seen.since_ns);
@@ -136,26 +152,28 @@ enum Thread {
     Waits,
     /// It is blocked in the kernel, and has been since it was seen to stand.
     Blocked,
+    /// It stands; the onlooker was asked why.
+    Asked,
 }
 
-/// What it does; the monitor waits a moment for the answer.
-fn thread_of(mp: &M, seen: &mut Seen, now: u64) -> Thread {
-    const PATIENCE: Duration = Duration::from_micros(200);
+/// What it does. Where the onlooker has to be asked, the look at other Ms goes on meanwhile, and comes back to this one
+/// (`Monitor::look_again`).
+fn thread_of(mp: &'static M, seen: &mut Seen, now: u64) -> Thread {
     let cpu = sys::thread_cpu_ns(mp.tid.load(Ordering::Relaxed));
     let before = std::mem::replace(&mut seen.cpu_ns, cpu);
     let elapsed = now.saturating_sub(std::mem::replace(&mut seen.cpu_at_ns, now));
     let asked = seen.asked_cpu_ns.take();
     // (An M may have got another thread meanwhile, whose clock is young.)
     let (Some(cpu), Some(before)) = (cpu, before) else { return Thread::Runs };
-    if cpu.saturating_sub(before) >= elapsed / 8 {
-        return Thread::Runs;
-    }
-    let answer = if asked == Some(cpu) {
-        onlooker::answer(mp)
-    } else {
+    if asked != Some(cpu) {
+        if cpu.saturating_sub(before) >= elapsed / 8 {
+            return Thread::Runs;
+        }
         onlooker::ask(mp);
-        onlooker::await_answer(mp, Some(PATIENCE))
-    };
+        (seen.asked_cpu_ns, seen.asked_at_ns) = (Some(cpu), now);
+        return Thread::Asked;
+    }
+    let answer = onlooker::answer(mp);
     // It takes a while, and who waits for a CPU gets one meanwhile: it may be of a later sleep.
     let stands = sys::thread_cpu_ns(mp.tid.load(Ordering::Relaxed)) == Some(cpu);
     match answer {
@@ -183,43 +201,114 @@ pub(in crate::sched) fn take(pp: &'static P, mp: &'static M) -> bool {
     });
     drop(one);
     if taken_now {
-        taken(pp);
+        taken(pp, mp);
     }
     taken_now
 }
 
-/// The caller has taken `pp` from an M: somebody else is to run it.
-fn taken(pp: &'static P) {
+/// The caller has taken `pp` from `mp`: another M is to run it.
+pub(in crate::sched) fn taken(pp: &'static P, mp: &'static M) {
+    left_without_p(mp);
     pp.m.store(null_mut(), Ordering::Release);
     pp.set_status(PStatus::Idle);
     wake::hand_off(pp);
 }
 
-/// It runs (or blocks) a goroutine without a P, unannounced.
-fn is_detached(mp: &M) -> bool {
-    mp.lease.is_taken()
-        && mp.curg().is_some_and(|gp| {
-            gp.pending.load(Ordering::Relaxed) & crate::g::pending::BLOCKING == 0
-                && !gp.in_call.load(Ordering::Relaxed)
-        })
+/// Ms whose P was taken since the monitor has looked.
+static BEREFT: Gather<M> = Gather::new(|mp| &mp.bereft);
+
+/// The P of `mp` was taken: what it goes on with without one is to be looked at.
+pub(in crate::sched) fn left_without_p(mp: &'static M) {
+    BEREFT.add(mp);
 }
 
-/// Goroutines whose P was taken and that burn CPU now: they are to get a P, or wait for one.
-pub(super) fn look_at_detached(now: u64, waiting: bool) {
-    static NEXT_NS: AtomicU64 = AtomicU64::new(0);
-    if now < NEXT_NS.load(Ordering::Relaxed) {
-        return;
+/// How many Ms a look visits, and how many threads' clocks it reads.
+const VISITS: usize = 256;
+const CLOCKS: usize = 64;
+
+/// The Ms that have no P, in the order in which they are looked at.
+pub(super) struct Detached {
+    first: *mut M,
+    last: *mut M,
+    count: usize,
+    next_ns: u64,
+}
+
+impl Detached {
+    pub(super) const fn new() -> Self {
+        Self { first: null_mut(), last: null_mut(), count: 0, next_ns: 0 }
     }
-    let slice = SCHED.slice_ns.load(Ordering::Relaxed);
-    NEXT_NS.store(now + if waiting { LOOK_NS } else { SLOW_NS }.min(slice), Ordering::Relaxed);
-    for mp in SCHED.all_ms().filter(|mp| is_detached(mp)) {
-        // SAFETY: only this thread looks at it.
-        let seen = unsafe { &mut *mp.seen.get() };
-        let Some(cpu) = sys::thread_cpu_ns(mp.tid.load(Ordering::Relaxed)) else { continue };
-        let before = seen.cpu_ns.replace(cpu);
-        let elapsed = now.saturating_sub(std::mem::replace(&mut seen.cpu_at_ns, now));
-        if before.is_some_and(|before| cpu.saturating_sub(before) > elapsed / 4) {
-            preempt::signal(mp);
+
+    fn push(&mut self, mp: &'static M) {
+        mp.next_detached.set(null_mut());
+        // SAFETY: null, or an M, which is never freed.
+        match unsafe { self.last.as_ref() } {
+            Some(last) => last.next_detached.set(mp.as_ptr()),
+            None => self.first = mp.as_ptr(),
         }
+        self.last = mp.as_ptr();
+        self.count += 1;
+    }
+
+    fn pop(&mut self) -> Option<&'static M> {
+        // SAFETY: null, or an M, which is never freed.
+        let mp = unsafe { self.first.as_ref() }?;
+        self.first = mp.next_detached.get();
+        if self.first.is_null() {
+            self.last = null_mut();
+        }
+        self.count -= 1;
+        Some(mp)
+    }
+
+    /// Goroutines whose P was taken and that burn CPU now: they are to get a P, or wait for one. Where there are many
+    /// that block, a part of them is looked at, and the next part in the next look.
+    pub(super) fn look(&mut self, now: u64, waiting: bool) {
+        if now < self.next_ns {
+            return;
+        }
+        let slice = SCHED.slice_ns.load(Ordering::Relaxed);
+        self.next_ns = now + if waiting { LOOK_NS } else { SLOW_NS }.min(slice);
+        for mp in BEREFT.take() {
+            if !mp.is_queued.replace(true) {
+                self.push(mp);
+            }
+        }
+        let mut clocks = 0;
+        for _ in 0..self.count.min(VISITS) {
+            let Some(mp) = self.pop() else { return };
+            if !mp.lease.is_taken() {
+                // (If it is left without a P after this, it comes back through BEREFT.)
+                mp.is_queued.set(false);
+                continue;
+            }
+            self.push(mp);
+            if is_detached(mp) {
+                end_if_it_computes(mp, now);
+                clocks += 1;
+            }
+            if clocks == CLOCKS {
+                return;
+            }
+        }
+    }
+}
+
+/// Whether an M without a P runs (or blocks) a goroutine, unannounced.
+fn is_detached(mp: &M) -> bool {
+    mp.curg().is_some_and(|gp| {
+        gp.pending.load(Ordering::Relaxed) & crate::g::pending::BLOCKING == 0
+            && !gp.in_call.load(Ordering::Relaxed)
+    })
+}
+
+fn end_if_it_computes(mp: &'static M, now: u64) {
+    // SAFETY: only this thread looks at it.
+    let seen = unsafe { &mut *mp.seen.get() };
+    let Some(cpu) = sys::thread_cpu_ns(mp.tid.load(Ordering::Relaxed)) else { return };
+    let before = seen.cpu_ns.replace(cpu);
+    let elapsed = now.saturating_sub(std::mem::replace(&mut seen.cpu_at_ns, now));
+    if before.is_some_and(|before| cpu.saturating_sub(before) > elapsed / 4) {
+        preempt::signal(mp);
     }
 }
