@@ -163,7 +163,7 @@ fn of_all_sizes() {
         let all: Vec<_> = (0..70).map(|_| go(move || black_box(words).len())).collect();
         all.into_iter().for_each(|one| drop(one.join()));
     }
-    (make::<4>(), make::<12>(), make::<20>(), make::<28>(), make::<36>());
+    [make::<4>, make::<12>, make::<20>, make::<28>, make::<36>].into_iter().for_each(|make| make());
 }
 
 /// Processors that are no longer there keep no memory of goroutines that have ended.

@@ -217,6 +217,7 @@ fn programs_that_are_not_there() {
                 assert_eq!(read.unwrap_err().raw_os_error(), Some(libc::ECANCELED));
             }
             child.kill().unwrap();
+            let _ = child.wait();
         });
     });
 }
