@@ -11,7 +11,7 @@ use crate::base::atomic::heavy_barrier;
 use crate::base::lock::Lock;
 use crate::base::sys;
 use crate::g::status::State;
-use crate::g::wait::{Claim, Ticket};
+use crate::g::wait::{Cause, Claim, Ticket};
 use crate::g::{G, pending};
 use crate::m::M;
 use crate::observe::account::every_g;
@@ -106,24 +106,20 @@ pub(crate) fn send(gp: &'static G, info: &libc::siginfo_t) -> bool {
 pub(crate) fn tell(gp: &'static G) {
     gp.pending.fetch_or(pending::SIGNAL, Ordering::SeqCst);
     heavy_barrier(); // SG3
-    match deliver::wait_of(gp) {
-        Some((ticket, deliver::How::Break)) => {
-            if gp.wait.claim(ticket, crate::g::wait::Cause::Signal) == Claim::Parked {
-                ready::ready(gp);
-            }
+    let Some((ticket, how)) = deliver::wait_of(gp) else {
+        // SAFETY: null, or an M, which is never freed.
+        let mp = unsafe { gp.m.load(Ordering::Relaxed).as_ref() };
+        if let Some(mp) = mp.filter(|_| gp.status.get() == State::Running) {
+            tell_running(gp, mp);
         }
-        Some((ticket, deliver::How::Pause)) => {
-            if gp.wait.interrupt(ticket) {
-                ready::ready(gp);
-            }
-        }
-        None if gp.status.get() == State::Running => {
-            // SAFETY: null, or an M, which is never freed.
-            if let Some(mp) = unsafe { gp.m.load(Ordering::Relaxed).as_ref() } {
-                tell_running(gp, mp);
-            }
-        }
-        None => {}
+        return;
+    };
+    let is_parked = match how {
+        deliver::How::Break => gp.wait.claim(ticket, Cause::Signal) == Claim::Parked,
+        deliver::How::Pause => gp.wait.interrupt(ticket),
+    };
+    if is_parked {
+        ready::ready(gp);
     }
 }
 

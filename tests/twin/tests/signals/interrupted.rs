@@ -180,8 +180,15 @@ fn slept(word: c_int, rest: &timespec) -> String {
     format!("{word}, {}", if (200..=450).contains(&left) { "some rest" } else { "no rest" })
 }
 
+fn case(name: &'static str, call: Call, release: fn(&Things)) -> Case {
+    Case { name, call, release }
+}
+
 fn cases() -> Vec<Case> {
-    let case = |name, call, release| Case { name, call, release };
+    [streams(), polls(), sleeps(), semaphores(), locks(), others()].concat()
+}
+
+fn streams() -> Vec<Case> {
     vec![
         case("read", |a| ret(unsafe { libc::read(a.at, bytes(), 9) }).to_string(), write_byte),
         case("recv", |a| ret(unsafe { libc::recv(a.at, bytes(), 9, 0) }).to_string(), write_byte),
@@ -210,6 +217,25 @@ fn cases() -> Vec<Case> {
             },
             drain,
         ),
+        case(
+            "accept",
+            |_| unsafe {
+                let listener = libc::socket(libc::AF_INET, libc::SOCK_STREAM, 0);
+                libc::listen(listener, 5);
+                time_limit(listener, libc::SO_RCVTIMEO);
+                let time = timeval { tv_sec: 0, tv_usec: 600_000 };
+                let (level, len) = (libc::SOL_SOCKET, size_of::<timeval>() as libc::socklen_t);
+                let at = (&raw const time).cast();
+                libc::setsockopt(listener, level, libc::SO_RCVTIMEO, at, len);
+                ret(libc::accept(listener, null_mut(), null_mut())).to_string()
+            },
+            nothing,
+        ),
+    ]
+}
+
+fn polls() -> Vec<Case> {
+    vec![
         case(
             "poll",
             |a| {
@@ -259,6 +285,11 @@ fn cases() -> Vec<Case> {
             },
             write_byte,
         ),
+    ]
+}
+
+fn sleeps() -> Vec<Case> {
+    vec![
         case(
             "nanosleep",
             |_| {
@@ -279,6 +310,11 @@ fn cases() -> Vec<Case> {
         ),
         case("usleep", |_| ret(unsafe { libc::usleep(600_000) }).to_string(), nothing),
         case("sleep", |_| unsafe { libc::sleep(2) }.to_string(), nothing),
+    ]
+}
+
+fn semaphores() -> Vec<Case> {
+    vec![
         case(
             "sem_wait",
             |a| unsafe {
@@ -301,6 +337,49 @@ fn cases() -> Vec<Case> {
                 unsafe { libc::sem_post(a.words as *mut libc::sem_t) };
             },
         ),
+        case(
+            "semop",
+            |_| unsafe {
+                let set = libc::semget(libc::IPC_PRIVATE, 1, 0o600);
+                let mut one = libc::sembuf { sem_num: 0, sem_op: -1, sem_flg: 0 };
+                let got = ret(semtimedop(set, &raw mut one, 1, &raw const SHORT)).to_string();
+                libc::semctl(set, 0, libc::IPC_RMID);
+                got
+            },
+            nothing,
+        ),
+        case(
+            "futex",
+            |a| {
+                let op = libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG;
+                let none = null::<timespec>();
+                let word = unsafe { libc::syscall(libc::SYS_futex, a.words, op, 0, none) };
+                ret(word).to_string()
+            },
+            |a| {
+                let op = libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG;
+                unsafe { libc::syscall(libc::SYS_futex, a.words, op, 1) };
+            },
+        ),
+        case(
+            "futex_with_limit",
+            |a| {
+                let op = libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG;
+                let time = timespec { tv_sec: 20, tv_nsec: 0 };
+                let word =
+                    unsafe { libc::syscall(libc::SYS_futex, a.words, op, 0, &raw const time) };
+                ret(word).to_string()
+            },
+            |a| {
+                let op = libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG;
+                unsafe { libc::syscall(libc::SYS_futex, a.words, op, 1) };
+            },
+        ),
+    ]
+}
+
+fn locks() -> Vec<Case> {
+    vec![
         case(
             "mutex",
             |a| unsafe {
@@ -334,33 +413,11 @@ fn cases() -> Vec<Case> {
             },
             nothing,
         ),
-        case(
-            "futex",
-            |a| {
-                let op = libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG;
-                let none = null::<timespec>();
-                let word = unsafe { libc::syscall(libc::SYS_futex, a.words, op, 0, none) };
-                ret(word).to_string()
-            },
-            |a| {
-                let op = libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG;
-                unsafe { libc::syscall(libc::SYS_futex, a.words, op, 1) };
-            },
-        ),
-        case(
-            "futex_with_limit",
-            |a| {
-                let op = libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG;
-                let time = timespec { tv_sec: 20, tv_nsec: 0 };
-                let word =
-                    unsafe { libc::syscall(libc::SYS_futex, a.words, op, 0, &raw const time) };
-                ret(word).to_string()
-            },
-            |a| {
-                let op = libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG;
-                unsafe { libc::syscall(libc::SYS_futex, a.words, op, 1) };
-            },
-        ),
+    ]
+}
+
+fn others() -> Vec<Case> {
+    vec![
         case(
             "waitpid",
             |_| {
@@ -385,31 +442,6 @@ fn cases() -> Vec<Case> {
                 let mut status = 0;
                 let word = unsafe { libc::wait(&raw mut status) };
                 if word == pid { format!("it, {status}") } else { ret(word).to_string() }
-            },
-            nothing,
-        ),
-        case(
-            "accept",
-            |_| unsafe {
-                let listener = libc::socket(libc::AF_INET, libc::SOCK_STREAM, 0);
-                libc::listen(listener, 5);
-                time_limit(listener, libc::SO_RCVTIMEO);
-                let time = timeval { tv_sec: 0, tv_usec: 600_000 };
-                let (level, len) = (libc::SOL_SOCKET, size_of::<timeval>() as libc::socklen_t);
-                let at = (&raw const time).cast();
-                libc::setsockopt(listener, level, libc::SO_RCVTIMEO, at, len);
-                ret(libc::accept(listener, null_mut(), null_mut())).to_string()
-            },
-            nothing,
-        ),
-        case(
-            "semop",
-            |_| unsafe {
-                let set = libc::semget(libc::IPC_PRIVATE, 1, 0o600);
-                let mut one = libc::sembuf { sem_num: 0, sem_op: -1, sem_flg: 0 };
-                let got = ret(semtimedop(set, &raw mut one, 1, &raw const SHORT)).to_string();
-                libc::semctl(set, 0, libc::IPC_RMID);
-                got
             },
             nothing,
         ),

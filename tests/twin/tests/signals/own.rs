@@ -6,8 +6,8 @@ use crate::install;
 use goroutines_twin_tests::{Row, Trace, code, make, ms, ret, rows, say};
 use libc::{c_int, c_void, siginfo_t, sigset_t};
 use std::ptr::{null, null_mut};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub(crate) fn rows() -> Vec<Row> {
     rows![
@@ -277,6 +277,10 @@ extern "C" fn log(signal: c_int, info: *mut siginfo_t, _: *mut c_void) {
     }
 }
 
+fn lines() -> MutexGuard<'static, Vec<String>> {
+    LOG.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn logged(signals: &[c_int]) {
     for signal in signals {
         install(*signal, log as *const () as usize, libc::SA_SIGINFO, signals);
@@ -296,7 +300,7 @@ fn queued_in_order(t: &Trace) {
     })
     .join();
     mask(UNBLOCK, &[a, b]);
-    t.says("came", format!("{:?}", LOG.lock().unwrap()));
+    t.says("came", format!("{:?}", lines()));
 }
 
 fn standard_ones_are_one(t: &Trace) {
@@ -342,8 +346,8 @@ fn what_comes_with_it(t: &Trace) {
         unsafe { libc::pthread_kill(me, signal) };
     })
     .join();
-    make::until(2000, || LOG.lock().unwrap().len() >= 5);
-    for line in LOG.lock().unwrap().iter() {
+    make::until(2000, || lines().len() >= 5);
+    for line in lines().iter() {
         t.line(line);
     }
 }
@@ -360,8 +364,8 @@ fn what_comes_with_a_queued_one(t: &Trace) {
         t.says("by another", code(unsafe { libc::pthread_sigqueue(me, signal, value(9)) }));
     })
     .join();
-    make::until(2000, || LOG.lock().unwrap().len() >= 3);
-    for line in LOG.lock().unwrap().iter() {
+    make::until(2000, || lines().len() >= 3);
+    for line in lines().iter() {
         t.line(line);
     }
 }
@@ -539,7 +543,7 @@ fn a_started_program_has_the_mask(t: &Trace) {
     for i in 0..3 {
         ms(1);
         let out = std::process::Command::new("grep").args(["SigBlk", "/proc/self/status"]).output();
-        t.says(&format!("started {i}"), say::bytes(&out.unwrap().stdout));
+        t.says(&format!("started {i}"), say::bytes(&out.expect("grep runs").stdout));
     }
 }
 
@@ -584,7 +588,7 @@ fn the_mask_in_a_handler(t: &Trace) {
     unsafe { libc::raise(libc::SIGUSR2) };
     mask(UNBLOCK, &[libc::SIGUSR1]);
     mask(UNBLOCK, &[libc::SIGUSR2]);
-    for line in LOG.lock().unwrap().iter() {
+    for line in lines().iter() {
         t.line(line);
     }
     t.says("afterwards", blocked());
@@ -691,5 +695,5 @@ fn two_handlers(t: &Trace) {
     unsafe { libc::raise(libc::SIGUSR2) };
     unsafe { libc::raise(libc::SIGUSR1) };
     mask(UNBLOCK, &signals);
-    t.says("came", LOG.lock().unwrap().len());
+    t.says("came", lines().len());
 }
