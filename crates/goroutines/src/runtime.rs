@@ -63,7 +63,7 @@ pub fn goroutine_id() -> Option<u64> {
 }
 
 /// Wires the calling goroutine to its OS thread, until the guard is dropped: it runs on no other, and
-/// the thread runs no other. For what the kernel keeps per thread: affinity, namespaces, signal masks.
+/// the thread runs no other. For what the kernel keeps per thread: affinity, namespaces.
 ///
 /// Guards nest. A goroutine that ends while locked takes its thread with it. On an ordinary thread this
 /// does nothing. (Go: `runtime.LockOSThread`.)

@@ -147,10 +147,10 @@ pub(crate) fn leave(gp: &'static G) {
     // handler's own.
     if gp.nopreempt.load(Ordering::Relaxed) == 1 && gp.pending.load(Ordering::Relaxed) != 0 {
         leave_pending(gp);
-        return;
+    } else {
+        lower(gp);
     }
-    lower(gp);
-    if gp.pending.load(Ordering::Relaxed) & pending::PREEMPT != 0
+    if gp.pending.load(Ordering::Relaxed) & pending::AT_ONCE != 0
         && gp.nopreempt.load(Ordering::Relaxed) == 0
     {
         drop(enter());

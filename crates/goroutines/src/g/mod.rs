@@ -41,6 +41,11 @@ pub(crate) mod pending {
     /// A signal may be pending that it does not block (SG3 in `signals/mod.rs`).
     #[cfg(feature = "intercept")]
     pub(crate) const SIGNAL: u32 = 4;
+    /// What is done at the end of the section in which it comes.
+    #[cfg(feature = "intercept")]
+    pub(crate) const AT_ONCE: u32 = PREEMPT | SIGNAL;
+    #[cfg(not(feature = "intercept"))]
+    pub(crate) const AT_ONCE: u32 = PREEMPT;
 }
 
 /// What the kernel must be told of at a switch; bits of [`G::odd`] and [`M::odd`].

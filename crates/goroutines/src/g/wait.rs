@@ -116,6 +116,7 @@ impl WaitWord {
     }
 
     /// The goroutine is to look up, and goes on waiting afterwards. True: it had parked, and the caller readies it.
+    #[cfg(feature = "intercept")]
     pub(crate) fn interrupt(&self, ticket: Ticket) -> bool {
         // Acquire: pairs with park().
         self.0

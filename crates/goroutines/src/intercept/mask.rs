@@ -44,14 +44,10 @@ fn changed(before: u64, how: c_int, set: u64) -> Option<u64> {
 
 /// `gp` has the mask `mask` from now on. In a section.
 pub(super) fn change(gp: &'static G, mask: u64) {
-    // The kernel is told first where more is blocked, and last where less: a signal that comes in
-    // between is kept, and found by its new mask.
-    let wanted = masks::real(mask);
+    // A signal that comes between the two is kept, and judged by the new mask at the section's end.
     masks::set(gp, mask);
-    let mp = gp.m();
-    if mp.kernel_mask.load(std::sync::atomic::Ordering::Relaxed) != wanted {
-        masks::install(mp, wanted);
-    }
+    // Always: in a handler of a fault the kernel has another.
+    masks::install(gp.m(), masks::real(mask));
     deliver::look(gp);
 }
 

@@ -4,7 +4,8 @@
 //!
 //! The call itself is made with a time-out of zero. If it has nothing to say, the goroutine becomes a waiter
 //! of each descriptor, one that only looks, and makes the call again when it is woken. Where a descriptor
-//! can't be waited for, or a signal mask is to be set meanwhile, the call blocks its thread, announced.
+//! can't be waited for, the call blocks its thread, announced. A signal mask for the time of the call is the goroutine's
+//! meanwhile. A handler that runs ends the call with `EINTR`.
 
 use super::mask::{fault, with_mask};
 use super::real::{result, take_over};

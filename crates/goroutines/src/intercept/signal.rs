@@ -6,7 +6,8 @@
 //! *thread* while it runs, the goroutine must not move meanwhile.
 //!
 //! **Chosen.** A handler that is installed through libc is kept in a table, and ours is installed in its place: it
-//! raises the goroutine's no-preempt count, calls the user's, and sets the count right. With the count raised, what is
+//! decides what becomes of the signal (`signals/post.rs`: what meets a thread of the runtime that runs no goroutine, or a
+//! section, is kept), raises the goroutine's no-preempt count, calls the user's, and sets the count right. With the count raised, what is
 //! taken over calls libc's own. A program that asks for the handler gets its own one back.
 //!
 //! * SH1: a handler may wait. Where the goroutine had its P, the handler's time is announced like a blocking
@@ -217,7 +218,11 @@ fn is_own(signal: c_int, info: &siginfo_t) -> bool {
 
 /// Decides on a signal for which the user has a handler.
 fn fate(gp: Option<&'static G>, signal: c_int, info: &mut siginfo_t) -> Fate {
+    let is_knock = post::is_knock(info);
     let Some(gp) = gp else {
+        if is_knock {
+            return Fate::Kept; // it was for a goroutine that is no longer here
+        }
         if masks::is_leader() || current::m_of_g0().is_some() {
             post::accept(info); // SG2
             return Fate::Kept;
@@ -228,12 +233,14 @@ fn fate(gp: Option<&'static G>, signal: c_int, info: &mut siginfo_t) -> Fate {
         return Fate::RunOutside;
     }
     if gp.odd.get() & odd::SYSTEM != 0 {
-        post::accept(info); // SG2
+        if !is_knock {
+            post::accept(info); // SG2
+        }
         return Fate::Kept;
     }
     let in_call = gp.in_call.load(Ordering::Relaxed);
     let is_free = gp.nopreempt.load(Ordering::Relaxed) == 0 || in_call || DEPTH.get() > 0;
-    if post::is_knock(info) {
+    if is_knock {
         // Where it is not free, the end of the section sees to it.
         let taken = is_free.then(|| post::take_own(gp, bit(signal))).flatten();
         return match taken {

@@ -22,7 +22,7 @@
 //! | `accept`, `accept4` | accept | parked, and one at a time asks for a connection; announced where another process was faster |
 //! | `connect` | connect | parked (`O_NONBLOCK` is set for the moment of the call); to a local socket whose queue is full: announced |
 //! | `shutdown`, on any thread | mark | goroutines that wait to write to a local socket are woken |
-//! | `poll`, `__poll_chk`, `ppoll`, `select`, `pselect`, `epoll_wait`, `epoll_pwait`, `epoll_pwait2` | poll, select | parked; with a signal mask, and sets of more than `FD_SETSIZE`: announced |
+//! | `poll`, `__poll_chk`, `ppoll`, `select`, `pselect`, `epoll_wait`, `epoll_pwait`, `epoll_pwait2` | poll, select | parked, with the signal mask that is given; sets of more than `FD_SETSIZE`: announced |
 //! | `epoll_ctl`, on any thread | epoll_ctl | an epoll with `EPOLLEXCLUSIVE` in it, and one that the runtime can't watch because of the kernel's limits (500 epolls with one descriptor, epolls in epolls), is waited for announced from then on |
 //! | `open*`, `creat*`, `close`, `pread*`, `pwrite*`, `fsync`, `fdatasync`, `flock`, `lockf`, `fcntl` locks, `ftruncate`, `fallocate`, `msync`, `sync_file_range`, `copy_file_range` | fd, file | announced |
 //! | `sendfile`, `splice`, `tee`, `vmsplice` | moves | files, pipes, sockets: parked until both ends are ready, then announced, 64 KiB at a time to a socket; else announced |
@@ -33,8 +33,9 @@
 //! | `waitpid`, `wait4`, `waitid`, of one process | process | parked, by a pidfd, and the process is looked at again now and then, as it may be traced; of several, for stops, by a tracer: announced |
 //! | `pthread_join` | process | parked, by the thread's pidfd (Linux 6.9); before: announced |
 //! | `posix_spawn`, `posix_spawnp`, `popen`, `system` | process | announced; the thread, to the kernel the parent, does not end for want of work |
-//! | `sigwait*`, `mq_*`, `msg*`, `semop`, `semtimedop`, `aio_suspend`, `lio_listio` | undisturbed | announced; the runtime's signal waits |
-//! | `pause`, `sigsuspend`, `sigpause` | undisturbed | announced; ended by a handler of a signal to the process, too, wherever it runs |
+//! | `sigwait`, `sigwaitinfo`, `sigtimedwait` | undisturbed | what is pending for the goroutine is taken; else announced |
+//! | `mq_*`, `msg*`, `semop`, `semtimedop`, `aio_suspend`, `lio_listio` | undisturbed | announced; the runtime's signal waits |
+//! | `pause`, `sigsuspend`, `sigpause` | undisturbed | parked, until a handler has run on the goroutine |
 //! | `pthread_mutex_*lock` | mutex | parked; shared ones: announced |
 //! | … robust, with a priority protocol, shared ones that know their owner; `_trylock`, `_unlock`, `_consistent`, `_setprioceiling` of those | bound | announced, and made as the OS thread that the goroutine is on; it is locked to that thread while it holds one |
 //! | `pthread_rwlock_*lock` | rwlock | parked; for writing, where writers are preferred: announced; shared ones: announced, made as the OS thread |
@@ -48,11 +49,14 @@
 //! | `pthread_mutex_unlock`, `pthread_rwlock_unlock`, `pthread_cond_signal`, `_broadcast`, `sem_post`, on any thread | mutex, rwlock, cond, semaphore | libc's, then goroutines are woken |
 //! | `sigaction`, `signal` and their other names (`__sigaction`, `bsd_signal`, `ssignal`, `sysv_signal`, `__sysv_signal`, `sigset`, `sigignore`, `siginterrupt`), on any thread | signal | handlers run with the no-preempt count raised, their time announced; the user's handler for `SIGURG` is kept, and called for each `SIGURG` that is not the runtime's |
 //! | `sigaltstack` | signal | each goroutine has its own; one that has set none runs with the M's, which is the runtime's |
-//! | `pthread_sigmask`, `sigprocmask`, `sighold`, `sigrelse` | mask | the OS thread's, until the goroutine ends; `SIGURG` is blocked for the goroutine only |
+//! | `pthread_sigmask`, `sigprocmask`, `sighold`, `sigrelse`, `sigblock`, `sigsetmask`, `sigpending` | mask | the goroutine's own, which the kernel has while it runs; `SIGURG` is blocked for the goroutine only |
+//! | `pthread_kill`, `pthread_sigqueue`, `raise`, `gsignal` | direct | to the goroutine, wherever it is: it runs the handler |
+//! | `kill`, `sigqueue`, to the own process | direct | where the caller is to take it, it has taken it on return |
+//! | `siglongjmp`, `longjmp`, `_longjmp`, `__longjmp_chk` | jump | the mask that was noted is the goroutine's |
 //! | `pthread_getattr_np` | pthread | of itself: the goroutine's stack (glibc would ask the kernel about a thread id that is none) |
 //! | `pthread_exit`, `thrd_exit` | pthread, c11 | fatal error: there is no thread to end; `runtime::goexit` ends a goroutine |
 //! | `pthread_cancel` | pthread | of a goroutine: `ESRCH` |
-//! | `pthread_{get,set}affinity_np`, `pthread_{get,set}schedparam`, `pthread_setschedprio`, `pthread_sigqueue`, `pthread_getcpuclockid` | pthread | of itself: the OS thread it is on; a goroutine that has changed it stays there |
+//! | `pthread_{get,set}affinity_np`, `pthread_{get,set}schedparam`, `pthread_setschedprio`, `pthread_getcpuclockid` | pthread | of itself: the OS thread it is on; a goroutine that has changed it stays there |
 //! | `unshare`, `setns`, `setfsuid`, `setfsgid`, `capset`, `nice`, `setpriority`, `sched_set*`, `personality`, `iopl`, `ioperm`, `ptrace`, what `prctl` sets for a thread, and the like by `syscall` | pinned | the goroutine stays on that OS thread from then on, which ends with it; goroutines that it starts inherit nothing of that |
 //! | `clock_gettime(CLOCK_THREAD_CPUTIME_ID)`, `getrusage(RUSAGE_THREAD)` | clocks | the goroutine's own CPU time, counted from the first question on (of the rest of `rusage`: the OS thread's) |
 //! | `pthread_{get,set}name_np`, `prctl(PR_{GET,SET}_NAME)` | names | the goroutine's own; `/proc` shows the OS thread's |
@@ -67,8 +71,9 @@
 //!   `stat` and the like: they don't wait, but for a network's disk.
 //! * `io_uring_enter`, through `syscall`: a program that uses it has an executor of its own.
 //! * `ioctl`, but for `FIONBIO`: some block; which ones only their drivers know.
-//! * a signal mask of each goroutine's own: the mask is the OS thread's. Lock the thread first.
-//! * `pthread_kill` of a goroutine from elsewhere: `ESRCH`, as its thread id is none of the kernel's.
+//! * `tgkill`, and `timer_create` with `SIGEV_THREAD_ID`: a thread id is the OS thread's, and the signal reaches the
+//!   goroutine that is on it.
+//! * `setcontext` and `swapcontext` set the OS thread's mask.
 //! * `fork` and `clone` as raw system calls: the child is an ordinary thread from the first call on that is taken
 //!   over. (What `clone` with `CLONE_VM` makes shares the goroutine's memory and thread-locals, and must make no
 //!   such call.)
@@ -83,6 +88,8 @@
 //! `EAGAIN` after 0.1 s to 0.2 s. (A thread that calls then is told at once. To ask each time would be a system call
 //! more for each wait. What has begun to wait goes on waiting on a thread.)
 //!
-//! **`EINTR`.** A parked goroutine is not interrupted: a signal to the process is some thread's. The runtime's
-//! own signal restarts what it interrupts; calls that Linux never restarts (a read with `SO_RCVTIMEO`, `poll`,
-//! `nanosleep`) can end early only where they are made by raw system calls, or with interception off.
+//! **`EINTR`.** A goroutine that waits and gets a signal runs the handler; the call then ends with `EINTR` or goes on as
+//! signal(7) has it for that call and `SA_RESTART` (`signals/deliver.rs`). Waits of the runtime's own (channels, groups,
+//! joins) go on. The runtime's own signal restarts what it interrupts; calls that Linux never restarts (a read with
+//! `SO_RCVTIMEO`, `poll`, `nanosleep`) can end early only where they are made by raw system calls, or with interception
+//! off.

@@ -90,7 +90,7 @@ pub(crate) struct M {
     pub(crate) kernel_mask: AtomicU64,
     /// The signal that it is sending to itself, for a goroutine (`signals/deliver.rs`). Its own.
     #[cfg(feature = "intercept")]
-    pub(crate) resent: AtomicPtr<libc::siginfo_t>,
+    pub(crate) resent: AtomicPtr<crate::signals::deliver::Resent>,
     /// The runtime's alternate stack on this thread.
     pub(crate) altstack: Cell<libc::stack_t>,
     /// The head of the robust list that the kernel was told of; 0: libc's own. Its own.

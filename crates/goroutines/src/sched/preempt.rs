@@ -21,8 +21,8 @@
 //!   by running threads.
 //! * PR5: inside another signal's handler, which may have interrupted libc: those installed through libc run with the
 //!   count raised (`intercept/signal.rs`), others are known by the signals they block. (One installed by a raw system
-//!   call, with `SA_NODEFER` and an empty mask, can't be told from other code.) Nor is a goroutine stopped that has set
-//!   an unusual mask, which is its thread's, unless it is locked to that thread.
+//!   call, with `SA_NODEFER` and an empty mask, can't be told from other code.) A goroutine's own mask
+//!   is the kernel's while it runs, and goes with it.
 //!
 //! **Whose signal it is.** SIGURG is the program's too. Ours carries a code and a value of its own. Where a sandbox
 //! refuses that, or the kernel has lost both (a user may queue only so many signals), a signal is taken for ours if its

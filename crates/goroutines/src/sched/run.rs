@@ -94,6 +94,7 @@ where
 static IS_LOOKED_AT: AtomicBool = AtomicBool::new(false);
 
 /// From now on, for ever.
+#[cfg(feature = "intercept")]
 pub(crate) fn switches_are_looked_at() {
     if !IS_LOOKED_AT.load(Ordering::Relaxed) {
         IS_LOOKED_AT.store(true, Ordering::SeqCst);

@@ -115,6 +115,11 @@ pub(crate) fn call_begins(gp: &'static G) {
         mp.lease.enter_syscall(pp.id);
     }
     SCHED.sysmon.syscall_begins();
+    // The lease's exchange is a barrier: `signals::post::tell` sees the call, or this sees the signal.
+    #[cfg(feature = "intercept")]
+    if gp.pending.load(Ordering::Relaxed) & pending::SIGNAL != 0 {
+        crate::signals::post::knock_here(gp);
+    }
 }
 
 /// An announced call is over. May come back on another M.

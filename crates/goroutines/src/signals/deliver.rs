@@ -22,10 +22,11 @@ use crate::timer::alarm::NEVER;
 use std::panic::Location;
 use std::ptr::null_mut;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 
-/// In `si_errno` of a signal that is sent again.
-const AGAIN: i32 = 0x5e41;
+/// In `si_errno` of a signal that is sent again; below it stands a number, that of the sending.
+const AGAIN: i32 = 0x5e41 << 16;
+const NUMBER: i32 = 0xffff;
 
 /// What a signal does to a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,35 +118,52 @@ pub(crate) fn deliver(gp: &'static G) {
 
 /// Has the kernel call the handler of `info`'s signal, here and now.
 fn send_again(gp: &'static G, info: &libc::siginfo_t) {
+    static SENT: AtomicU32 = AtomicU32::new(0);
     let mp = gp.m();
     let signal = info.si_signo;
-    mp.resent.store(std::ptr::from_ref(info).cast_mut(), Ordering::Relaxed);
+    let number = SENT.fetch_add(1, Ordering::Relaxed) as i32 & NUMBER;
+    let kept = Resent { info: *info, number };
+    mp.resent.store(std::ptr::from_ref(&kept).cast_mut(), Ordering::Relaxed);
     let mut copy = *info;
-    copy.si_errno = AGAIN;
+    copy.si_errno = AGAIN | number;
     if sys::tgsigqueue_info(sys::gettid(), signal, &copy).is_err() {
         sys::tgkill(sys::gettid(), signal);
     }
-    // Not called: its action is another by now.
+    // Not called: its action is another by now; or the kernel holds it back, as this is a handler of it.
     mp.resent.store(null_mut(), Ordering::Relaxed);
 }
 
 /// Whether the signal that has come is the one that was sent again: then `info` is made what it was, true.
 pub(crate) fn is_again(gp: &G, info: &mut libc::siginfo_t) -> bool {
     let mp = gp.m();
-    // SAFETY: null, or the siginfo in send_again()'s caller, which waits for this.
-    let Some(kept) = (unsafe { mp.resent.load(Ordering::Relaxed).as_ref() }) else {
-        if info.si_errno == AGAIN {
-            info.si_errno = 0;
-        }
-        return false;
+    let is_sent_again = info.si_errno & !NUMBER == AGAIN;
+    let is_lost = matches!(info.si_code, libc::SI_USER | libc::SI_TKILL);
+    // SAFETY: null, or what send_again() has on its stack, which waits for this.
+    let kept = unsafe { mp.resent.load(Ordering::Relaxed).as_ref() };
+    let is_it = |kept: &&Resent| {
+        kept.info.si_signo == info.si_signo
+            && (info.si_errno == AGAIN | kept.number || is_lost && info.si_errno == 0)
     };
-    let is_lost = info.si_code == libc::SI_USER || info.si_code == libc::SI_TKILL;
-    if kept.si_signo != info.si_signo || !(info.si_errno == AGAIN || is_lost) {
-        return false;
+    match kept.filter(is_it) {
+        Some(kept) => {
+            mp.resent.store(null_mut(), Ordering::Relaxed);
+            *info = kept.info;
+            true
+        }
+        None => {
+            if is_sent_again {
+                info.si_errno = 0; // one that the kernel has held back
+            }
+            false
+        }
     }
-    mp.resent.store(null_mut(), Ordering::Relaxed);
-    *info = *kept;
-    true
+}
+
+/// A signal that an M is sending to itself.
+#[derive(Debug)]
+pub(crate) struct Resent {
+    info: libc::siginfo_t,
+    number: i32,
 }
 
 /// Waits until a handler has run on `gp`, since `mark`.

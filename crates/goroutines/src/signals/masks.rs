@@ -30,6 +30,13 @@ pub(crate) const SET: u64 = bit(32);
 /// libc's own signals, 32 and 33.
 const LIBCS: u64 = bit(32) | bit(33);
 const OWN: u64 = bit(preempt::SIGNAL);
+/// Signals of faults are open everywhere: handlers of faults block them, often and for a moment.
+const FAULTS: u64 = bit(libc::SIGSEGV)
+    | bit(libc::SIGBUS)
+    | bit(libc::SIGFPE)
+    | bit(libc::SIGILL)
+    | bit(libc::SIGTRAP)
+    | bit(libc::SIGSYS);
 /// Signals that a call causes, and that lie in the thread's set then.
 const CAUSED: u64 = bit(libc::SIGPIPE) | bit(libc::SIGXFSZ);
 
@@ -134,7 +141,7 @@ fn blocked_by_all() -> u64 {
     if odd == 0 || exit::alive() as i64 > odd {
         common &= usual();
     }
-    real(common)
+    real(common) & !FAULTS
 }
 
 /// A mask as it is noted.
@@ -383,11 +390,17 @@ fn grow() {
     };
     heavy_barrier();
     for mp in SCHED.all_ms() {
-        wait_for(
-            || mp.curg.load(Ordering::SeqCst).is_null() && mp.tid.load(Ordering::SeqCst) != 0,
-            || mp.kernel_mask.load(Ordering::SeqCst) & more == more & of_helpers(),
-            || preempt::signal(mp),
-        );
+        let mut asked = false;
+        wait_until(|| {
+            let has_goroutine = !mp.curg.load(Ordering::SeqCst).is_null();
+            let is_done = has_goroutine
+                || mp.tid.load(Ordering::SeqCst) == 0
+                || mp.kernel_mask.load(Ordering::SeqCst) & more == more & of_helpers();
+            if !is_done && !std::mem::replace(&mut asked, true) {
+                preempt::signal(mp);
+            }
+            is_done
+        });
     }
     for place in &LEADERS {
         let asked = Cell::new(false);
@@ -396,23 +409,24 @@ fn grow() {
             // SAFETY: null, or a leader that is there while the lock is held.
             unsafe { place.load(Ordering::SeqCst).as_ref() }.is_none_or(f)
         };
-        while !with(&|leader| {
-            if !asked.replace(true) {
-                preempt::signal_thread(leader.tid.load(Ordering::Relaxed));
-            }
-            leader.mask.load(Ordering::SeqCst) & more == more & of_helpers()
-        }) {
-            sys::sleep(Duration::from_micros(20));
-        }
+        wait_until(|| {
+            with(&|leader| {
+                if !asked.replace(true) {
+                    preempt::signal_thread(leader.tid.load(Ordering::Relaxed));
+                }
+                leader.mask.load(Ordering::SeqCst) & more == more & of_helpers()
+            })
+        });
     }
 }
 
-fn wait_for(is_there: impl Fn() -> bool, has_it: impl Fn() -> bool, ask: impl Fn()) {
-    let mut asked = false;
-    while is_there() && !has_it() {
-        if !asked {
-            ask();
-            asked = true;
+/// Waits until `is_so`; not for ever, as a debugger may hold a thread.
+fn wait_until(mut is_so: impl FnMut() -> bool) {
+    /// Some seconds.
+    const LOOKS: u32 = 50_000;
+    for _ in 0..LOOKS {
+        if is_so() {
+            return;
         }
         sys::sleep(Duration::from_micros(20));
     }

@@ -140,6 +140,20 @@ fn tell_running(gp: &'static G, mp: &M) {
     }
 }
 
+/// A call of the kernel's is about to be made, in a section, and signals are pending: their handlers run now.
+#[cold]
+pub(crate) fn knock_here(gp: &'static G) {
+    let mp = gp.m();
+    while gp.pending.fetch_and(!pending::SIGNAL, Ordering::SeqCst) & pending::SIGNAL != 0 {
+        let before = due(gp);
+        tell_running(gp, mp);
+        if before == 0 || due(gp) == before {
+            return; // none that it lets through, or one that it waits for
+        }
+        gp.pending.fetch_or(pending::SIGNAL, Ordering::SeqCst);
+    }
+}
+
 /// Whether a signal only tells its thread to look.
 pub(crate) fn is_knock(info: &libc::siginfo_t) -> bool {
     // SAFETY: the code says that it has a value.
@@ -216,7 +230,10 @@ pub(crate) fn is_waiting() -> bool {
 pub(crate) fn attend() {
     deliver::make_taker();
     masks::follow();
-    let mut at = RUNG.swap(null_mut(), Ordering::AcqRel);
+    let mut at = match RUNG.load(Ordering::Relaxed).is_null() {
+        true => null_mut(),
+        false => RUNG.swap(null_mut(), Ordering::AcqRel),
+    };
     // SAFETY: a list of Gs, which are never freed.
     while let Some(gp) = unsafe { at.as_ref() } {
         let Some(side) = gp.signals.side() else { break };
@@ -233,6 +250,9 @@ fn find_takers() {
     static SEEN: AtomicU64 = AtomicU64::new(0);
     static LOOKS: AtomicU32 = AtomicU32::new(0);
     let now = PROCESS.bits();
+    if now == 0 && SEEN.load(Ordering::Relaxed) == 0 {
+        return;
+    }
     let looks = if now & SEEN.swap(now, Ordering::Relaxed) == 0 {
         0
     } else {

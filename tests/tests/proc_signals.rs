@@ -1,0 +1,223 @@
+//! Storms of signals, directed at goroutines and sent to the process, beside all that goroutines do.
+//!
+//! Real-time signals are counted exactly; of standard ones, which the kernel keeps once, some handler runs after the last.
+//! `STORM_SECONDS` says how long each storm is.
+
+#![cfg(feature = "intercept")]
+#![expect(clippy::unwrap_used, reason = "a test may fail so")]
+
+use goroutines::{go, runtime};
+use goroutines_tests::io::ms;
+use goroutines_tests::join_all;
+use goroutines_tests::proc::in_child;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+const TARGETS: usize = 8;
+
+/// How often the handler of each signal has run, and how often where none may.
+static RAN: [AtomicU64; 65] = [const { AtomicU64::new(0) }; 65];
+static ASTRAY: AtomicU64 = AtomicU64::new(0);
+/// Handlers that ran on another goroutine than the one that they were sent to.
+static MISTAKEN: AtomicU64 = AtomicU64::new(0);
+static THEM: [AtomicUsize; TARGETS] = [const { AtomicUsize::new(0) }; TARGETS];
+
+fn own() -> usize {
+    // SAFETY: no memory is involved.
+    unsafe { libc::pthread_self() as usize }
+}
+
+extern "C" fn counts(signal: i32, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
+    RAN[signal as usize].fetch_add(1, Ordering::SeqCst);
+    if runtime::goroutine_id().is_none() && is_the_runtimes() {
+        ASTRAY.fetch_add(1, Ordering::SeqCst);
+    }
+    if signal == directed() {
+        // SAFETY: the kernel's siginfo, of a signal that was queued.
+        let target = unsafe { (*info).si_value().sival_ptr } as usize;
+        if THEM[target % TARGETS].load(Ordering::SeqCst) != own() {
+            MISTAKEN.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+}
+
+/// Whether the calling thread is the runtime's, or waits in `run`. (The test program's main thread is neither.)
+fn is_the_runtimes() -> bool {
+    let mut name = [0u8; 16];
+    // SAFETY: room for a name.
+    unsafe { libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr()) };
+    // SAFETY: no memory is involved.
+    let is_runner = unsafe { libc::gettid() } == RUNNER.load(Ordering::Relaxed);
+    is_runner || name.starts_with(b"goroutines-m") || name.starts_with(b"sysmon")
+}
+
+/// The thread that waits in `run`.
+static RUNNER: AtomicI32 = AtomicI32::new(0);
+
+fn directed() -> i32 {
+    libc::SIGRTMIN() + 1
+}
+
+fn to_all() -> i32 {
+    libc::SIGRTMIN() + 2
+}
+
+fn install(signal: i32, flags: i32) {
+    // SAFETY: zeroes are a valid start; a handler of the right type.
+    unsafe {
+        let mut new: libc::sigaction = std::mem::zeroed();
+        new.sa_sigaction = counts as *const () as usize;
+        new.sa_flags = libc::SA_SIGINFO | flags;
+        assert_eq!(libc::sigaction(signal, &raw const new, std::ptr::null_mut()), 0);
+    }
+}
+
+fn mask(how: i32, signals: &[i32]) {
+    // SAFETY: a set of our own.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        for signal in signals {
+            libc::sigaddset(&raw mut set, *signal);
+        }
+        assert_eq!(libc::pthread_sigmask(how, &raw const set, std::ptr::null_mut()), 0);
+    }
+}
+
+fn all_of_them() -> [i32; 5] {
+    [directed(), to_all(), libc::SIGUSR1, libc::SIGUSR2, libc::SIGURG]
+}
+
+/// What a goroutine does that signals are directed at.
+fn lives(number: usize, stop: &AtomicBool) {
+    THEM[number].store(own(), Ordering::SeqCst);
+    let (mut one, mut other) = UnixStream::pair().unwrap();
+    for turn in number.. {
+        match turn % 7 {
+            0 => sleep(Duration::from_micros(300)),
+            1 => {
+                let start = Instant::now();
+                while start.elapsed() < Duration::from_micros(200) {
+                    std::hint::spin_loop();
+                }
+            }
+            2 => mask(libc::SIG_BLOCK, &[directed(), libc::SIGUSR1]),
+            3 => {
+                other.write_all(&[1]).unwrap();
+                one.read_exact(&mut [0]).unwrap();
+            }
+            4 => mask(libc::SIG_UNBLOCK, &[directed(), libc::SIGUSR1]),
+            5 => std::thread::yield_now(),
+            _ => {
+                let go_on = go(std::thread::yield_now);
+                go_on.join().unwrap();
+            }
+        }
+        if stop.load(Ordering::Relaxed) {
+            mask(libc::SIG_UNBLOCK, &all_of_them());
+            break;
+        }
+    }
+    // Until the last has come.
+    while !DONE.load(Ordering::Relaxed) {
+        sleep(ms(1));
+    }
+}
+
+static DONE: AtomicBool = AtomicBool::new(false);
+
+/// Sends for a while. How many of each kind.
+fn sends(length: Duration) -> [u64; 2] {
+    let start = Instant::now();
+    let mut sent = [0; 2];
+    let mut number = 0;
+    while start.elapsed() < length {
+        number += 1;
+        let target = number % TARGETS;
+        let thread = THEM[target].load(Ordering::SeqCst) as libc::pthread_t;
+        let value = libc::sigval { sival_ptr: target as *mut libc::c_void };
+        // SAFETY: goroutines that live; no memory is involved.
+        unsafe {
+            sent[0] += u64::from(libc::pthread_sigqueue(thread, directed(), value) == 0);
+            sent[1] += u64::from(libc::sigqueue(libc::getpid(), to_all(), value) == 0);
+            libc::kill(libc::getpid(), libc::SIGUSR1);
+            libc::pthread_kill(thread, libc::SIGUSR2);
+            libc::pthread_kill(thread, libc::SIGURG);
+        }
+        if number.is_multiple_of(64) {
+            sleep(ms(1));
+        }
+    }
+    sent
+}
+
+fn storm(length: Duration) {
+    for signal in all_of_them() {
+        install(signal, if signal == libc::SIGUSR2 { 0 } else { libc::SA_RESTART });
+    }
+    let stop = Arc::new(AtomicBool::new(false));
+    let targets: Vec<_> = (0..TARGETS)
+        .map(|number| {
+            let stop = Arc::clone(&stop);
+            go(move || lives(number, &stop))
+        })
+        .collect();
+    while THEM.iter().any(|one| one.load(Ordering::SeqCst) == 0) {
+        sleep(ms(1));
+    }
+    let told = Arc::clone(&stop);
+    let starts = go(move || {
+        while !told.load(Ordering::Relaxed) {
+            assert!(std::process::Command::new("true").status().unwrap().success());
+        }
+    });
+    let sender = std::thread::spawn(move || {
+        mask(libc::SIG_BLOCK, &all_of_them());
+        sends(length)
+    });
+    while !sender.is_finished() {
+        sleep(ms(5));
+    }
+    let sent = sender.join().unwrap();
+    stop.store(true, Ordering::Relaxed);
+    let ran = || [directed(), to_all()].map(|n| RAN[n as usize].load(Ordering::SeqCst));
+    let start = Instant::now();
+    while ran() != sent && start.elapsed() < Duration::from_secs(20) {
+        sleep(ms(5));
+    }
+    assert_eq!(ran(), sent, "queued signals that ran, and that were sent");
+    DONE.store(true, Ordering::Relaxed);
+    join_all(targets);
+    starts.join().unwrap();
+    let standard = [libc::SIGUSR1, libc::SIGUSR2, libc::SIGURG];
+    for signal in standard {
+        assert!(RAN[signal as usize].load(Ordering::SeqCst) > 0, "no {signal}");
+    }
+    assert_eq!(ASTRAY.load(Ordering::SeqCst), 0, "handlers on no goroutine");
+    assert_eq!(MISTAKEN.load(Ordering::SeqCst), 0, "handlers on another goroutine");
+    println!("sent {sent:?}");
+}
+
+#[test]
+fn storms_lose_nothing() {
+    let seconds = std::env::var("STORM_SECONDS").ok().and_then(|text| text.parse().ok());
+    let seconds: u64 = seconds.unwrap_or(2);
+    for procs in ["1", "2", "4"] {
+        let text = seconds.to_string();
+        let env = [("GOMAXPROCS", procs), ("STORM_SECONDS", &text)];
+        let child = in_child("storms_lose_nothing", &env, || {
+            let seconds: u64 = std::env::var("STORM_SECONDS").unwrap().parse().unwrap();
+            // SAFETY: no memory is involved.
+            RUNNER.store(unsafe { libc::gettid() }, Ordering::Relaxed);
+            goroutines::run(move || storm(Duration::from_secs(seconds)));
+        });
+        child.expect_clean();
+        println!(
+            "GOMAXPROCS={procs}: {}",
+            child.text().lines().find(|l| l.contains("sent")).unwrap_or("")
+        );
+    }
+}
