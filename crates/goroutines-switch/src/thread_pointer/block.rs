@@ -135,6 +135,8 @@ pub(crate) unsafe fn make_tls(tp: usize, stack: Range<usize>) -> io::Result<Tls>
     // SAFETY: the caller's block. A block that could not be filled stays on the list: its memory
     // stays.
     unsafe {
+        // A read of a page that is not there yet would be a fault of its own.
+        (tp as *mut usize).write(tp); // T1
         if list_node(f, tp).next.load(Ordering::Relaxed) == 0 {
             enlist(f, tp, template.tp); // B1
         }

@@ -24,6 +24,12 @@ fn give(made: Made, bytes: &[u8]) -> Made {
     let other = made.others[0];
     let n = unsafe { libc::write(other, bytes.as_ptr().cast(), bytes.len()) };
     assert_eq!(n, bytes.len() as isize, "bytes for it");
+    // What is written to a terminal's master comes to the terminal a moment later.
+    let is_there = || {
+        let mut one = libc::pollfd { fd: made.fd, events: libc::POLLIN, revents: 0 };
+        unsafe { libc::poll(&raw mut one, 1, 0) != 0 }
+    };
+    make::until(2_000, is_there);
     made
 }
 
