@@ -216,6 +216,16 @@ fn is_own(signal: c_int, info: &siginfo_t) -> bool {
         )
 }
 
+/// Whether the calling thread is an M's, where it has no goroutine: on its own stack, or in a goroutine's first
+/// instructions, which does not know itself yet.
+fn is_on_m() -> bool {
+    let is_one = || {
+        let tid = sys::gettid();
+        SCHED.all_ms().any(|mp| mp.tid.load(Ordering::Relaxed) == tid)
+    };
+    current::m_of_g0().is_some() || is_one()
+}
+
 /// Decides on a signal for which the user has a handler.
 fn fate(gp: Option<&'static G>, signal: c_int, info: &mut siginfo_t) -> Fate {
     let is_knock = post::is_knock(info);
@@ -223,7 +233,7 @@ fn fate(gp: Option<&'static G>, signal: c_int, info: &mut siginfo_t) -> Fate {
         if is_knock {
             return Fate::Kept; // it was for a goroutine that is no longer here
         }
-        if masks::is_leader() || current::m_of_g0().is_some() {
+        if masks::is_leader() || is_on_m() {
             post::accept(info); // SG2
             return Fate::Kept;
         }
