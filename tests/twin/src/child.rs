@@ -42,8 +42,14 @@ pub(crate) fn main(rows: &[Row]) -> Option<ExitCode> {
         Side::Thread => on_thread(row, trace),
         Side::Goroutine(ps) => goroutines::runtime::Builder::new().gomaxprocs(ps).run(|| {
             warm_up();
-            let row = goroutines::go(move || situation(&row, &trace));
+            // The situation inherits the usual mask, and begins when main has blocked all.
+            let (begins, begin) = std::sync::mpsc::channel();
+            let row = goroutines::go(move || {
+                let _ = begin.recv();
+                situation(&row, &trace);
+            });
             block_all();
+            let _ = begins.send(());
             row.join().is_ok()
         }),
     };

@@ -6,7 +6,7 @@ use crate::install;
 use goroutines_twin_tests::{Row, Trace, code, make, ms, ret};
 use libc::{c_int, c_void, timespec, timeval};
 use std::ptr::{null, null_mut};
-use std::sync::atomic::{AtomicI32, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 unsafe extern "C" {
     fn semtimedop(set: c_int, list: *mut libc::sembuf, n: usize, time: *const timespec) -> c_int;
@@ -79,7 +79,8 @@ struct Case {
 static RAN: AtomicU32 = AtomicU32::new(0);
 static HERE: AtomicUsize = AtomicUsize::new(0);
 static ELSEWHERE: AtomicU32 = AtomicU32::new(0);
-static CHILD: AtomicI32 = AtomicI32::new(0);
+/// The call is about to be made.
+static CALLS: AtomicBool = AtomicBool::new(false);
 
 extern "C" fn handler(_: c_int) {
     RAN.fetch_add(1, Ordering::SeqCst);
@@ -114,6 +115,9 @@ fn interrupted(t: &Trace, how: How, directed: bool, call: Call, release: fn(&Thi
             libc::sigaddset(&raw mut set, signal);
             libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, null_mut());
         }
+        while !CALLS.load(Ordering::SeqCst) {
+            ms(1);
+        }
         ms(200);
         let sent = match directed {
             true => code(unsafe { libc::pthread_kill(me, signal) }),
@@ -125,6 +129,7 @@ fn interrupted(t: &Trace, how: How, directed: bool, call: Call, release: fn(&Thi
         release(&Things { at, other, words });
     });
     let things = Things { at, other, words };
+    CALLS.store(true, Ordering::SeqCst);
     t.says("call", call(&things));
     party.join();
     t.says("ran", RAN.load(Ordering::SeqCst));
@@ -172,12 +177,12 @@ fn later(after_ms: i64) -> timespec {
     timespec { tv_sec: now.tv_sec + ns / 1_000_000_000, tv_nsec: ns % 1_000_000_000 }
 }
 
-/// Half a second and a bit: the signal comes at 200 ms.
-static SHORT: timespec = timespec { tv_sec: 0, tv_nsec: 600_000_000 };
+/// The signal comes at 200 ms.
+static SHORT: timespec = timespec { tv_sec: 1, tv_nsec: 500_000_000 };
 
 fn slept(word: c_int, rest: &timespec) -> String {
     let left = rest.tv_sec * 1000 + rest.tv_nsec / 1_000_000;
-    format!("{word}, {}", if (200..=450).contains(&left) { "some rest" } else { "no rest" })
+    format!("{word}, {}", if (300..=1400).contains(&left) { "some rest" } else { "no rest" })
 }
 
 fn case(name: &'static str, call: Call, release: fn(&Things)) -> Case {
@@ -223,7 +228,7 @@ fn streams() -> Vec<Case> {
                 let listener = libc::socket(libc::AF_INET, libc::SOCK_STREAM, 0);
                 libc::listen(listener, 5);
                 time_limit(listener, libc::SO_RCVTIMEO);
-                let time = timeval { tv_sec: 0, tv_usec: 600_000 };
+                let time = timeval { tv_sec: 1, tv_usec: 500_000 };
                 let (level, len) = (libc::SOL_SOCKET, size_of::<timeval>() as libc::socklen_t);
                 let at = (&raw const time).cast();
                 libc::setsockopt(listener, level, libc::SO_RCVTIMEO, at, len);
@@ -302,14 +307,14 @@ fn sleeps() -> Vec<Case> {
         case(
             "clock_nanosleep_until",
             |_| {
-                let (clock, until) = (libc::CLOCK_REALTIME, later(600));
+                let (clock, until) = (libc::CLOCK_REALTIME, later(1500));
                 let flags = libc::TIMER_ABSTIME;
                 code(unsafe { libc::clock_nanosleep(clock, flags, &raw const until, null_mut()) })
             },
             nothing,
         ),
-        case("usleep", |_| ret(unsafe { libc::usleep(600_000) }).to_string(), nothing),
-        case("sleep", |_| unsafe { libc::sleep(2) }.to_string(), nothing),
+        case("usleep", |_| ret(unsafe { libc::usleep(1_500_000) }).to_string(), nothing),
+        case("sleep", |_| unsafe { libc::sleep(3) }.to_string(), nothing),
     ]
 }
 
@@ -385,7 +390,7 @@ fn locks() -> Vec<Case> {
             |a| unsafe {
                 let mutex = a.words as *mut libc::pthread_mutex_t;
                 libc::pthread_mutex_lock(mutex);
-                let until = later(600);
+                let until = later(1500);
                 code(libc::pthread_mutex_timedlock(mutex, &raw const until))
             },
             nothing,
@@ -408,7 +413,7 @@ fn locks() -> Vec<Case> {
                 let mutex = a.words as *mut libc::pthread_mutex_t;
                 let cond = (a.words + 256) as *mut libc::pthread_cond_t;
                 libc::pthread_mutex_lock(mutex);
-                let until = later(600);
+                let until = later(1500);
                 code(libc::pthread_cond_timedwait(cond, mutex, &raw const until))
             },
             nothing,
@@ -422,10 +427,9 @@ fn others() -> Vec<Case> {
             "waitpid",
             |_| {
                 let pid = make::child(|| {
-                    ms(700);
+                    ms(1500);
                     3
                 });
-                CHILD.store(pid, Ordering::SeqCst);
                 let mut status = 0;
                 let word = unsafe { libc::waitpid(pid, &raw mut status, 0) };
                 if word == pid { format!("it, {status}") } else { ret(word).to_string() }
@@ -436,7 +440,7 @@ fn others() -> Vec<Case> {
             "wait",
             |_| {
                 let pid = make::child(|| {
-                    ms(700);
+                    ms(1500);
                     3
                 });
                 let mut status = 0;

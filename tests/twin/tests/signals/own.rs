@@ -494,9 +494,9 @@ fn paused(t: &Trace) {
     let me = self_();
     let other = t.spawn("sender", move |_| {
         mask(BLOCK, &[libc::SIGUSR1]);
-        ms(200);
+        ms(400);
         unsafe { libc::pthread_kill(me, libc::SIGUSR1) };
-        ms(200);
+        ms(400);
         unsafe { libc::kill(libc::getpid(), libc::SIGUSR1) };
     });
     for _ in 0..2 {

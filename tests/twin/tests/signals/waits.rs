@@ -56,9 +56,12 @@ fn pause_by_alarm(t: &Trace) {
 fn pause_by_kill_often(t: &Trace) {
     install(libc::SIGUSR1, counts as *const () as usize, 0, &[]);
     let sends = std::thread::spawn(|| {
-        // The row's thread must be in its call before: so one after the other, slowly, until all have come.
+        // The row's thread must be in its call before: so one after the other, slowly, until all have come; and they
+        // are not this thread's.
+        let set = set(&[libc::SIGUSR1]);
+        unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()) };
         while RUNS.load(Ordering::Relaxed) < 5 {
-            std::thread::sleep(Duration::from_millis(50));
+            std::thread::sleep(Duration::from_millis(200));
             unsafe { libc::kill(libc::getpid(), libc::SIGUSR1) };
         }
     });
