@@ -47,7 +47,7 @@ pub(crate) fn exit(gp: &'static G) -> ! {
     }
     altstack::forget(gp);
     #[cfg(feature = "intercept")]
-    crate::signals::forget(gp);
+    let mask = crate::signals::forget(gp);
     let next = if gp.m().dying.get() { None } else { pick(gp) };
     leave_to(gp, next, move |gp, mp| {
         gp.status.set(State::Dead);
@@ -56,6 +56,8 @@ pub(crate) fn exit(gp: &'static G) -> ! {
         if !is_system {
             count_end(pp);
         }
+        #[cfg(feature = "intercept")]
+        crate::signals::masks::gone(mask);
     });
     throw!("goroutine {} goes on after its end", gp.id())
 }

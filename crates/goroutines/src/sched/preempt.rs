@@ -217,6 +217,9 @@ fn interrupted(gp: &'static G, frame: &mut libc::ucontext_t) {
         if is_wanted(gp.m()) {
             gp.pending.fetch_or(pending::PREEMPT, Ordering::Relaxed);
         }
+        // It may be on its way to the M's own stack, and has looked at the helpers' mask already.
+        #[cfg(feature = "intercept")]
+        crate::signals::masks::refresh_m(gp.m(), frame);
         return;
     }
     if gp.pending.load(Ordering::Relaxed) & pending::BLOCKING != 0 {

@@ -222,15 +222,21 @@ fn inherit_odd(task: &Task, creator: Option<&'static G>) {
     task.mask.set(mask);
 }
 
-/// The goroutine has ended: its mask counts no more, and it takes no signal.
+/// The goroutine has ended, and takes no signal. Its mask, which counts until [`gone`].
 #[inline]
-pub(super) fn forget(gp: &'static G) {
+pub(super) fn forget(gp: &'static G) -> u64 {
     let mask = gp.signals.mask.swap(u64::MAX, Ordering::SeqCst);
+    gp.odd.set(gp.odd.get() & !(odd::MASK | odd::SYSTEM));
+    mask
+}
+
+/// A goroutine that had `mask` is not counted as alive any more. (Not before: one that is alive and has no such mask is
+/// one with the usual mask, for which the helpers would open what all others block.)
+#[inline]
+pub(crate) fn gone(mask: u64) {
     if mask != 0 {
         count(mask, -1);
-        gp.odd.set(gp.odd.get() & !odd::MASK);
     }
-    gp.odd.set(gp.odd.get() & !odd::SYSTEM);
 }
 
 /// Gives the kernel `wanted` for the thread of `mp`, the calling one.
@@ -355,7 +361,13 @@ pub(crate) fn refresh(frame: &mut libc::ucontext_t) {
     if is_leader() {
         return refresh_leader(Some(frame));
     }
-    let Some(mp) = current::m_of_g0() else { return };
+    if let Some(mp) = current::m_of_g0() {
+        refresh_m(mp, frame);
+    }
+}
+
+/// As [`refresh`], for an M that has no goroutine by what others see. On it.
+pub(crate) fn refresh_m(mp: &M, frame: &mut libc::ucontext_t) {
     if !mp.curg.load(Ordering::Relaxed).is_null() {
         return; // on the way to a goroutine, whose mask it has
     }
@@ -364,6 +376,16 @@ pub(crate) fn refresh(frame: &mut libc::ucontext_t) {
         sys::set_signals(mask | OWN);
         write(frame, mask);
         note(mp, mask);
+    }
+}
+
+/// A handler that has met a thread without a goroutine is about to return: not to a mask that is no longer the helpers'.
+pub(crate) fn amend(frame: &mut libc::ucontext_t) {
+    // SAFETY: null, or the calling thread's.
+    if let Some(leader) = unsafe { LEADER.get().as_ref() } {
+        write(frame, leader.mask.load(Ordering::SeqCst));
+    } else if let Some(mp) = current::m_of_g0() {
+        write(frame, mp.kernel_mask.load(Ordering::SeqCst));
     }
 }
 
@@ -388,6 +410,8 @@ fn grow() {
         HELPERS.fetch_or(more, Ordering::SeqCst);
         more
     };
+    // A goroutine that began or ended just now may have been counted wrongly: the monitor looks again.
+    SCHED.sysmon.nudge();
     heavy_barrier();
     for mp in SCHED.all_ms() {
         let mut asked = false;

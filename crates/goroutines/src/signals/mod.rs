@@ -113,16 +113,17 @@ impl State {
     }
 }
 
-/// The goroutine has ended, in a section on its M: what was posted to it is dropped, and its mask with it.
+/// The goroutine has ended, in a section on its M: what was posted to it is dropped. Its mask, for [`masks::gone`].
 #[inline]
-pub(crate) fn forget(gp: &'static G) {
-    masks::forget(gp);
+pub(crate) fn forget(gp: &'static G) -> u64 {
+    let mask = masks::forget(gp);
     gp.signals.ticket.store(0, Ordering::Relaxed);
     if let Some(side) = gp.signals.side() {
         post::hand_on(gp);
         // SAFETY: the goroutine's own.
         side.posted.clear(unsafe { &mut *side.list.get() });
     }
+    mask
 }
 
 /// The kernel's `siginfo_t`, as far as it is looked at here.

@@ -34,9 +34,10 @@ static COOKIE: AtomicBool = AtomicBool::new(false);
 /// Goroutines that the monitor is to tell.
 static RUNG: AtomicPtr<G> = AtomicPtr::new(null_mut());
 
-/// In vain for so many looks: any goroutine will do; then the runtime's own.
-const PATIENCE: u32 = 4;
-const LAST: u32 = 8;
+/// A goroutine that was told and has not come after so many looks, a second or so, does not count any more: another
+/// will do, then the runtime's own.
+const PATIENCE: u32 = 1_000;
+const LAST: u32 = 2_000;
 /// How soon to look again where a signal was not taken.
 pub(crate) const AGAIN_NS: u64 = 1_000_000;
 
@@ -268,11 +269,15 @@ fn find_takers() {
         if let Some(gp) = taker(signal, looks) {
             is_wanted = true;
             told = Some(gp);
+            TOLD.store(gp.as_ptr(), Ordering::Relaxed);
             tell(gp);
         }
     }
     WAITS.store(is_wanted, Ordering::Relaxed);
 }
+
+/// The goroutine that was told last.
+static TOLD: AtomicPtr<G> = AtomicPtr::new(null_mut());
 
 /// The goroutine that is to take `signal`.
 fn taker(signal: i32, looks: u32) -> Option<&'static G> {
@@ -281,6 +286,11 @@ fn taker(signal: i32, looks: u32) -> Option<&'static G> {
     };
     if let Some(main) = main().filter(|main| looks < PATIENCE && fits(main)) {
         return Some(main);
+    }
+    // SAFETY: null, or a G, which is never freed.
+    let told = unsafe { TOLD.load(Ordering::Relaxed).as_ref() };
+    if let Some(told) = told.filter(|told| looks > 0 && looks < PATIENCE && fits(told)) {
+        return Some(told); // it is on its way
     }
     let own = || deliver::own_taker().filter(|_| masks::of_helpers() & bit(signal) == 0);
     if looks >= LAST
