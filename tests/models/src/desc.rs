@@ -108,7 +108,7 @@ impl Waits {
                 self.woken |= !is_out;
                 false
             }
-            Cause::Gone | Cause::Cancelled => false,
+            Cause::Gone | Cause::Cancelled | Cause::Signal => false,
         }
     }
 }
