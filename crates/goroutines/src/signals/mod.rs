@@ -22,13 +22,13 @@
 //! * SG2: users' handlers run on goroutines and on threads that are not the runtime's: never on an M's own stack, on the
 //!   thread that waits in `run`, or on a helper. A signal that the kernel brings there is kept ([`post::accept`]).
 //! * SG3: a goroutine that is told of a signal finds [`pending::SIGNAL`](crate::g::pending::SIGNAL) set; the bit is
-//!   cleared *before* its pending sets are looked at. Who sets it then looks where the goroutine is, with a heavy
+//!   cleared *before* its pending sets are looked at. The code that sets it then looks where the goroutine is, with a heavy
 //!   barrier between; a goroutine that is about to wait publishes its wait, then looks at the bit.
 //! * SG4: a signal's bit in a pending set is cleared before its nodes are taken, and set after a node was put there. So a
 //!   signal that is sent while its handler runs is not lost.
 //! * SG5: nothing here that a handler may reach takes a lock or allocates, but by `mmap`.
 //!
-//! Next: [`nodes`], pending sets; [`masks`]; [`post`], who gets what; [`deliver`], and how calls are interrupted.
+//! Next: [`nodes`], pending sets; [`masks`]; [`post`], which goroutine gets what; [`deliver`], and how calls are interrupted.
 
 pub(crate) mod deliver;
 pub(crate) mod masks;

@@ -1,4 +1,4 @@
-//! Who gets which signal.
+//! Which goroutine gets which signal.
 //!
 //! What is directed at a goroutine goes to its pending set. What comes to the process and meets a thread that may not run
 //! handlers (SG2) is kept for the process, and the monitor finds a goroutine for it as Linux finds a thread: main, if its
