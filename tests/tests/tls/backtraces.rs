@@ -44,7 +44,8 @@ static RUNS: AtomicBool = AtomicBool::new(false);
 
 extern "C" fn on_signal(_: libc::c_int) {
     // Its OS thread, while others run, is on a stack of its own.
-    if goroutines::runtime::goroutine_id().is_some() {
+    // Only the first: the capture waits, and while it does, the goroutine's thread may take the next one.
+    if goroutines::runtime::goroutine_id().is_some() && RUNS.swap(false, Ordering::Relaxed) {
         let procs = PROCS.load(Ordering::Relaxed);
         SEEN[procs].get_or_init(|| Backtrace::force_capture().to_string());
     }
