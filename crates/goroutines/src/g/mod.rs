@@ -52,7 +52,7 @@ pub(crate) mod pending {
 pub(crate) mod odd {
     /// It has set an alternate stack; the kernel has that of a goroutine.
     pub(crate) const ALTSTACK: u8 = 1;
-    /// It has another signal mask than most; the kernel has.
+    /// It has another signal mask than most.
     #[cfg(feature = "intercept")]
     pub(crate) const MASK: u8 = 2;
     /// It is the runtime's own, and blocks what threads of the runtime block.

@@ -4,11 +4,11 @@
 //! would stay behind. Only a signal that the calling goroutine lets through, and has a handler for, is sent as ever: it
 //! comes at once.
 
-use super::pthread::goroutine;
 use super::real::{Real, real, result};
-use super::signal::Action;
+use super::signal::{self, Action};
 use crate::base::sys;
 use crate::g::{G, current};
+use crate::sched::SCHED;
 use crate::signals::{bit, info_of, masks, post};
 use goroutines_switch::sys::raw;
 use libc::{c_int, pid_t, pthread_t, siginfo_t, sigval};
@@ -18,10 +18,15 @@ fn is_signal(signal: c_int) -> bool {
     (1..=64).contains(&signal) && signal != 32 && signal != 33
 }
 
+/// The goroutine that `thread` is. In a forked child none is: the one that is left is an ordinary thread.
+fn goroutine(thread: pthread_t) -> Option<&'static G> {
+    if SCHED.is_forked() { None } else { super::pthread::goroutine(thread) }
+}
+
 /// Directs a signal at `gp`. An error number.
 fn direct(gp: &'static G, info: &siginfo_t) -> c_int {
-    let signal = info.si_signo;
-    let is_blocked = masks::effective(gp) & bit(signal) != 0;
+    let (signal, is_in_handler) = (info.si_signo, signal::in_handler());
+    let is_blocked = masks::of(gp) & bit(signal) != 0;
     match Action::of(signal) {
         // Whole processes are ended and stopped, whichever thread is meant.
         _ if matches!(signal, libc::SIGKILL | libc::SIGSTOP) => to_process(signal),
@@ -30,7 +35,14 @@ fn direct(gp: &'static G, info: &siginfo_t) -> c_int {
         _ => {
             let _section = current::enter();
             let is_self = current::running().is_some_and(|own| std::ptr::eq(own, gp));
-            let kept = if is_self { post::keep(gp, info) } else { post::send(gp, info) };
+            let kept = if is_self {
+                post::keep(gp, info)
+            } else if is_in_handler {
+                // SG5: the handler may have interrupted code that holds a lock of the runtime.
+                post::keep_and_ring(gp, info)
+            } else {
+                post::send(gp, info)
+            };
             // Its own comes with the section's end.
             if kept { 0 } else { libc::EAGAIN }
         }

@@ -55,6 +55,8 @@ mod mutex;
 #[cfg(feature = "intercept")]
 pub(crate) mod names;
 #[cfg(feature = "intercept")]
+mod names_of_signal;
+#[cfg(feature = "intercept")]
 mod once;
 #[cfg(feature = "intercept")]
 mod pinned;

@@ -7,8 +7,8 @@
 //!
 //! **Chosen.** A handler that is installed through libc is kept in a table, and ours is installed in its place: it
 //! decides what becomes of the signal (`signals/post.rs`: what meets a thread of the runtime that runs no goroutine, or a
-//! section, is kept), raises the goroutine's no-preempt count, calls the user's, and sets the count right. With the count raised, what is
-//! taken over calls libc's own. A program that asks for the handler gets its own one back.
+//! section, is kept), raises the goroutine's no-preempt count, calls the user's, and sets the count right. With the
+//! count raised, what is taken over calls libc's own. A program that asks for the handler gets its own one back.
 //!
 //! * SH1: a handler may wait. Where the goroutine had its P, the handler's time is announced like a blocking
 //!   call's: the P may be taken, and the goroutine goes on without it.
@@ -22,20 +22,20 @@
 //! PR5).
 
 use super::mask;
-use super::real::{Real, real, result, set_errno};
+use super::real::{Real, real, result};
 use crate::base::sys;
 use crate::g::{G, current, odd, pending};
 use crate::m::altstack;
 use crate::m::thread::word_of;
 use crate::sched::{SCHED, fault, preempt};
 use crate::signals::{bit, deliver, masks, post};
-use libc::{c_int, c_void, sighandler_t, siginfo_t};
+use libc::{c_int, c_void, siginfo_t};
 use std::cell::Cell;
 use std::ops::Range;
 use std::sync::atomic::{AtomicI32, AtomicU64, AtomicUsize, Ordering};
 
 /// Signals are numbered from 1 to 64.
-const SIGNALS: usize = 65;
+pub(super) const SIGNALS: usize = 65;
 
 /// The alternate stack is the goroutine's.
 #[unsafe(no_mangle)]
@@ -261,7 +261,7 @@ fn fate(gp: Option<&'static G>, signal: c_int, info: &mut siginfo_t) -> Fate {
             None => Fate::Kept,
         };
     }
-    let is_blocked = signal == preempt::SIGNAL && masks::effective(gp) & bit(signal) != 0;
+    let is_blocked = signal == preempt::SIGNAL && masks::of(gp) & bit(signal) != 0;
     if is_free && !is_blocked {
         return Fate::Run;
     }
@@ -270,7 +270,7 @@ fn fate(gp: Option<&'static G>, signal: c_int, info: &mut siginfo_t) -> Fate {
     if is_anothers || !is_blocked && !is_own(signal, info) && post::main_takes(gp, signal) {
         post::accept(info);
     } else {
-        post::keep_and_ring(gp, info);
+        let _ = post::keep_and_ring(gp, info); // too many: lost, as the kernel would lose it
     }
     Fate::Kept
 }
@@ -508,7 +508,7 @@ fn virtual_action(
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "C" fn sigaction(
+pub(super) unsafe extern "C" fn sigaction(
     signal: c_int,
     new: *const libc::sigaction,
     old: *mut libc::sigaction,
@@ -553,137 +553,4 @@ unsafe extern "C" fn sigaction(
         (old.sa_sigaction, old.sa_flags) = before;
     }
     result
-}
-
-/// The signals of which `siginterrupt` says that they interrupt calls.
-static INTERRUPTS: AtomicU64 = AtomicU64::new(0);
-
-fn is_signal(signal: c_int) -> bool {
-    (1..SIGNALS as c_int).contains(&signal)
-}
-
-/// Installs `handler` with `flags`, and returns the handler before; where that fails, `SIG_ERR` with `errno` set.
-fn exchange(signal: c_int, handler: sighandler_t, flags: c_int, mask: u64) -> sighandler_t {
-    if handler == libc::SIG_ERR || !is_signal(signal) {
-        set_errno(libc::EINVAL);
-        return libc::SIG_ERR;
-    }
-    // SAFETY: zeroes are a valid start.
-    let mut new: libc::sigaction = unsafe { std::mem::zeroed() };
-    new.sa_sigaction = handler;
-    new.sa_flags = flags;
-    // SAFETY: a sigset_t begins with the kernel's 64 bits.
-    unsafe { (&raw mut new.sa_mask).cast::<u64>().write(mask) };
-    // SAFETY: as above.
-    let mut old: libc::sigaction = unsafe { std::mem::zeroed() };
-    // SAFETY: the handler is the caller's; as libc's own does it.
-    match unsafe { sigaction(signal, &raw const new, &raw mut old) } {
-        0 => old.sa_sigaction,
-        _ => libc::SIG_ERR,
-    }
-}
-
-/// BSD's `signal`: the signal is blocked while the handler runs, and interrupted calls go on, unless `siginterrupt`
-/// says otherwise.
-fn bsd(number: c_int, handler: sighandler_t) -> sighandler_t {
-    let interrupts = is_signal(number) && INTERRUPTS.load(Ordering::Relaxed) & bit(number) != 0;
-    let flags = if interrupts { 0 } else { libc::SA_RESTART };
-    exchange(number, handler, flags, if is_signal(number) { bit(number) } else { 0 })
-}
-
-/// System V's `signal`: the handler runs once, and no signal is blocked meanwhile.
-fn sysv(number: c_int, handler: sighandler_t) -> sighandler_t {
-    exchange(number, handler, libc::SA_RESETHAND | libc::SA_NODEFER, 0)
-}
-
-/// Other names of `signal`: what C calls depends on the standard that it is compiled for.
-macro_rules! signals {
-    ($($name:ident = $like:ident;)*) => {$(
-        #[unsafe(no_mangle)]
-        unsafe extern "C" fn $name(number: c_int, handler: sighandler_t) -> sighandler_t {
-            $like(number, handler)
-        }
-    )*};
-}
-
-signals! {
-    signal = bsd;
-    bsd_signal = bsd;
-    ssignal = bsd;
-    sysv_signal = sysv;
-    __sysv_signal = sysv;
-}
-
-#[unsafe(no_mangle)]
-unsafe extern "C" fn __sigaction(
-    signal: c_int,
-    new: *const libc::sigaction,
-    old: *mut libc::sigaction,
-) -> c_int {
-    // SAFETY: the caller's arguments.
-    unsafe { sigaction(signal, new, old) }
-}
-
-#[unsafe(no_mangle)]
-unsafe extern "C" fn sigignore(signal: c_int) -> c_int {
-    if exchange(signal, libc::SIG_IGN, 0, 0) == libc::SIG_ERR { -1 } else { 0 }
-}
-
-#[unsafe(no_mangle)]
-unsafe extern "C" fn siginterrupt(signal: c_int, interrupts: c_int) -> c_int {
-    // SAFETY: zeroes are a valid start.
-    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
-    // SAFETY: an action to write.
-    if unsafe { sigaction(signal, std::ptr::null(), &raw mut action) } != 0 {
-        return -1;
-    }
-    if interrupts != 0 {
-        INTERRUPTS.fetch_or(bit(signal), Ordering::Relaxed);
-        action.sa_flags &= !libc::SA_RESTART;
-    } else {
-        INTERRUPTS.fetch_and(!bit(signal), Ordering::Relaxed);
-        action.sa_flags |= libc::SA_RESTART;
-    }
-    // SAFETY: an action to read.
-    unsafe { sigaction(signal, &raw const action, std::ptr::null_mut()) }
-}
-
-/// X/Open's: `SIG_HOLD` (2) blocks the signal, anything else unblocks it. The handler before counts as `SIG_HOLD` if
-/// the signal was blocked.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn sigset(signal: c_int, disposition: sighandler_t) -> sighandler_t {
-    const SIG_HOLD: sighandler_t = 2;
-    if disposition == libc::SIG_ERR || !is_signal(signal) {
-        set_errno(libc::EINVAL);
-        return libc::SIG_ERR;
-    }
-    let mask = |how: c_int| {
-        // SAFETY: zeroes are a valid start; sets to read and to write.
-        unsafe {
-            let mut set: libc::sigset_t = std::mem::zeroed();
-            let mut before: libc::sigset_t = std::mem::zeroed();
-            libc::sigaddset(&raw mut set, signal);
-            (libc::sigprocmask(how, &raw const set, &raw mut before) == 0).then_some(before)
-        }
-    };
-    let how = if disposition == SIG_HOLD { libc::SIG_BLOCK } else { libc::SIG_UNBLOCK };
-    let before = if disposition == SIG_HOLD {
-        // SAFETY: as in `siginterrupt`.
-        let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
-        // SAFETY: an action to write.
-        match unsafe { sigaction(signal, std::ptr::null(), &raw mut action) } {
-            0 => action.sa_sigaction,
-            _ => libc::SIG_ERR,
-        }
-    } else {
-        exchange(signal, disposition, 0, 0)
-    };
-    if before == libc::SIG_ERR {
-        return libc::SIG_ERR;
-    }
-    match mask(how) {
-        None => libc::SIG_ERR,
-        Some(set) if word_of(&set) & bit(signal) != 0 => SIG_HOLD,
-        Some(_) => before,
-    }
 }

@@ -47,7 +47,7 @@
 //! | … on any thread | barrier | libc's, then goroutines are woken |
 //! | `pthread_barrier_destroy` | barrier | announced: it waits for calls that have not left yet |
 //! | `pthread_mutex_unlock`, `pthread_rwlock_unlock`, `pthread_cond_signal`, `_broadcast`, `sem_post`, on any thread | mutex, rwlock, cond, semaphore | libc's, then goroutines are woken |
-//! | `sigaction`, `signal` and their other names (`__sigaction`, `bsd_signal`, `ssignal`, `sysv_signal`, `__sysv_signal`, `sigset`, `sigignore`, `siginterrupt`), on any thread | signal | handlers run with the no-preempt count raised, their time announced; the user's handler for `SIGURG` is kept, and called for each `SIGURG` that is not the runtime's |
+//! | `sigaction`, `signal` and their other names (`__sigaction`, `bsd_signal`, `ssignal`, `sysv_signal`, `__sysv_signal`, `sigset`, `sigignore`, `siginterrupt`), on any thread | signal, names_of_signal | handlers run with the no-preempt count raised, their time announced; the user's handler for `SIGURG` is kept, and called for each `SIGURG` that is not the runtime's |
 //! | `sigaltstack` | signal | each goroutine has its own; one that has set none runs with the M's, which is the runtime's |
 //! | `pthread_sigmask`, `sigprocmask`, `sighold`, `sigrelse`, `sigblock`, `sigsetmask`, `sigpending` | mask | the goroutine's own, which the kernel has while it runs; `SIGURG` is blocked for the goroutine only |
 //! | `pthread_kill`, `pthread_sigqueue`, `raise`, `gsignal` | direct | to the goroutine, wherever it is: it runs the handler |

@@ -7,8 +7,8 @@
 //!
 //! **Interrupted calls.** A goroutine that waits publishes its wait ([`publish`]). A signal ends a wait that can be
 //! *broken* (descriptors, sleeps, futexes): the goroutine runs the handler, outside the section, and the call then ends
-//! with `EINTR` or goes on, as signal(7) has it for that call ([`is_broken`]). Other waits (locks, channels with a
-//! time-out …) are *paused*: the goroutine is woken, runs the handler, and waits on.
+//! with `EINTR` or goes on, as signal(7) has it for that call ([`Mark::is_broken`]). Other waits (locks, conditions,
+//! barriers) are *paused*: the goroutine is woken, runs the handler, and waits on.
 
 use super::{masks, post};
 use crate::base::atomic::entry_barrier;
@@ -104,7 +104,7 @@ pub(crate) fn deliver(gp: &'static G) {
     let is_system = gp.odd.get() & crate::g::odd::SYSTEM != 0;
     loop {
         gp.pending.fetch_and(!pending::SIGNAL, Ordering::SeqCst); // SG3
-        let mask = if is_system { masks::of_helpers() } else { masks::effective(gp) };
+        let mask = if is_system { masks::of_helpers() } else { masks::of(gp) };
         let mask = mask | post::awaited(gp);
         let Some(info) = post::take(gp, !mask) else { return };
         let had_p = gp.m().lease.is_owned();

@@ -76,14 +76,6 @@ pub(crate) fn of(gp: &G) -> u64 {
     }
 }
 
-/// The mask that counts now: that of the call it is in, if that has one.
-pub(crate) fn effective(gp: &G) -> u64 {
-    match gp.signals.side().map_or(0, |side| side.call_mask.load(Ordering::SeqCst)) {
-        0 => of(gp),
-        set => set & !SET,
-    }
-}
-
 /// How many goroutines have a mask: one that is not the usual one.
 struct Class {
     mask: AtomicU64,
@@ -248,7 +240,6 @@ pub(crate) fn install(mp: &M, wanted: u64) {
 /// The kernel has `mask` for the thread of `mp`.
 fn note(mp: &M, mask: u64) {
     mp.kernel_mask.store(mask, Ordering::SeqCst);
-    mp.odd.set(mp.odd.get() & !odd::MASK | if mask == usual() { 0 } else { odd::MASK });
 }
 
 /// `mp` leaves `before` for `next` (none: its own stack). In the section, before the switch; after others see that the M has
@@ -456,7 +447,7 @@ fn wait_until(mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// By the monitor: the helpers' mask follows what goroutines block. Whether it is to look again soon.
+/// By the monitor: the helpers' mask follows what goroutines block.
 pub(super) fn follow() {
     if ODD.load(Ordering::Relaxed) == 0 && of_helpers() == usual() {
         return;

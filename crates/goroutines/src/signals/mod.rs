@@ -65,8 +65,6 @@ pub(super) struct Side {
     posted: Queue,
     /// What was taken out of `posted`'s inbox. The goroutine's own.
     list: UnsafeCell<List>,
-    /// The mask of the call that it is in, with [`masks::SET`]; 0: its own.
-    pub(super) call_mask: AtomicU64,
     /// What it waits for in `sigwait` and its kin.
     pub(super) awaited: AtomicU64,
     /// It is on the list of those whom the monitor is to tell of a signal.
@@ -96,7 +94,6 @@ impl State {
             at.write(Side {
                 posted: Queue::new(),
                 list: UnsafeCell::new(List::new()),
-                call_mask: AtomicU64::new(0),
                 awaited: AtomicU64::new(0),
                 rung: AtomicBool::new(false),
                 next: AtomicPtr::new(null_mut()),

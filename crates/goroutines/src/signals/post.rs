@@ -52,7 +52,7 @@ fn main() -> Option<&'static G> {
 
 /// Whether `gp` would take `signal` now.
 pub(crate) fn lets(gp: &G, signal: i32) -> bool {
-    (masks::effective(gp) & !awaited(gp)) & bit(signal) == 0
+    (masks::of(gp) & !awaited(gp)) & bit(signal) == 0
 }
 
 /// Whether main, if it is another goroutine than `gp`, takes `signal`.
@@ -77,12 +77,12 @@ pub(crate) fn keep(gp: &'static G, info: &libc::siginfo_t) -> bool {
     kept
 }
 
-/// The same, where `gp` may be about to wait: the monitor tells it.
-pub(crate) fn keep_and_ring(gp: &'static G, info: &libc::siginfo_t) {
-    keep(gp, info);
-    let Some(side) = gp.signals.side() else { return };
+/// The same, where `gp` may be about to wait, or waits: the monitor tells it.
+pub(crate) fn keep_and_ring(gp: &'static G, info: &libc::siginfo_t) -> bool {
+    let kept = keep(gp, info);
+    let Some(side) = gp.signals.side() else { return kept };
     if side.rung.swap(true, Ordering::SeqCst) {
-        return;
+        return kept;
     }
     let mut head = RUNG.load(Ordering::Relaxed);
     loop {
@@ -94,6 +94,7 @@ pub(crate) fn keep_and_ring(gp: &'static G, info: &libc::siginfo_t) {
         }
     }
     SCHED.sysmon.nudge();
+    kept
 }
 
 /// Sends a signal to `gp`, another goroutine. In a section, or on an ordinary thread. False: too many are queued.
@@ -170,7 +171,7 @@ pub(super) fn awaited(gp: &G) -> u64 {
 /// What `gp` may take now.
 fn due(gp: &'static G) -> u64 {
     let own = gp.signals.side().map_or(0, |side| side.posted.bits());
-    (own | PROCESS.bits()) & (!masks::effective(gp) | awaited(gp))
+    (own | PROCESS.bits()) & (!masks::of(gp) | awaited(gp))
 }
 
 /// Whether a signal is pending that `gp` does not block.

@@ -32,6 +32,8 @@ pub(crate) fn rows() -> Vec<Row> {
         paused,
         alarmed_in_a_read,
         a_child_has_the_mask,
+        a_child_sends_to_itself,
+        sent_on_by_a_handler,
         a_started_program_has_the_mask,
         nobody_there,
         numbers_that_are_none,
@@ -536,6 +538,40 @@ fn a_child_has_the_mask(t: &Trace) {
     t.says("child", make::end_of(pid));
     mask(UNBLOCK, &[libc::SIGUSR1]);
     t.says("ran", ran());
+}
+
+fn a_child_sends_to_itself(t: &Trace) {
+    counted(libc::SIGUSR1);
+    let pid = make::child(|| {
+        let sent = unsafe { libc::pthread_kill(self_(), libc::SIGUSR1) };
+        mask(BLOCK, &[libc::SIGUSR1]);
+        unsafe { libc::raise(libc::SIGUSR1) };
+        unsafe { libc::kill(libc::getpid(), libc::SIGUSR1) };
+        let before = ran();
+        mask(UNBLOCK, &[libc::SIGUSR1]);
+        sent + 10 * before.cast_signed() + ran().cast_signed()
+    });
+    t.says("child", make::end_of(pid));
+}
+
+static TARGET: AtomicUsize = AtomicUsize::new(0);
+
+extern "C" fn sends_on(_: c_int) {
+    unsafe { libc::pthread_kill(TARGET.load(Ordering::SeqCst) as libc::pthread_t, libc::SIGUSR2) };
+}
+
+fn sent_on_by_a_handler(t: &Trace) {
+    install(libc::SIGUSR1, sends_on as *const () as usize, libc::SA_RESTART, &[]);
+    counted(libc::SIGUSR2);
+    let other = t.spawn("other", |t| {
+        TARGET.store(self_() as usize, Ordering::SeqCst);
+        let came = make::until(5000, || ran() == 1);
+        t.says("comes", came);
+        t.says("here", WHERE.load(Ordering::SeqCst) == self_() as usize);
+    });
+    make::until(5000, || TARGET.load(Ordering::SeqCst) != 0);
+    unsafe { libc::raise(libc::SIGUSR1) };
+    other.join();
 }
 
 fn a_started_program_has_the_mask(t: &Trace) {

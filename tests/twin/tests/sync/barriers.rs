@@ -131,7 +131,7 @@ fn of_both(t: &Trace, shared: bool) {
     all.tell(t);
 }
 
-/// Who is told to be the serial one destroys the barrier, while others have not left it yet.
+/// The party that is told to be the serial one destroys the barrier, while others have not left it yet.
 fn destroyed_at_once(t: &Trace, shared: bool) {
     let mut serial = 0;
     for _ in 0..30 {
