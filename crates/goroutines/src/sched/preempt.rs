@@ -72,9 +72,19 @@ pub(crate) fn ask(mp: &M, tick: u32) {
 
 /// Sends the signal to the thread of `mp`.
 pub(crate) fn signal(mp: &M) {
-    // Release: pairs with is_ours(). What is asked for was stored before.
-    mp.signalled.store(true, Ordering::Release);
+    mp.signallers.fetch_add(1, Ordering::SeqCst);
+    // Pairs with has_been_sent(). What is asked for was stored before.
+    mp.signalled.store(true, Ordering::SeqCst);
     signal_thread(mp.tid.load(Ordering::Relaxed));
+    mp.signallers.fetch_sub(1, Ordering::SeqCst);
+}
+
+/// Whether `mp` was sent the signal and has not had it yet. While one is being sent, the note stays for that.
+fn has_been_sent(mp: &M) -> bool {
+    if mp.signallers.load(Ordering::SeqCst) != 0 {
+        return true;
+    }
+    mp.signalled.swap(false, Ordering::SeqCst)
 }
 
 /// Sends the signal to a thread.
@@ -95,18 +105,23 @@ pub(crate) fn signal_thread(tid: u32) {
 fn is_ours(info: &libc::siginfo_t) -> bool {
     // SAFETY: plain data of the kernel's: with a value if it was queued, and a sender, 0 if that was lost.
     let (value, sender) = unsafe { (info.si_value().sival_ptr, info.si_pid()) };
-    let has_been_sent = || {
-        let mp = current::g().map(G::m).or_else(current::m_of_g0);
+    let is_expected = || {
+        // In its first instructions a goroutine does not know itself yet.
+        let by_thread = || {
+            let tid = sys::gettid();
+            SCHED.all_ms().find(|mp| mp.tid.load(Ordering::Relaxed) == tid)
+        };
+        let mp = current::g().map(G::m).or_else(current::m_of_g0).or_else(by_thread);
         #[cfg(feature = "intercept")]
         let is_leader = crate::signals::masks::is_leader();
         #[cfg(not(feature = "intercept"))]
         let is_leader = false;
-        mp.map_or(is_leader, |mp| mp.signalled.swap(false, Ordering::Acquire))
+        mp.map_or(is_leader, has_been_sent)
     };
     match info.si_code {
         CODE => std::ptr::eq(value.cast_const().cast(), &raw const COOKIE),
-        libc::SI_TKILL => PLAIN.load(Ordering::Relaxed) && has_been_sent(),
-        libc::SI_USER => sender == 0 && has_been_sent(),
+        libc::SI_TKILL => PLAIN.load(Ordering::Relaxed) && is_expected(),
+        libc::SI_USER => sender == 0 && is_expected(),
         _ => false,
     }
 }
