@@ -80,7 +80,6 @@ pub(crate) fn tgsigqueue_info(tid: u32, signal: i32, info: &libc::siginfo_t) -> 
 }
 
 /// The signals that are pending for the calling thread and for the process, and blocked.
-#[cfg(feature = "intercept")]
 pub(crate) fn pending_signals() -> u64 {
     let mut set = 0u64;
     // SAFETY: a signal set to write.

@@ -81,9 +81,11 @@ pub(crate) struct M {
     pub(crate) preempt_tick: AtomicU32,
     /// The signal met it where it can't stop, inside libc mostly: ask again soon.
     pub(crate) in_libc: AtomicBool,
-    /// It was sent the runtime's signal; and threads that are about to send it, or have just done so.
-    pub(crate) signalled: AtomicBool,
-    pub(crate) signallers: AtomicU32,
+    /// How often sending it the runtime's signal was begun, and done; and how much of that was done when it had the
+    /// signal last.
+    pub(crate) signals_begun: AtomicU32,
+    pub(crate) signals_done: AtomicU32,
+    pub(crate) signals_seen: AtomicU32,
     pub(crate) rand: Rand,
     /// What the next switch must tell the kernel: bits of [`odd`](crate::g::odd). Its own.
     pub(crate) odd: Cell<u8>,
@@ -166,8 +168,9 @@ impl M {
             syscalltick: AtomicU32::new(0),
             preempt_tick: AtomicU32::new(0),
             in_libc: AtomicBool::new(false),
-            signalled: AtomicBool::new(false),
-            signallers: AtomicU32::new(0),
+            signals_begun: AtomicU32::new(0),
+            signals_done: AtomicU32::new(0),
+            signals_seen: AtomicU32::new(0),
             rand: Rand::new(id.wrapping_add(crate::base::sys::nanotime())),
             odd: Cell::new(0),
             kernel_mask: AtomicU64::new(0),

@@ -72,19 +72,23 @@ pub(crate) fn ask(mp: &M, tick: u32) {
 
 /// Sends the signal to the thread of `mp`.
 pub(crate) fn signal(mp: &M) {
-    mp.signallers.fetch_add(1, Ordering::SeqCst);
     // Pairs with has_been_sent(). What is asked for was stored before.
-    mp.signalled.store(true, Ordering::SeqCst);
+    mp.signals_begun.fetch_add(1, Ordering::SeqCst);
     signal_thread(mp.tid.load(Ordering::Relaxed));
-    mp.signallers.fetch_sub(1, Ordering::SeqCst);
+    mp.signals_done.fetch_add(1, Ordering::SeqCst);
 }
 
-/// Whether `mp` was sent the signal and has not had it yet. While one is being sent, the note stays for that.
+/// Whether `mp`, the calling one, was sent the signal and has not had it yet, as far as can be told. One that is being
+/// sent, or was sent since this one was taken and waits until its handler returns, is still to come.
 fn has_been_sent(mp: &M) -> bool {
-    if mp.signallers.load(Ordering::SeqCst) != 0 {
-        return true;
+    let done = mp.signals_done.load(Ordering::SeqCst);
+    let is_expected =
+        mp.signals_begun.load(Ordering::SeqCst) != mp.signals_seen.load(Ordering::Relaxed);
+    if is_expected {
+        let waits = sys::pending_signals() >> (SIGNAL - 1) & 1;
+        mp.signals_seen.store(done.wrapping_sub(waits as u32), Ordering::Relaxed);
     }
-    mp.signalled.swap(false, Ordering::SeqCst)
+    is_expected
 }
 
 /// Sends the signal to a thread.
