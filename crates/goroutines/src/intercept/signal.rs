@@ -226,6 +226,20 @@ fn is_on_m() -> bool {
     current::m_of_g0().is_some() || is_one()
 }
 
+/// Keeps a signal that has met a thread of the runtime's (SG2), for the process; or, if it was directed at that thread,
+/// for the goroutine that is locked to it.
+fn keep_for_another(info: &siginfo_t) {
+    let mp = current::running().map(G::m).or_else(current::m_of_g0);
+    // SAFETY: null, or a G, which is never freed.
+    let locked = mp.and_then(|mp| unsafe { mp.lockedg.load(Ordering::Relaxed).as_ref() });
+    match locked.filter(|_| info.si_code == libc::SI_TKILL) {
+        Some(gp) => {
+            let _ = post::keep_and_ring(gp, info);
+        }
+        None => post::accept(info),
+    }
+}
+
 /// Decides on a signal for which the user has a handler.
 fn fate(gp: Option<&'static G>, signal: c_int, info: &mut siginfo_t) -> Fate {
     let is_knock = post::is_knock(info);
@@ -233,11 +247,11 @@ fn fate(gp: Option<&'static G>, signal: c_int, info: &mut siginfo_t) -> Fate {
         if is_knock {
             return Fate::Kept; // it was for a goroutine that is no longer here
         }
-        if masks::is_leader() || is_on_m() {
-            post::accept(info); // SG2
-            return Fate::Kept;
+        if !masks::is_leader() && !is_on_m() {
+            return Fate::Run;
         }
-        return Fate::Run;
+        keep_for_another(info);
+        return Fate::Kept;
     };
     if deliver::is_again(gp, info) {
         return Fate::RunOutside;
@@ -268,7 +282,7 @@ fn fate(gp: Option<&'static G>, signal: c_int, info: &mut siginfo_t) -> Fate {
     // On the way to another goroutine, or to the M's own stack, the kernel's mask is the next one's.
     let is_anothers = !is_blocked && !post::lets(gp, signal);
     if is_anothers || !is_blocked && !is_own(signal, info) && post::main_takes(gp, signal) {
-        post::accept(info);
+        keep_for_another(info);
     } else {
         let _ = post::keep_and_ring(gp, info); // too many: lost, as the kernel would lose it
     }
