@@ -1,12 +1,11 @@
 //! Connecting: `connect` has no flag that says "don't block", so `O_NONBLOCK` is set for the moment of the call, unless
-//! the user has set it. One goroutine at a time does so with a socket, lest another take the flag for the user's.
+//! the user has set it (`netpoll/moment.rs`).
 
-use super::mark::file_of;
 use super::real::{result, take_over};
 use super::socket::{held, word};
 use super::wait::{AGAIN, Stopped, Waits, ready_now, socket_option};
-use crate::base::lock::Lock;
-use crate::g::{G, current};
+use crate::g::G;
+use crate::netpoll::moment::without_blocking;
 use crate::netpoll::{self, Direction, Kind, Look};
 use goroutines_switch::sys::raw;
 use libc::{c_int, sockaddr, socklen_t};
@@ -71,26 +70,6 @@ fn finish(
             Err(Stopped::CantWait) => return plain(),
         }
     }
-}
-
-/// Makes `call` with `O_NONBLOCK` set. None where the flag was set already, or can't be set.
-fn without_blocking(fd: c_int, call: impl FnOnce() -> isize) -> Option<isize> {
-    static MOMENTS: [Lock<()>; 64] = [const { Lock::new(()) }; 64];
-    let control = |command: c_int, value: usize| {
-        // SAFETY: no memory is involved.
-        unsafe { raw(libc::SYS_fcntl, [word(fd), command as usize, value, 0, 0, 0]) }
-    };
-    let moment = &MOMENTS[file_of(fd).1 as usize % MOMENTS.len()];
-    let _section = current::enter();
-    let _moment = moment.lock();
-    let flags = control(libc::F_GETFL, 0);
-    if flags < 0 || flags as i32 & libc::O_NONBLOCK != 0 {
-        return None;
-    }
-    control(libc::F_SETFL, flags as usize | libc::O_NONBLOCK as usize);
-    let word = call();
-    control(libc::F_SETFL, flags as usize);
-    Some(word)
 }
 
 take_over! {

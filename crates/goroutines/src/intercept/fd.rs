@@ -4,9 +4,9 @@
 //! again (`netpoll/desc.rs`, "Incarnations"). Both are watched on all threads; a number that was never
 //! waited for costs a load.
 
-use super::real::{Real, caller, errno, real, set_errno, take_over};
+use super::real::{Real, caller, errno, real, result, set_errno, take_over};
 use super::wait::settings_changed;
-use crate::netpoll;
+use crate::netpoll::{self, moment};
 use crate::sched::SCHED;
 use crate::sched::syscall::announced;
 use crate::sched::wait::waking;
@@ -265,12 +265,24 @@ fn close_each_from(first: c_uint) {
 const NUMBERS: u32 = 4_096;
 
 /// `fcntl`, either name of it: a new number is watched, a lock that is waited for is announced.
-fn control(command: c_int, real: impl FnOnce() -> c_int) -> c_int {
+fn control(fd: c_int, command: c_int, real: impl FnOnce() -> c_int) -> c_int {
     match (command, caller()) {
         (libc::F_DUPFD | libc::F_DUPFD_CLOEXEC, _) => given_out(real()),
         (libc::F_SETLKW | libc::F_OFD_SETLKW, Some(gp)) => announced(gp, real),
-        (libc::F_SETFL, _) => {
-            let result = real();
+        (libc::F_GETFL, Some(_)) => {
+            let flags = real();
+            // Maybe that is not the user's.
+            if flags >= 0 && flags & libc::O_NONBLOCK != 0 {
+                return result(moment::flags(fd)) as c_int;
+            }
+            flags
+        }
+        (libc::F_SETFL, caller) => {
+            let result = match caller {
+                Some(_) => moment::alone(fd, real),
+                // A handler may interrupt a thread here, and call `fcntl`: no lock.
+                None => real(),
+            };
             settings_changed();
             result
         }
@@ -283,11 +295,13 @@ fn control(command: c_int, real: impl FnOnce() -> c_int) -> c_int {
 unsafe extern "C" fn ioctl(fd: c_int, request: c_ulong, argument: usize) -> c_int {
     static REAL: Real = Real::new(c"ioctl");
     // SAFETY: forwarded; the argument is a variable one, passed as any other here.
-    let result =
-        unsafe { real!(REAL as fn(c_int, c_ulong, usize) -> c_int)(fd, request, argument) };
-    if request == libc::FIONBIO {
-        settings_changed();
+    let real =
+        || unsafe { real!(REAL as fn(c_int, c_ulong, usize) -> c_int)(fd, request, argument) };
+    if request != libc::FIONBIO {
+        return real();
     }
+    let result = if caller().is_some() { moment::alone(fd, real) } else { real() };
+    settings_changed();
     result
 }
 
@@ -295,7 +309,7 @@ unsafe extern "C" fn ioctl(fd: c_int, request: c_ulong, argument: usize) -> c_in
 unsafe extern "C" fn fcntl(fd: c_int, command: c_int, argument: usize) -> c_int {
     static REAL: Real = Real::new(c"fcntl");
     // SAFETY: forwarded; the argument is a variable one, passed as any other here.
-    control(command, || unsafe {
+    control(fd, command, || unsafe {
         real!(REAL as fn(c_int, c_int, usize) -> c_int)(fd, command, argument)
     })
 }
@@ -304,7 +318,7 @@ unsafe extern "C" fn fcntl(fd: c_int, command: c_int, argument: usize) -> c_int 
 unsafe extern "C" fn fcntl64(fd: c_int, command: c_int, argument: usize) -> c_int {
     static REAL: Real = Real::new(c"fcntl64");
     // SAFETY: as above.
-    control(command, || unsafe {
+    control(fd, command, || unsafe {
         real!(REAL as fn(c_int, c_int, usize) -> c_int)(fd, command, argument)
     })
 }

@@ -5,15 +5,17 @@
 //! decided in `sched/watch.rs`.
 //!
 //! Descriptors stay blocking in the eyes of everybody: calls are *tried* in ways that don't block
-//! (`intercept/io.rs`), and no flag of the user's is touched.
+//! (`intercept/io.rs`), and no flag of the user's is touched but for a moment (`moment.rs`).
 
 pub(crate) mod desc;
 mod epoll;
 mod kind;
+pub(crate) mod moment;
 mod own;
 
 pub(crate) use desc::{Accept, BACK, Desc, Direction, Enlisted, Look, MOVES, TAKES};
 pub(crate) use kind::Kind;
+pub(crate) use moment::is_nonblocking;
 
 use crate::g::task::RunList;
 use desc::Renewal;
@@ -64,14 +66,6 @@ pub(crate) const SWEEP_ALL_NS: u64 = 10_000_000_000;
 /// The kernel's.
 pub(crate) fn open() -> io::Result<()> {
     EPOLL.open()
-}
-
-/// Whether `O_NONBLOCK` is set.
-pub(crate) fn is_nonblocking(fd: i32) -> bool {
-    let args = [fd as isize as usize, libc::F_GETFL as usize, 0, 0, 0, 0];
-    // SAFETY: no memory is involved.
-    let flags = unsafe { sys::raw(libc::SYS_fcntl, args) };
-    flags >= 0 && flags as i32 & libc::O_NONBLOCK != 0
 }
 
 /// Whether `fd` is one of the poller's own.

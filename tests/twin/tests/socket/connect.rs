@@ -8,6 +8,7 @@ use std::mem::zeroed;
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, IntoRawFd};
 use std::ptr::{null, null_mut};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 pub(crate) fn rows() -> Vec<Row> {
     rows![
@@ -24,6 +25,7 @@ pub(crate) fn rows() -> Vec<Row> {
         a_wrong_family,
         a_listener_connects,
         two_at_once,
+        flags_amid_connects,
         a_time_limit,
         fast_open,
         fast_open_of_connect,
@@ -360,6 +362,36 @@ fn two_at_once(t: &Trace) {
     let over = all.into_iter().filter(|one| one.over_within(8000)).count();
     t.says("over", over);
     t.says("poll", polled(fd));
+}
+
+/// Nobody sees a flag that the user has not set, nor is one lost that the user sets.
+fn flags_amid_connects(t: &Trace) {
+    static OVER: AtomicBool = AtomicBool::new(false);
+    static ODD: AtomicU32 = AtomicU32::new(0);
+    let fd = socket(libc::SOCK_STREAM);
+    let to = nobody();
+    let all: Vec<_> = (0..2)
+        .map(|i| {
+            t.spawn(&format!("{i}"), move |_| {
+                while !OVER.load(Ordering::Relaxed) {
+                    let result = connect(fd, &address(to));
+                    if result.contains("EINPROGRESS") || result.contains("EALREADY") {
+                        ODD.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+            })
+        })
+        .collect();
+    let flags = || unsafe { libc::fcntl(fd, libc::F_GETFL) } & libc::O_NONBLOCK;
+    t.says("flags", (0..5000).filter(|_| flags() != 0).count());
+    t.says("odd", ODD.load(Ordering::Relaxed));
+    let lost = |round: &i32| {
+        make::nonblocking(fd, round % 2 == 0);
+        (flags() != 0) != (round % 2 == 0)
+    };
+    t.says("lost", (0..5000).filter(lost).count());
+    OVER.store(true, Ordering::Relaxed);
+    all.into_iter().for_each(|one| one.join());
 }
 
 fn fast_open(t: &Trace) {

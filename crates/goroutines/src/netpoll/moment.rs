@@ -1,0 +1,84 @@
+//! `O_NONBLOCK` for the moment of a call: a few calls (`connect`) have no flag that says "don't block".
+//!
+//! The flag belongs to the open file, so every other part of the process sees it meanwhile. One moment at a time is there
+//! for a file, and code of ours that asks whether the flag is *the user's* ([`is_nonblocking`]) asks again where
+//! a moment may have been amid its question. Two numbers tell: of moments that have begun, and of those that have ended.
+//! If all that had begun by the answer had ended before the question, the flag was nobody's but the user's.
+//!
+//! Known and left: a thread that is no goroutine's, and other processes that share the file, may see the flag.
+
+use crate::base::lock::Lock;
+use crate::g::current;
+use goroutines_switch::sys::raw;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+const O_NONBLOCK: usize = libc::O_NONBLOCK as usize;
+
+/// By the number of the file.
+static MOMENTS: [Lock<()>; 64] = [const { Lock::new(()) }; 64];
+static BEGUN: AtomicU32 = AtomicU32::new(0);
+static ENDED: AtomicU32 = AtomicU32::new(0);
+
+fn control(fd: i32, command: i32, value: usize) -> isize {
+    // SAFETY: no memory is involved.
+    unsafe { raw(libc::SYS_fcntl, [fd as isize as usize, command as usize, value, 0, 0, 0]) }
+}
+
+/// `F_GETFL`: flags, or `-errno`.
+fn flags_now(fd: i32) -> isize {
+    control(fd, libc::F_GETFL, 0)
+}
+
+fn has_flag(flags: isize) -> bool {
+    flags >= 0 && flags as usize & O_NONBLOCK != 0
+}
+
+/// Makes `call` where no moment of the file is.
+#[cfg_attr(
+    not(feature = "intercept"),
+    allow(dead_code, reason = "a user's change of flags is not seen")
+)]
+pub(crate) fn alone<R>(fd: i32, call: impl FnOnce() -> R) -> R {
+    // SAFETY: plain old data, which the call fills in; a descriptor that is none leaves it zeroed.
+    let number = unsafe {
+        let mut stat: libc::stat = std::mem::zeroed();
+        raw(libc::SYS_fstat, [fd as isize as usize, &raw mut stat as usize, 0, 0, 0, 0]);
+        stat.st_ino
+    };
+    let _section = current::enter();
+    let _moment = MOMENTS[number as usize % MOMENTS.len()].lock();
+    call()
+}
+
+/// Makes `call` with `O_NONBLOCK` set. None where the flag was set already, or can't be set.
+#[cfg_attr(not(feature = "intercept"), allow(dead_code, reason = "for calls that are taken over"))]
+pub(crate) fn without_blocking<R>(fd: i32, call: impl FnOnce() -> R) -> Option<R> {
+    alone(fd, || {
+        let flags = flags_now(fd);
+        if flags < 0 || has_flag(flags) {
+            return None;
+        }
+        // SeqCst: before the flag is set; the partner is in flags().
+        BEGUN.fetch_add(1, Ordering::SeqCst);
+        control(fd, libc::F_SETFL, flags as usize | O_NONBLOCK);
+        let word = call();
+        control(fd, libc::F_SETFL, flags as usize);
+        ENDED.fetch_add(1, Ordering::SeqCst);
+        Some(word)
+    })
+}
+
+/// `F_GETFL` without the flag of a moment.
+pub(crate) fn flags(fd: i32) -> isize {
+    let ended = ENDED.load(Ordering::SeqCst);
+    let flags = flags_now(fd);
+    if !has_flag(flags) || BEGUN.load(Ordering::SeqCst) == ended {
+        return flags;
+    }
+    alone(fd, || flags_now(fd))
+}
+
+/// Whether the user has set `O_NONBLOCK`.
+pub(crate) fn is_nonblocking(fd: i32) -> bool {
+    has_flag(flags(fd))
+}
