@@ -16,8 +16,8 @@ use crate::g::task::{Runnable, Task};
 use crate::g::{G, current};
 use crate::m::M;
 use crate::m::lease::Reclaimed;
-use crate::p::P;
 use crate::p::free::FreeList;
+use crate::p::{P, wanted};
 use goroutines_switch::Class;
 use std::io;
 use std::ptr::null_mut;
@@ -360,6 +360,18 @@ pub(crate) unsafe fn give_unused(shared: &mut Shared, pp: &'static P) {
     }
     if free.len() > 0 {
         super::scavenge::soil();
+    }
+}
+
+/// The same, if it was asked for and not done.
+///
+/// # Safety
+/// * The caller owns `pp`.
+pub(crate) unsafe fn give_if_wanted(shared: &mut Shared, pp: &'static P) {
+    if pp.wanted.load(Ordering::Relaxed) & wanted::UNUSED != 0 {
+        pp.wanted.fetch_and(!wanted::UNUSED, Ordering::Relaxed);
+        // SAFETY: caller.
+        unsafe { give_unused(shared, pp) };
     }
 }
 

@@ -9,7 +9,7 @@ use super::{SCHED, go, park, preempt, ready};
 use crate::g::reason::WaitReason;
 use crate::g::task::Task;
 use crate::g::{G, GList, current};
-use crate::p::{PStatus, memory, wanted};
+use crate::p::{MAX_PROCS, PStatus, memory, wanted};
 use goroutines_switch::Class;
 use std::panic::Location;
 use std::sync::OnceLock;
@@ -110,20 +110,29 @@ fn run() {
 }
 
 /// What lies unused on the free lists of Ps is to come to the list that all share. From idle Ps it comes at once; other
-/// Ps see to it before they run the next goroutine, and a P whose goroutine goes on and on is asked to end the slice.
+/// Ps see to it before they run the next goroutine or become idle, and a P whose goroutine goes on and on is asked to end
+/// the slice. (A P on its way from the idle list to an M is one of the others.)
 fn ask_for_unused() {
     let _section = current::enter();
     let mut shared = SCHED.lock();
+    // The Ps that have been asked before, by number.
+    let mut late = [0u64; MAX_PROCS / 64];
+    for pp in SCHED.procs().iter().filter(|pp| pp.status() != PStatus::Dead) {
+        if pp.wanted.fetch_or(wanted::UNUSED, Ordering::Relaxed) & wanted::UNUSED != 0 {
+            late[pp.id as usize / 64] |= 1 << (pp.id % 64);
+        }
+    }
     let mut at = shared.pidle;
     // SAFETY: the list is of static Ps, owned by the holder of the scheduler lock.
     while let Some(pp) = unsafe { at.as_ref() } {
         // SAFETY: as above.
-        unsafe { go::give_unused(&mut shared, pp) };
+        unsafe { go::give_if_wanted(&mut shared, pp) };
         at = pp.link.load(Ordering::Relaxed);
     }
     drop(shared);
-    for pp in SCHED.procs().iter().filter(|pp| pp.status() == PStatus::Running) {
-        if pp.wanted.fetch_or(wanted::UNUSED, Ordering::Relaxed) & wanted::UNUSED == 0 {
+    for pp in SCHED.procs() {
+        let is_late = late[pp.id as usize / 64] & 1 << (pp.id % 64) != 0;
+        if !is_late || pp.wanted.load(Ordering::Relaxed) & wanted::UNUSED == 0 {
             continue;
         }
         // SAFETY: null, or an M, which is never freed.

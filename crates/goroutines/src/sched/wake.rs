@@ -274,6 +274,8 @@ pub(crate) fn put_idle(shared: &mut Shared, pp: &'static P) {
     if !pp.is_empty() {
         throw!("p{} goes idle with goroutines in its queue", pp.id);
     }
+    // SAFETY: the caller owns it.
+    unsafe { super::go::give_if_wanted(shared, pp) };
     pp.set_status(PStatus::Idle);
     pp.link.store(shared.pidle, Ordering::Relaxed);
     shared.pidle = pp.as_ptr();
