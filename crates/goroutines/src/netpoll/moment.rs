@@ -34,10 +34,6 @@ fn has_flag(flags: isize) -> bool {
 }
 
 /// Makes `call` where no moment of the file is.
-#[cfg_attr(
-    not(feature = "intercept"),
-    allow(dead_code, reason = "a user's change of flags is not seen")
-)]
 pub(crate) fn alone<R>(fd: i32, call: impl FnOnce() -> R) -> R {
     // SAFETY: plain old data, which the call fills in; a descriptor that is none leaves it zeroed.
     let number = unsafe {
@@ -51,7 +47,7 @@ pub(crate) fn alone<R>(fd: i32, call: impl FnOnce() -> R) -> R {
 }
 
 /// Makes `call` with `O_NONBLOCK` set. None where the flag was set already, or can't be set.
-#[cfg_attr(not(feature = "intercept"), allow(dead_code, reason = "for calls that are taken over"))]
+#[cfg(feature = "intercept")]
 pub(crate) fn without_blocking<R>(fd: i32, call: impl FnOnce() -> R) -> Option<R> {
     alone(fd, || {
         let flags = flags_now(fd);
