@@ -314,6 +314,16 @@ pub(crate) fn read_file<'b>(path: &[u8], buf: &'b mut [u8]) -> Option<&'b [u8]> 
     }
 }
 
+/// What tells an open file from all others: its device and its number there. Zeroes for a descriptor that is none.
+pub(crate) fn file_of(fd: i32) -> (libc::dev_t, libc::ino_t) {
+    // SAFETY: plain old data, which the call fills in.
+    unsafe {
+        let mut stat: libc::stat = std::mem::zeroed();
+        raw(libc::SYS_fstat, [fd as isize as usize, &raw mut stat as usize, 0, 0, 0, 0]);
+        (stat.st_dev, stat.st_ino)
+    }
+}
+
 /// Number of links of a directory; `path` ends with a NUL.
 pub(crate) fn links(path: &[u8]) -> Option<u64> {
     assert!(path.last() == Some(&0), "a C string");

@@ -10,11 +10,11 @@
 
 use super::fd;
 use super::io::block;
-use super::mark::file_of;
 use super::real::result;
 use super::socket::word;
 use super::wait::{Stopped, Waits, ready_now, socket_option};
 use crate::base::lock::Lock;
+use crate::base::sys::file_of;
 use crate::g::reason::WaitReason;
 use crate::g::{G, current};
 use crate::netpoll::{self, Accept, Direction, Kind};

@@ -3,10 +3,10 @@
 
 use super::real::{result, take_over};
 use super::socket::{held, word};
-use super::wait::{AGAIN, Stopped, Waits, ready_now, socket_option};
+use super::wait::{AGAIN, Stopped, Waits, ready_now, socket_option, timeout};
 use crate::g::G;
 use crate::netpoll::moment::without_blocking;
-use crate::netpoll::{self, Direction, Kind, Look};
+use crate::netpoll::{self, Direction, Kind, Look, is_nonblocking};
 use goroutines_switch::sys::raw;
 use libc::{c_int, sockaddr, socklen_t};
 
@@ -15,7 +15,14 @@ const ALREADY: isize = -(libc::EALREADY as isize);
 
 fn connect_one(gp: &'static G, fd: c_int, address: *const sockaddr, len: socklen_t) -> isize {
     let args = [word(fd), address as usize, len as usize, 0, 0, 0];
-    let plain = || held(gp, libc::SYS_connect, args);
+    let plain = || {
+        loop {
+            let word = held(gp, libc::SYS_connect, args);
+            if !is_of_a_moment(fd, word) {
+                return word;
+            }
+        }
+    };
     let Some(desc) = netpoll::desc(fd) else { return plain() };
     if super::kind::kind_of(fd, desc) != Kind::Socket {
         return plain();
@@ -70,6 +77,14 @@ fn finish(
             Err(Stopped::CantWait) => return plain(),
         }
     }
+}
+
+/// Whether a call that blocks has returned since another goroutine had set `O_NONBLOCK` for its moment. (Where there is
+/// a time-out, that may be the reason as well, and is taken for it.)
+fn is_of_a_moment(fd: c_int, word: isize) -> bool {
+    matches!(word, IN_PROGRESS | ALREADY | AGAIN)
+        && !is_nonblocking(fd)
+        && timeout(fd, Direction::Write).is_none()
 }
 
 take_over! {

@@ -264,27 +264,19 @@ fn close_each_from(first: c_uint) {
 /// At least this many numbers are looked at, whatever the limit is by now.
 const NUMBERS: u32 = 4_096;
 
-/// `fcntl`, either name of it: a new number is watched, a lock that is waited for is announced.
-fn control(fd: c_int, command: c_int, real: impl FnOnce() -> c_int) -> c_int {
+/// `fcntl`, either name of it: a new number is watched, a lock that is waited for is announced, and flags are the user's.
+fn control(fd: c_int, command: c_int, argument: usize, real: impl FnOnce() -> c_int) -> c_int {
     match (command, caller()) {
         (libc::F_DUPFD | libc::F_DUPFD_CLOEXEC, _) => given_out(real()),
         (libc::F_SETLKW | libc::F_OFD_SETLKW, Some(gp)) => announced(gp, real),
-        (libc::F_GETFL, Some(_)) => {
-            let flags = real();
-            // Maybe that is not the user's.
-            if flags >= 0 && flags & libc::O_NONBLOCK != 0 {
-                return result(moment::flags(fd)) as c_int;
-            }
-            flags
-        }
+        (libc::F_GETFL, Some(_)) => result(moment::flags(fd)) as c_int,
         (libc::F_SETFL, caller) => {
-            let result = match caller {
-                Some(_) => moment::alone(fd, real),
-                // A handler may interrupt a thread here, and call `fcntl`: no lock.
+            let word = match caller {
+                Some(_) => result(moment::set_flags(fd, argument)) as c_int,
                 None => real(),
             };
             settings_changed();
-            result
+            word
         }
         _ => real(),
     }
@@ -300,16 +292,19 @@ unsafe extern "C" fn ioctl(fd: c_int, request: c_ulong, argument: usize) -> c_in
     if request != libc::FIONBIO {
         return real();
     }
-    let result = if caller().is_some() { moment::alone(fd, real) } else { real() };
+    let word = match caller() {
+        Some(_) => result(moment::set_by_ioctl(fd, argument)) as c_int,
+        None => real(),
+    };
     settings_changed();
-    result
+    word
 }
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn fcntl(fd: c_int, command: c_int, argument: usize) -> c_int {
     static REAL: Real = Real::new(c"fcntl");
     // SAFETY: forwarded; the argument is a variable one, passed as any other here.
-    control(fd, command, || unsafe {
+    control(fd, command, argument, || unsafe {
         real!(REAL as fn(c_int, c_int, usize) -> c_int)(fd, command, argument)
     })
 }
@@ -318,7 +313,7 @@ unsafe extern "C" fn fcntl(fd: c_int, command: c_int, argument: usize) -> c_int 
 unsafe extern "C" fn fcntl64(fd: c_int, command: c_int, argument: usize) -> c_int {
     static REAL: Real = Real::new(c"fcntl64");
     // SAFETY: as above.
-    control(fd, command, || unsafe {
+    control(fd, command, argument, || unsafe {
         real!(REAL as fn(c_int, c_int, usize) -> c_int)(fd, command, argument)
     })
 }

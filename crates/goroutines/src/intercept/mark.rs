@@ -2,11 +2,10 @@
 
 use super::fd::may_renew;
 use super::real::{Real, real};
-use super::socket::word;
 use super::wait::{Stopped, Waits, is_stream, ready_now, settings_changed, socket_option, unread};
+use crate::base::sys::file_of;
 use crate::netpoll::{self, Direction};
 use crate::sched::wait::waking;
-use goroutines_switch::sys::raw;
 use libc::{c_int, c_void, socklen_t};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -109,14 +108,4 @@ unsafe extern "C" fn shutdown(fd: c_int, how: c_int) -> c_int {
         waking(|list| netpoll::shut_down(fd, |other| file_of(other) == file, list));
     }
     result
-}
-
-/// What tells an open file from all others.
-pub(super) fn file_of(fd: c_int) -> (libc::dev_t, libc::ino_t) {
-    // SAFETY: plain old data, which the call fills in; a descriptor that is none leaves it zeroed.
-    unsafe {
-        let mut stat: libc::stat = std::mem::zeroed();
-        raw(libc::SYS_fstat, [word(fd), &raw mut stat as usize, 0, 0, 0, 0]);
-        (stat.st_dev, stat.st_ino)
-    }
 }

@@ -517,7 +517,7 @@ fn is_tcp(fd: i32) -> bool {
 }
 
 /// The user's time-out on a socket.
-fn timeout(fd: i32, direction: Direction) -> Option<Duration> {
+pub(super) fn timeout(fd: i32, direction: Direction) -> Option<Duration> {
     let option = match direction {
         Direction::Read => libc::SO_RCVTIMEO,
         Direction::Write => libc::SO_SNDTIMEO,

@@ -5,12 +5,15 @@
 //! a moment may have been amid its question. Two numbers tell: of moments that have begun, and of those that have ended.
 //! If all that had begun by the answer had ended before the question, the flag was nobody's but the user's.
 //!
-//! Known and left: a thread that is no goroutine's, and other processes that share the file, may see the flag.
+//! Known and left: threads that run no goroutine, handlers of signals, and other processes that share the file may see
+//! the flag, and what they set amid a moment is undone at its end. (They can't take the lock: a handler may interrupt
+//! its holder.)
 
 use crate::base::lock::Lock;
+use crate::base::sys::file_of;
 use crate::g::current;
 use goroutines_switch::sys::raw;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering, fence};
 
 const O_NONBLOCK: usize = libc::O_NONBLOCK as usize;
 
@@ -33,17 +36,26 @@ fn has_flag(flags: isize) -> bool {
     flags >= 0 && flags as usize & O_NONBLOCK != 0
 }
 
-/// Makes `call` where no moment of the file is.
-pub(crate) fn alone<R>(fd: i32, call: impl FnOnce() -> R) -> R {
-    // SAFETY: plain old data, which the call fills in; a descriptor that is none leaves it zeroed.
-    let number = unsafe {
-        let mut stat: libc::stat = std::mem::zeroed();
-        raw(libc::SYS_fstat, [fd as isize as usize, &raw mut stat as usize, 0, 0, 0, 0]);
-        stat.st_ino
-    };
+/// Makes `call`, one of the kernel's that does not wait, where no moment of the file is.
+fn alone<R>(fd: i32, call: impl FnOnce() -> R) -> R {
+    let lock = &MOMENTS[file_of(fd).1 as usize % MOMENTS.len()];
     let _section = current::enter();
-    let _moment = MOMENTS[number as usize % MOMENTS.len()].lock();
+    let _moment = lock.lock();
     call()
+}
+
+/// `F_SETFL` for a goroutine: 0, or `-errno`.
+#[cfg(feature = "intercept")]
+pub(crate) fn set_flags(fd: i32, flags: usize) -> isize {
+    alone(fd, || control(fd, libc::F_SETFL, flags))
+}
+
+/// `FIONBIO` for a goroutine: 0, or `-errno`.
+#[cfg(feature = "intercept")]
+pub(crate) fn set_by_ioctl(fd: i32, argument: usize) -> isize {
+    let args = [fd as isize as usize, libc::FIONBIO as usize, argument, 0, 0, 0];
+    // SAFETY: the kernel reads a number; a bad address is EFAULT.
+    alone(fd, || unsafe { raw(libc::SYS_ioctl, args) })
 }
 
 /// Makes `call` with `O_NONBLOCK` set. None where the flag was set already, or can't be set.
@@ -54,11 +66,13 @@ pub(crate) fn without_blocking<R>(fd: i32, call: impl FnOnce() -> R) -> Option<R
         if flags < 0 || has_flag(flags) {
             return None;
         }
-        // SeqCst: before the flag is set; the partner is in flags().
         BEGUN.fetch_add(1, Ordering::SeqCst);
+        // Before the flag is set: pairs with the fence in flags().
+        fence(Ordering::SeqCst);
         control(fd, libc::F_SETFL, flags as usize | O_NONBLOCK);
         let word = call();
         control(fd, libc::F_SETFL, flags as usize);
+        // SeqCst: after the flag is gone; pairs with the first load in flags().
         ENDED.fetch_add(1, Ordering::SeqCst);
         Some(word)
     })
@@ -68,6 +82,8 @@ pub(crate) fn without_blocking<R>(fd: i32, call: impl FnOnce() -> R) -> Option<R
 pub(crate) fn flags(fd: i32) -> isize {
     let ended = ENDED.load(Ordering::SeqCst);
     let flags = flags_now(fd);
+    // If the flag of a moment was seen, its beginning is seen too.
+    fence(Ordering::SeqCst);
     if !has_flag(flags) || BEGUN.load(Ordering::SeqCst) == ended {
         return flags;
     }
