@@ -5,9 +5,10 @@
 use goroutines::{WaitGroup, go, runtime, thread};
 use goroutines_tests::alloc::BYTES;
 use goroutines_tests::io::ms;
-use goroutines_tests::proc::{Hogs, burn_for, in_child};
+use goroutines_tests::proc::{Hogs, burn_for, burn_until, in_child};
 use std::hint::black_box;
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 const MIB: usize = 1 << 20;
@@ -117,6 +118,39 @@ fn lists_of_processors() {
         child.expect_clean();
         println!("{}", child.text());
     }
+}
+
+/// The list of a processor whose goroutine goes on without an end, while nothing else happens.
+#[test]
+fn list_of_a_processor_in_use() {
+    let child = in_child("list_of_a_processor_in_use", &[("GOMAXPROCS", "1")], || {
+        goroutines::run(|| {
+            // Later nothing else is to be given back.
+            burst(60, None);
+            runtime::gomaxprocs(2);
+            std::thread::sleep(Duration::from_secs(6));
+            let limit = resident() + 4 * MIB;
+            runtime::gomaxprocs(1);
+            let most = burst(60, None);
+            assert!(most > limit, "there is something to give back");
+            // The goroutines have ended here, and this one stays here.
+            runtime::gomaxprocs(2);
+            let is_over = Arc::new(AtomicBool::new(false));
+            let check = {
+                let is_over = Arc::clone(&is_over);
+                move || {
+                    let result = std::panic::catch_unwind(|| expect_resident(limit, "given back"));
+                    is_over.store(true, Ordering::Relaxed);
+                    result.unwrap();
+                }
+            };
+            let checker = std::thread::spawn(check);
+            burn_until(&is_over);
+            checker.join().unwrap();
+        });
+    });
+    child.expect_clean();
+    println!("{}", child.text());
 }
 
 /// A hundred thousand at once: a page or two of each stay, and no more the next time.

@@ -45,17 +45,14 @@ fn changed(before: u64, how: c_int, set: u64) -> Option<u64> {
 /// `gp` has the mask `mask` from now on. In a section.
 pub(super) fn change(gp: &'static G, mask: u64) {
     // A signal that comes between the two is kept, and judged by the new mask at the section's end.
-    masks::set(gp, mask);
-    // Always: in a handler of a fault the kernel has another.
-    masks::install(gp.m(), masks::real(mask));
+    masks::set(gp, mask, masks::real(mask));
     deliver::look(gp);
 }
 
 /// The kernel has got another mask for the thread of `gp` behind our back: by a frame, or by `siglongjmp`. In a section.
 pub(super) fn adopt(gp: &'static G, now: u64) {
     let urgent = masks::of(gp) & OWN;
-    masks::set(gp, now & !OWN | urgent);
-    masks::install(gp.m(), masks::real(now));
+    masks::set(gp, now & !OWN | urgent, masks::real(now));
     deliver::look(gp);
 }
 

@@ -303,10 +303,7 @@ extern "C" fn handler(signal: c_int, info: *mut siginfo_t, context: *mut c_void)
     // SAFETY: the kernel's siginfo.
     let fate = fate(gp, signal, unsafe { &mut *info });
     if fate == Fate::Kept {
-        if gp.is_none() {
-            masks::amend(frame);
-        }
-        return;
+        return masks::amend(frame);
     }
     if !once_if_wanted(signal, slot, user) {
         return;

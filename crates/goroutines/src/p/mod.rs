@@ -58,6 +58,8 @@ pub(crate) struct P {
     pub(crate) wants_spinning: Cell<bool>,
     /// Goroutines that ended here, to be used again. Owner only.
     pub(crate) gfree: UnsafeCell<FreeList>,
+    /// There may be some. Written by the owner.
+    pub(crate) has_free: AtomicBool,
     /// Memory of tasks. Owner only.
     pub(crate) tasks: memory::Store,
     /// Unused goroutine ids `[next, end)`. Owner only.
@@ -112,6 +114,7 @@ impl P {
             link: AtomicPtr::new(null_mut()),
             wants_spinning: Cell::new(false),
             gfree: UnsafeCell::new(FreeList::new()),
+            has_free: AtomicBool::new(false),
             tasks: memory::Store::new(),
             goids: Cell::new((0, 0)),
             created: AtomicU64::new(0),
@@ -137,6 +140,14 @@ impl P {
     /// Whether nothing is queued here.
     pub(crate) fn is_empty(&self) -> bool {
         self.runq.is_empty() && self.yieldq.is_empty()
+    }
+
+    /// Something comes to the free list. By the owner.
+    #[inline]
+    pub(crate) fn note_free(&self) {
+        if !self.has_free.load(Ordering::Relaxed) {
+            self.has_free.store(true, Ordering::Relaxed);
+        }
     }
 
     /// How many are queued here behind what is in front. By the owner.

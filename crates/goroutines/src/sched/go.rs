@@ -302,6 +302,7 @@ fn free_one(class: &'static Class) -> Option<&'static G> {
         if SCHED.gfree_size.load(Ordering::Relaxed) == 0 {
             return None;
         }
+        pp.note_free();
         let mut shared = SCHED.lock();
         for _ in 0..BATCH {
             let Some(gp) = shared.gfree_pop(class) else { break };
@@ -330,6 +331,7 @@ pub(crate) fn free(gp: &'static G, pp: Option<&'static P>) {
     // SAFETY: we own pp.
     let free = unsafe { &mut *pp.gfree.get() };
     free.push(gp);
+    pp.note_free();
     super::scavenge::soil();
     if free.len() >= KEEP {
         flush(free, class);
@@ -358,6 +360,7 @@ pub(crate) unsafe fn give_unused(shared: &mut Shared, pp: &'static P) {
     while let Some(gp) = unused.pop_front() {
         shared.gfree_push(gp, default_class());
     }
+    pp.has_free.store(free.len() > 0, Ordering::Relaxed);
     if free.len() > 0 {
         super::scavenge::soil();
     }

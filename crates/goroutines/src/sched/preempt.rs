@@ -230,15 +230,15 @@ fn is_in_section(gp: &'static G, sp: usize, blocked: u64) -> bool {
 }
 
 fn interrupted(gp: &'static G, frame: &mut libc::ucontext_t) {
+    // It is of the runtime's own; or on its way to the M's own stack, and has looked at the helpers' mask already.
+    #[cfg(feature = "intercept")]
+    crate::signals::masks::refresh_m(gp.m(), frame);
     let sp = frame.uc_mcontext.gregs[libc::REG_RSP as usize] as usize;
     if is_in_section(gp, sp, thread::word_of(&frame.uc_sigmask)) {
         // PR1. In a section the M does not change, and between two goroutines either's will do.
         if is_wanted(gp.m()) {
             gp.pending.fetch_or(pending::PREEMPT, Ordering::Relaxed);
         }
-        // It may be on its way to the M's own stack, and has looked at the helpers' mask already.
-        #[cfg(feature = "intercept")]
-        crate::signals::masks::refresh_m(gp.m(), frame);
         return;
     }
     if gp.pending.load(Ordering::Relaxed) & pending::BLOCKING != 0 {

@@ -109,18 +109,24 @@ fn run() {
     }
 }
 
-/// What lies unused on the free lists of Ps is to come to the list that all share. From idle Ps it comes at once; other
-/// Ps see to it before they run the next goroutine or become idle, and a P whose goroutine goes on and on is asked to end
-/// the slice. (A P on its way from the idle list to an M is one of the others.)
+/// What lies unused on the free lists of Ps is to come to the list that all share. From idle Ps, and the caller's, it comes
+/// at once; other Ps see to it before they run the next goroutine or become idle. There is another look at them, which asks
+/// a P whose goroutine goes on and on to end the slice. (A P on its way from the idle list to an M is one of the others.)
 fn ask_for_unused() {
-    let _section = current::enter();
+    let section = current::enter();
     let mut shared = SCHED.lock();
     // The Ps that have been asked before, by number.
     let mut late = [0u64; MAX_PROCS / 64];
     for pp in SCHED.procs().iter().filter(|pp| pp.status() != PStatus::Dead) {
-        if pp.wanted.fetch_or(wanted::UNUSED, Ordering::Relaxed) & wanted::UNUSED != 0 {
+        if pp.has_free.load(Ordering::Relaxed)
+            && pp.wanted.fetch_or(wanted::UNUSED, Ordering::Relaxed) & wanted::UNUSED != 0
+        {
             late[pp.id as usize / 64] |= 1 << (pp.id % 64);
         }
+    }
+    if let Some(pp) = section.g().and_then(|gp| gp.m().p()) {
+        // SAFETY: the P that the caller runs on, in a section.
+        unsafe { go::give_if_wanted(&mut shared, pp) };
     }
     let mut at = shared.pidle;
     // SAFETY: the list is of static Ps, owned by the holder of the scheduler lock.
@@ -131,13 +137,17 @@ fn ask_for_unused() {
     }
     drop(shared);
     for pp in SCHED.procs() {
-        let is_late = late[pp.id as usize / 64] & 1 << (pp.id % 64) != 0;
-        if !is_late || pp.wanted.load(Ordering::Relaxed) & wanted::UNUSED == 0 {
+        if pp.wanted.load(Ordering::Relaxed) & wanted::UNUSED == 0 {
             continue;
         }
         // SAFETY: null, or an M, which is never freed.
         let mp = unsafe { pp.m.load(Ordering::Acquire).as_ref() };
-        if let Some(mp) = mp.filter(|mp| !mp.lease.in_syscall()) {
+        if mp.is_some_and(|mp| mp.lease.in_syscall()) {
+            continue; // the monitor takes the P away if that lasts
+        }
+        soil();
+        let is_late = late[pp.id as usize / 64] & 1 << (pp.id % 64) != 0;
+        if let Some(mp) = mp.filter(|_| is_late) {
             preempt::ask(mp, pp.schedtick.load(Ordering::Relaxed));
         }
     }

@@ -101,11 +101,9 @@ pub(crate) fn deliver(gp: &'static G) {
     if gp.nopreempt.load(Ordering::Relaxed) != 1 {
         return;
     }
-    let is_system = gp.odd.get() & crate::g::odd::SYSTEM != 0;
     loop {
         gp.pending.fetch_and(!pending::SIGNAL, Ordering::SeqCst); // SG3
-        let mask = if is_system { masks::of_helpers() } else { masks::of(gp) };
-        let mask = mask | post::awaited(gp);
+        let mask = masks::of(gp) | post::awaited(gp);
         let Some(info) = post::take(gp, !mask) else { return };
         let had_p = gp.m().lease.is_owned();
         send_again(gp, &info);

@@ -27,6 +27,10 @@ use std::time::Duration;
 
 /// Says that a mask is there: the bit of a signal that is libc's own, which no program's mask has.
 pub(crate) const SET: u64 = bit(32);
+/// The mask of a goroutine of the runtime's own: the helpers', whatever that is. The other bit that no program's mask has.
+const HELPER: u64 = bit(33);
+/// In what is noted of a thread's mask: the thread is about to take over the helpers'.
+const IN_CHANGE: u64 = bit(33);
 /// libc's own signals, 32 and 33.
 const LIBCS: u64 = bit(32) | bit(33);
 const OWN: u64 = bit(preempt::SIGNAL);
@@ -72,6 +76,7 @@ pub(crate) const fn real(mask: u64) -> u64 {
 pub(crate) fn of(gp: &G) -> u64 {
     match gp.signals.mask.load(Ordering::SeqCst) {
         0 => usual(),
+        HELPER => of_helpers(),
         set => set & !SET,
     }
 }
@@ -87,6 +92,8 @@ static CLASSES: [Class; 65] =
     [const { Class { mask: AtomicU64::new(0), count: AtomicI64::new(0) } }; 65];
 /// All those goroutines.
 static ODD: AtomicI64 = AtomicI64::new(0);
+/// How many times a class has lost a goroutine.
+static LOSSES: AtomicU64 = AtomicU64::new(0);
 
 fn class(mask: u64) -> &'static Class {
     let last = CLASSES.len() - 1;
@@ -111,13 +118,29 @@ fn class(mask: u64) -> &'static Class {
 fn count(mask: u64, by: i64) {
     if mask != 0 {
         crate::sched::run::switches_are_looked_at();
+        if by < 0 {
+            LOSSES.fetch_add(1, Ordering::SeqCst); // before the class loses it
+        }
         class(mask).count.fetch_add(by, Ordering::SeqCst);
         ODD.fetch_add(by, Ordering::SeqCst);
     }
 }
 
+/// What all goroutines block, as far as that can be seen.
+struct Blocked {
+    mask: u64,
+    /// The goroutines were counted while none of them ended or changed its mask. If not, `mask` may have too much.
+    is_sure: bool,
+}
+
 /// What all goroutines block.
-fn blocked_by_all() -> u64 {
+///
+/// Goroutines begin, end and change their masks meanwhile. A goroutine with a mask is counted in its class before it is
+/// counted as alive, and stays there until it is no longer alive: so where all that live have masks, the classes, which are
+/// counted *after* the living, have no fewer, unless a class has lost one in between.
+fn blocked_by_all() -> Blocked {
+    let losses = LOSSES.load(Ordering::SeqCst);
+    let alive = exit::alive() as i64;
     let (mut common, mut odd) = (u64::MAX, 0);
     for class in &CLASSES {
         let mask = class.mask.load(Ordering::SeqCst);
@@ -130,10 +153,11 @@ fn blocked_by_all() -> u64 {
             odd += here;
         }
     }
-    if odd == 0 || exit::alive() as i64 > odd {
+    let is_sure = LOSSES.load(Ordering::SeqCst) == losses;
+    if odd == 0 || is_sure && alive > odd {
         common &= usual();
     }
-    real(common) & !FAULTS
+    Blocked { mask: real(common) & !FAULTS, is_sure }
 }
 
 /// A mask as it is noted.
@@ -142,18 +166,21 @@ fn noted(mask: u64) -> u64 {
     if mask == usual() { 0 } else { mask | SET }
 }
 
-/// `gp` has another mask from now on; the kernel has it already, or is told by [`install`]. In a section, on it.
-pub(crate) fn set(gp: &'static G, mask: u64) {
+/// `gp` has another mask from now on, and so has the kernel: `kernels`. In a section, on it.
+pub(crate) fn set(gp: &'static G, mask: u64, kernels: u64) {
     let new = noted(mask);
     let old = gp.signals.mask.load(Ordering::Relaxed);
     if new == old {
-        return;
+        // In a handler of a fault the kernel has another.
+        return install(gp.m(), kernels);
     }
     let before = of(gp);
     count(new, 1);
     count(old, -1);
     gp.signals.mask.store(new, Ordering::SeqCst);
     gp.odd.set(gp.odd.get() & !odd::MASK | if new == 0 { 0 } else { odd::MASK });
+    // Before `grow`: two goroutines in it may wait for each other's masks.
+    install(gp.m(), kernels);
     if real(mask) & !real(before) != 0 {
         grow();
     }
@@ -167,7 +194,7 @@ pub(crate) fn set(gp: &'static G, mask: u64) {
 #[inline]
 pub(crate) fn attach(gp: &'static G, task: &Task) {
     let mask = task.mask.get();
-    gp.signals.mask.store(mask, Ordering::Relaxed);
+    gp.signals.mask.store(if task.is_system { HELPER } else { mask }, Ordering::Relaxed);
     if mask != 0 || task.is_system {
         gp.odd.set(
             if mask == 0 { 0 } else { odd::MASK } | if task.is_system { odd::SYSTEM } else { 0 },
@@ -226,7 +253,7 @@ pub(super) fn forget(gp: &'static G) -> u64 {
 /// one with the usual mask, for which the helpers would open what all others block.)
 #[inline]
 pub(crate) fn gone(mask: u64) {
-    if mask != 0 {
+    if mask != HELPER {
         count(mask, -1);
     }
 }
@@ -248,12 +275,39 @@ pub(crate) fn switch(mp: &'static M, before: Option<&'static G>, next: Option<&'
     if let Some(before) = before {
         take_caused(before);
     }
-    let wanted = match next {
-        Some(gp) if gp.odd.get() & odd::SYSTEM == 0 => real(of(gp)),
-        _ => of_helpers(),
-    };
-    if mp.kernel_mask.load(Ordering::Relaxed) != wanted {
-        install(mp, wanted);
+    match next {
+        Some(gp) if gp.odd.get() & odd::SYSTEM == 0 => {
+            let wanted = real(of(gp));
+            if mp.kernel_mask.load(Ordering::Relaxed) != wanted {
+                install(mp, wanted);
+            }
+        }
+        _ => {
+            if mp.kernel_mask.load(Ordering::Relaxed) != of_helpers() {
+                take_over(&mp.kernel_mask, 0);
+            }
+        }
+    }
+}
+
+/// The calling thread, which runs no goroutine of the program's, takes over the helpers' mask and `more`; `noted` says to
+/// others which mask it has. In a handler that has interrupted just this, nothing is done: false.
+///
+/// The thread may have another mask before, of a goroutine's or of the helpers' a moment ago, and [`grow`] must not take
+/// that for the one to come. So `IN_CHANGE` is noted before the helpers' mask is read; `grow` writes that one first, and
+/// waits while the bit is noted.
+fn take_over(noted: &AtomicU64, more: u64) -> bool {
+    if noted.load(Ordering::Relaxed) & IN_CHANGE != 0 {
+        return false;
+    }
+    loop {
+        noted.fetch_or(IN_CHANGE, Ordering::SeqCst);
+        let mask = of_helpers();
+        sys::set_signals(mask | more);
+        noted.store(mask, Ordering::SeqCst);
+        if of_helpers() == mask {
+            return true;
+        }
     }
 }
 
@@ -315,28 +369,16 @@ pub(crate) fn leading<R>(wait: impl FnOnce() -> R) -> R {
     });
     let leading = Leading(&leader, place);
     LEADER.set(&raw const leader);
-    // Without a place it would not be told: it takes none then.
-    let mask = if place.is_some() { of_helpers() } else { !OWN };
-    sys::set_signals(mask);
-    leader.mask.store(mask, Ordering::SeqCst);
-    if place.is_some() && of_helpers() != mask {
-        refresh_leader(None);
+    if place.is_some() {
+        take_over(&leader.mask, 0);
+    } else {
+        // It would not be told of changes: it takes none.
+        sys::set_signals(!OWN);
+        leader.mask.store(!OWN, Ordering::SeqCst);
     }
     let result = wait();
     drop(leading);
     result
-}
-
-fn refresh_leader(frame: Option<&mut libc::ucontext_t>) {
-    // SAFETY: null, or the calling thread's.
-    let Some(leader) = (unsafe { LEADER.get().as_ref() }) else { return };
-    let mask = of_helpers();
-    let in_handler = if frame.is_some() { OWN } else { 0 };
-    sys::set_signals(mask | in_handler);
-    if let Some(frame) = frame {
-        write(frame, mask);
-    }
-    leader.mask.store(mask, Ordering::SeqCst);
 }
 
 /// Writes the mask that a frame returns with.
@@ -346,47 +388,66 @@ pub(crate) fn write(frame: &mut libc::ucontext_t, mask: u64) {
 }
 
 /// The runtime's signal has met a thread without a goroutine: it may have been sent as the helpers' mask has changed.
-/// Both the frame and the kernel are told: from the frame the mask would come into effect only after the thread has
-/// said that it has.
 pub(crate) fn refresh(frame: &mut libc::ucontext_t) {
-    if is_leader() {
-        return refresh_leader(Some(frame));
-    }
-    if let Some(mp) = current::m_of_g0() {
+    // SAFETY: null, or the calling thread's.
+    if let Some(leader) = unsafe { LEADER.get().as_ref() } {
+        refresh_noted(&leader.mask, frame);
+    } else if let Some(mp) = current::m_of_g0() {
         refresh_m(mp, frame);
     }
 }
 
-/// As [`refresh`], for an M that has no goroutine by what others see. On it.
+/// As [`refresh`], on an M: if it runs no goroutine of the program's, by what others see.
 pub(crate) fn refresh_m(mp: &M, frame: &mut libc::ucontext_t) {
-    if !mp.curg.load(Ordering::Relaxed).is_null() {
-        return; // on the way to a goroutine, whose mask it has
-    }
-    let mask = of_helpers();
-    if mp.kernel_mask.load(Ordering::Relaxed) != mask {
-        sys::set_signals(mask | OWN);
-        write(frame, mask);
-        note(mp, mask);
+    if !has_goroutine(mp) {
+        refresh_noted(&mp.kernel_mask, frame);
     }
 }
 
-/// A handler that has met a thread without a goroutine is about to return: not to a mask that is no longer the helpers'.
+/// Both the frame and the kernel are told: from the frame the mask would come into effect only after the thread has said
+/// that it has.
+fn refresh_noted(noted: &AtomicU64, frame: &mut libc::ucontext_t) {
+    if noted.load(Ordering::Relaxed) != of_helpers() && take_over(noted, OWN) {
+        write(frame, noted.load(Ordering::Relaxed));
+    }
+}
+
+/// Whether a goroutine of the program's is on `mp`, whose mask the M has, or will have in a moment.
+fn has_goroutine(mp: &M) -> bool {
+    goroutine(mp).is_some()
+}
+
+fn goroutine(mp: &M) -> Option<&'static G> {
+    // SAFETY: null, or a G, which is never freed.
+    let gp = unsafe { mp.curg.load(Ordering::SeqCst).as_ref() };
+    gp.filter(|gp| gp.signals.mask.load(Ordering::SeqCst) != HELPER)
+}
+
+/// A handler is about to return. If its thread runs no goroutine of the program's: not to a mask that is no longer the
+/// helpers'.
 pub(crate) fn amend(frame: &mut libc::ucontext_t) {
     // SAFETY: null, or the calling thread's.
-    if let Some(leader) = unsafe { LEADER.get().as_ref() } {
-        write(frame, leader.mask.load(Ordering::SeqCst));
-    } else if let Some(mp) = current::m_of_g0() {
-        write(frame, mp.kernel_mask.load(Ordering::SeqCst));
+    let leader = unsafe { LEADER.get().as_ref() };
+    let noted = match leader {
+        Some(leader) => Some(&leader.mask),
+        None => {
+            let mp = current::m_of_g0().or_else(|| current::running().map(G::m));
+            mp.filter(|mp| !has_goroutine(mp)).map(|mp| &mp.kernel_mask)
+        }
+    };
+    let Some(noted) = noted else { return };
+    // From here to the return no other handler changes it.
+    sys::block_signals(OWN);
+    let mask = noted.load(Ordering::SeqCst);
+    if mask & IN_CHANGE == 0 {
+        write(frame, mask);
     }
 }
 
 /// A thread begins to be an M.
 pub(crate) fn settle(mp: &M) {
-    install(mp, of_helpers());
-    // What was changed before the M's thread was known.
-    if of_helpers() != mp.kernel_mask.load(Ordering::Relaxed) {
-        install(mp, of_helpers());
-    }
+    mp.kernel_mask.store(0, Ordering::Relaxed); // of its last thread, perhaps amid a change
+    take_over(&mp.kernel_mask, 0);
 }
 
 /// All goroutines may block more than before. Returns when all threads of the runtime block that too.
@@ -394,7 +455,7 @@ pub(crate) fn settle(mp: &M) {
 fn grow() {
     let more = {
         let _changing = CHANGING.lock();
-        let more = blocked_by_all() & !of_helpers();
+        let more = blocked_by_all().mask & !of_helpers();
         if more == 0 {
             return;
         }
@@ -404,14 +465,16 @@ fn grow() {
     // A goroutine that began or ended just now may have been counted wrongly: the monitor looks again.
     SCHED.sysmon.nudge();
     heavy_barrier();
+    let has = |noted: u64| noted & IN_CHANGE == 0 && noted & more == more & of_helpers();
     for mp in SCHED.all_ms() {
         let mut asked = false;
         wait_until(|| {
-            let has_goroutine = !mp.curg.load(Ordering::SeqCst).is_null();
-            let is_done = has_goroutine
-                || mp.tid.load(Ordering::SeqCst) == 0
-                || mp.kernel_mask.load(Ordering::SeqCst) & more == more & of_helpers();
-            if !is_done && !std::mem::replace(&mut asked, true) {
+            let gp = goroutine(mp);
+            // A goroutine that has opened the signal meanwhile has it open.
+            let is_done = mp.tid.load(Ordering::SeqCst) == 0
+                || has(mp.kernel_mask.load(Ordering::SeqCst))
+                || gp.is_some_and(|gp| of(gp) & more != more);
+            if !is_done && gp.is_none() && !std::mem::replace(&mut asked, true) {
                 preempt::signal(mp);
             }
             is_done
@@ -429,7 +492,7 @@ fn grow() {
                 if !asked.replace(true) {
                     preempt::signal_thread(leader.tid.load(Ordering::Relaxed));
                 }
-                leader.mask.load(Ordering::SeqCst) & more == more & of_helpers()
+                has(leader.mask.load(Ordering::SeqCst))
             })
         });
     }
@@ -455,7 +518,12 @@ pub(super) fn follow() {
     grow();
     let less = {
         let _changing = CHANGING.lock();
-        let less = of_helpers() & !blocked_by_all();
+        let blocked = blocked_by_all();
+        if !blocked.is_sure {
+            SCHED.sysmon.nudge(); // another look
+        }
+        // What is not blocked although it may have too much is open.
+        let less = of_helpers() & !blocked.mask;
         HELPERS.fetch_and(!less, Ordering::SeqCst);
         less
     };
@@ -464,9 +532,7 @@ pub(super) fn follow() {
     }
     heavy_barrier();
     for mp in SCHED.all_ms() {
-        if mp.curg.load(Ordering::SeqCst).is_null()
-            && mp.kernel_mask.load(Ordering::SeqCst) & less != 0
-        {
+        if !has_goroutine(mp) && mp.kernel_mask.load(Ordering::SeqCst) & less != 0 {
             preempt::signal(mp);
         }
     }

@@ -392,7 +392,7 @@ fn killed_by_oneself_at_once(t: &Trace) {
 
 fn blocked_everywhere_and_waited_for(t: &Trace) {
     let set = [libc::SIGTERM, libc::SIGINT, libc::SIGUSR1, libc::SIGCHLD];
-    for round in 0..30 {
+    for round in 0..300 {
         mask(BLOCK, &set);
         let waiter = t.spawn(&format!("waiter {round}"), move |_| {
             let set = set_of(&set);
@@ -400,7 +400,7 @@ fn blocked_everywhere_and_waited_for(t: &Trace) {
             unsafe { libc::sigwait(&raw const set, &raw mut got) };
             got
         });
-        if round % 2 == 0 {
+        if round % 20 == 0 {
             ms(5);
         }
         let signal = set[round % 3];
