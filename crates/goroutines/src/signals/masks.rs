@@ -181,8 +181,9 @@ pub(crate) fn set(gp: &'static G, mask: u64, kernels: u64) {
     gp.odd.set(gp.odd.get() & !odd::MASK | if new == 0 { 0 } else { odd::MASK });
     // Before `grow`: two goroutines in it may wait for each other's masks.
     install(gp.m(), kernels);
-    if real(mask) & !real(before) != 0 {
-        grow();
+    let more = real(mask) & !real(before);
+    if more != 0 {
+        grow(more);
     }
     if real(before) & !real(mask) & of_helpers() != 0 {
         // The monitor opens it for the other threads.
@@ -450,18 +451,19 @@ pub(crate) fn settle(mp: &M) {
     take_over(&mp.kernel_mask, 0);
 }
 
-/// All goroutines may block more than before. Returns when all threads of the runtime block that too.
+/// All goroutines may block more than before, as one of them blocks `added`. Returns when all threads of the runtime block
+/// that too: what another thread has just put into the helpers' mask, the others may not have yet.
 #[cold]
-fn grow() {
+fn grow(added: u64) {
     let more = {
         let _changing = CHANGING.lock();
         let more = blocked_by_all().mask & !of_helpers();
-        if more == 0 {
-            return;
-        }
         HELPERS.fetch_or(more, Ordering::SeqCst);
-        more
+        more | added & of_helpers()
     };
+    if more == 0 {
+        return;
+    }
     // A goroutine that began or ended just now may have been counted wrongly: the monitor looks again.
     SCHED.sysmon.nudge();
     heavy_barrier();
@@ -515,7 +517,7 @@ pub(super) fn follow() {
     if ODD.load(Ordering::Relaxed) == 0 && of_helpers() == usual() {
         return;
     }
-    grow();
+    grow(0);
     let less = {
         let _changing = CHANGING.lock();
         let blocked = blocked_by_all();
