@@ -79,7 +79,7 @@ where
             before_switch(mp);
             mp.curg.store(std::ptr::null_mut(), Ordering::Release);
             note_switch(mp);
-            tell_kernel(mp, gp.as_ptr(), None);
+            tell_kernel(mp, None);
             mp.g0.get()
         }
     };
@@ -107,29 +107,31 @@ fn before_switch(mp: &'static M) {
     #[cfg(feature = "intercept")]
     if IS_LOOKED_AT.load(Ordering::Relaxed) {
         super::cpu_time::switches(mp);
+        // SAFETY: null, or a G, which is never freed.
+        if let Some(gp) = unsafe { mp.curg.load(Ordering::Relaxed).as_ref() } {
+            crate::signals::masks::take_caused(gp);
+        }
     }
     let _ = mp;
 }
 
-/// `mp` leaves `before` for `next` (none: its own stack), by what others see; the switch comes next.
+/// `mp` is for `next` (none: its own stack), by what others see; the switch comes next.
 #[inline]
-fn tell_kernel(mp: &'static M, before: *mut G, next: Option<&'static G>) {
+fn tell_kernel(mp: &'static M, next: Option<&'static G>) {
     #[cold]
     #[inline(never)]
-    fn look(mp: &'static M, before: *mut G, next: Option<&'static G>) {
+    fn look(mp: &'static M, next: Option<&'static G>) {
         let has_own = |odd: u8| odd & odd::ALTSTACK != 0;
         if has_own(mp.odd.get()) || next.is_some_and(|gp| has_own(gp.odd.get())) {
             altstack::change(mp, next);
         }
         #[cfg(feature = "intercept")]
-        // SAFETY: null, or a G, which is never freed.
-        crate::signals::masks::switch(mp, unsafe { before.as_ref() }, next);
-        let _ = before;
+        crate::signals::masks::switch(mp, next);
     }
     // A handler that finds no goroutine here may change the M's mask before this, and not after it.
     light_barrier();
     if IS_LOOKED_AT.load(Ordering::Relaxed) {
-        look(mp, before, next);
+        look(mp, next);
     }
 }
 
@@ -154,10 +156,9 @@ fn begin(mp: &'static M, next: Next) {
     }
     gp.m.store(mp.as_ptr(), Ordering::Relaxed);
     gp.status.set(State::Running);
-    let before = mp.curg.load(Ordering::Relaxed);
     mp.curg.store(gp.as_ptr(), Ordering::Release);
     note_switch(mp);
-    tell_kernel(mp, before, Some(gp));
+    tell_kernel(mp, Some(gp));
 }
 
 /// Runs `next` from g0, until somebody comes back to g0.

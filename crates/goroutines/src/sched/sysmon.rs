@@ -140,11 +140,11 @@ impl Wake {
 pub(crate) fn start() -> io::Result<()> {
     if maker::is_used() {
         maker::start()?;
-        // Later no thread would make it: it is the monitor that wants it, and the monitor makes no
-        // threads then.
-        onlooker::start();
     }
-    crate::m::thread::start_helper(main)
+    crate::m::thread::start_helper(main)?;
+    // (Later no thread might make it: it is the monitor that wants it, and the monitor may not make threads.)
+    onlooker::settle();
+    Ok(())
 }
 
 extern "C" fn main(_: *mut c_void) -> *mut c_void {

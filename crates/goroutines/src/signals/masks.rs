@@ -270,12 +270,9 @@ fn note(mp: &M, mask: u64) {
     mp.kernel_mask.store(mask, Ordering::SeqCst);
 }
 
-/// `mp` leaves `before` for `next` (none: its own stack). In the section, before the switch; after others see that the M has
-/// no goroutine, if it has none (the other half is in [`grow`]).
-pub(crate) fn switch(mp: &'static M, before: Option<&'static G>, next: Option<&'static G>) {
-    if let Some(before) = before {
-        take_caused(before);
-    }
+/// `mp` is for `next` (none: its own stack). In the section, before the switch; after others see that the M has no goroutine,
+/// if it has none (the other half is in [`grow`]), and after [`take_caused`].
+pub(crate) fn switch(mp: &'static M, next: Option<&'static G>) {
     match next {
         Some(gp) if gp.odd.get() & odd::SYSTEM == 0 => {
             let wanted = real(of(gp));
@@ -312,8 +309,9 @@ fn take_over(noted: &AtomicU64, more: u64) -> bool {
     }
 }
 
-/// Takes signals out of the thread's set that belong to `gp`.
-fn take_caused(gp: &'static G) {
+/// Takes signals out of the thread's set that belong to `gp`, which is about to leave it. Others still see it there: the
+/// thread has its mask until this is done.
+pub(crate) fn take_caused(gp: &'static G) {
     let blocked = real(of(gp)) & CAUSED;
     if blocked == 0 || sys::pending_signals() & blocked == 0 {
         return;
@@ -467,7 +465,9 @@ fn grow(added: u64) {
     // A goroutine that began or ended just now may have been counted wrongly: the monitor looks again.
     SCHED.sysmon.nudge();
     heavy_barrier();
-    let has = |noted: u64| noted & IN_CHANGE == 0 && noted & more == more & of_helpers();
+    // Not what has been opened again meanwhile.
+    let lacks = |mask: u64| more & of_helpers() & !mask != 0;
+    let has = |noted: u64| noted & IN_CHANGE == 0 && !lacks(noted);
     for mp in SCHED.all_ms() {
         let mut asked = false;
         wait_until(|| {
@@ -475,7 +475,7 @@ fn grow(added: u64) {
             // A goroutine that has opened the signal meanwhile has it open.
             let is_done = mp.tid.load(Ordering::SeqCst) == 0
                 || has(mp.kernel_mask.load(Ordering::SeqCst))
-                || gp.is_some_and(|gp| of(gp) & more != more);
+                || gp.is_some_and(|gp| lacks(of(gp)));
             if !is_done && gp.is_none() && !std::mem::replace(&mut asked, true) {
                 preempt::signal(mp);
             }

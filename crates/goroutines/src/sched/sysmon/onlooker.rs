@@ -6,8 +6,11 @@
 //! milliseconds, whoever wants a number is blocked: the very threads that are to be found.
 //!
 //! **The onlooker** is a thread with a table of descriptors of its own (`CLOSE_RANGE_UNSHARE`, Linux 5.9), empty but for
-//! what it reads. It is started when somebody first asks. Where the kernel does not give it a table of its own it reads
-//! all the same. The monitor waits for it for a moment only, and finds the [`answer`] when it looks again.
+//! what it reads. Where the kernel does not give it a table of its own it reads all the same. The monitor waits for it for a moment only, and finds the [`answer`] when it looks again.
+//!
+//! It is started with the runtime, before there are goroutines: the kernel empties the table only after it has copied the
+//! first 64 places, and what is closed meanwhile stays open for that long. (Started when somebody first asked, it kept
+//! pipes open whose writers were to get `EPIPE`.) Where the system then allows no further thread, it is started later.
 //!
 //! Asked by: `sched/sysmon/retake.rs`, `sched/stw.rs`.
 
@@ -18,7 +21,7 @@ use crate::m::{M, thread};
 use crate::sched::SCHED;
 use goroutines_switch::sys::raw;
 use std::ffi::c_void;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 /// Ms about which somebody has asked; the question is in their `state`.
@@ -85,8 +88,18 @@ pub(in crate::sched) fn is_blocked(mp: &'static M) -> Option<bool> {
     }
 }
 
+/// It has its table.
+static SETTLED: AtomicU32 = AtomicU32::new(0);
+
+/// Starts it, if the system allows, and waits until it has its table.
+pub(super) fn settle() {
+    while start() && SETTLED.load(Ordering::Acquire) == 0 {
+        let _ = sys::futex_wait(&SETTLED, 0, None);
+    }
+}
+
 #[cold]
-pub(super) fn start() -> bool {
+fn start() -> bool {
     static STARTING: Lock<()> = Lock::new(());
     let starting = STARTING.lock();
     let mut started = STARTED.load(Ordering::Relaxed);
@@ -102,6 +115,8 @@ pub(super) fn start() -> bool {
 extern "C" fn main(_: *mut c_void) -> *mut c_void {
     thread::become_helper(c"goroutines-look");
     own_table();
+    SETTLED.store(1, Ordering::Release);
+    sys::futex_wake(&raw const SETTLED, i32::MAX);
     loop {
         CALL.sleep(None);
         for mp in ASKED.take() {
