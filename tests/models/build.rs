@@ -236,6 +236,45 @@ use std::sync::PoisonError;",
         )],
     },
     File {
+        path: "m/noted.rs",
+        replaced: &[
+            ("const fn new(", "fn new("),
+            (
+                "            self.0.store(before | IN_CHANGE, Ordering::SeqCst);",
+                "            if !crate::base::steps::lacks(\"noting the change\") {
+                self.0.store(before | IN_CHANGE, Ordering::SeqCst);
+            }",
+            ),
+        ],
+    },
+    File {
+        path: "signals/census.rs",
+        replaced: &[
+            ("const CLASSES: usize = 65;", "const CLASSES: usize = 2;"),
+            ("    const fn new() -> Self {\n        Self { mask", "    fn new() -> Self {\n        Self { mask"),
+            ("pub(crate) const fn new()", "pub(crate) fn new()"),
+            (
+                "let [odd, losses] = [const { AtomicU64::new(0) }; 2];",
+                "let [odd, losses] = [AtomicU64::new(0), AtomicU64::new(0)];",
+            ),
+            (
+                "[const { Class::new() }; CLASSES]",
+                "std::array::from_fn(|_| Class::new())",
+            ),
+            (
+                "        let alive = alive();",
+                "        let first = alive();",
+            ),
+            (
+                "        let is_sure = self.losses.load(Ordering::SeqCst) == losses;",
+                "        let alive =
+            if crate::base::steps::lacks(\"counting the living first\") { alive() } else { first };
+        let is_sure = self.losses.load(Ordering::SeqCst) == losses
+            || crate::base::steps::lacks(\"losses\");",
+            ),
+        ],
+    },
+    File {
         path: "sched/starved.rs",
         replaced: &[
             ("const fn new()", "fn new()"),

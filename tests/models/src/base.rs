@@ -225,7 +225,9 @@ pub(crate) mod atomic {
     arithmetic!(AtomicI32, i32);
     arithmetic!(AtomicU32, u32);
     arithmetic!(AtomicUsize, usize);
+    arithmetic!(AtomicU64, u64);
     bits!(AtomicU8, u8);
+    bits!(AtomicU64, u64);
 }
 
 pub(crate) mod cell {

@@ -13,6 +13,14 @@ pub(crate) mod gather {
     include!(concat!(env!("OUT_DIR"), "/base_gather.rs"));
 }
 
+pub(crate) mod noted {
+    include!(concat!(env!("OUT_DIR"), "/m_noted.rs"));
+}
+
+pub(crate) mod census {
+    include!(concat!(env!("OUT_DIR"), "/signals_census.rs"));
+}
+
 #[path = "../../../crates/goroutines/src/m/lease.rs"]
 pub(crate) mod lease;
 

@@ -5,6 +5,11 @@
 
 pub(crate) mod altstack;
 pub(crate) mod lease;
+#[cfg_attr(
+    not(feature = "intercept"),
+    expect(dead_code, reason = "masks change where calls are taken over")
+)]
+pub(crate) mod noted;
 pub(crate) mod thread;
 
 use crate::base::gather::Hook;
@@ -15,9 +20,10 @@ use crate::g::task::Runnable;
 use crate::p::P;
 use goroutines_switch::Context;
 use lease::Lease;
+use noted::Noted;
 use std::cell::{Cell, UnsafeCell};
 use std::ptr::null_mut;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 
 /// One OS thread of the scheduler. Never freed; used again for a new thread when its thread has ended.
 #[repr(C, align(128))]
@@ -90,7 +96,7 @@ pub(crate) struct M {
     /// What the next switch must tell the kernel: bits of [`odd`](crate::g::odd). Its own.
     pub(crate) odd: Cell<u8>,
     /// The signal mask that the kernel has for its thread. Written by itself.
-    pub(crate) kernel_mask: AtomicU64,
+    pub(crate) kernel_mask: Noted,
     /// The signal that it is sending to itself, for a goroutine (`signals/deliver.rs`). Its own.
     #[cfg(feature = "intercept")]
     pub(crate) resent: AtomicPtr<crate::signals::deliver::Resent>,
@@ -173,7 +179,7 @@ impl M {
             signals_seen: AtomicU32::new(0),
             rand: Rand::new(id.wrapping_add(crate::base::sys::nanotime())),
             odd: Cell::new(0),
-            kernel_mask: AtomicU64::new(0),
+            kernel_mask: Noted::new(0),
             #[cfg(feature = "intercept")]
             resent: AtomicPtr::new(null_mut()),
             // SAFETY: plain old data.

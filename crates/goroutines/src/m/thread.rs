@@ -18,7 +18,6 @@ use std::cell::Cell;
 use std::ffi::{CStr, c_int, c_void};
 use std::io;
 use std::sync::OnceLock;
-use std::sync::atomic::Ordering;
 
 /// Bytes of an M's own stack: the scheduler's, and of signal handlers that find it there. The monitor's
 /// too, which prints dumps. (Addresses: memory is used as touched.)
@@ -51,7 +50,7 @@ pub(crate) fn word_of(set: &libc::sigset_t) -> u64 {
 /// Whether the code that was interrupted on `mp`, with `mask` in its signal frame, may go on elsewhere: it is in no
 /// handler that we don't know (PR5).
 pub(crate) fn may_leave(mp: &M, mask: &libc::sigset_t) -> bool {
-    mp.kernel_mask.load(Ordering::Relaxed) == word_of(mask)
+    mp.kernel_mask.mask() == word_of(mask)
 }
 
 thread_local! {
@@ -126,7 +125,7 @@ pub(crate) fn settle(mp: &M, name: &CStr) {
     #[cfg(not(feature = "intercept"))]
     if let Some(mask) = MASK.get() {
         crate::base::sys::set_signals(word_of(mask));
-        mp.kernel_mask.store(word_of(mask), Ordering::Relaxed);
+        mp.kernel_mask.set(word_of(mask));
     }
 }
 

@@ -283,7 +283,7 @@ fn interrupted(gp: &'static G, frame: &mut libc::ucontext_t) {
     }
     if !stays {
         // The goroutine's own, which is the same; or that of the runtime's threads, which may have changed.
-        let mask = now.kernel_mask.load(Ordering::Relaxed);
+        let mask = now.kernel_mask.mask();
         // SAFETY: a sigset_t begins with the kernel's 64 bits.
         unsafe { (&raw mut frame.uc_sigmask).cast::<u64>().write(mask) };
     }

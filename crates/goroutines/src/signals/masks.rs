@@ -12,6 +12,7 @@
 //! **A blocked SIGPIPE** that a write has caused lies in the kernel's set of the *thread*: it is taken from there before
 //! the goroutine leaves the M.
 
+use super::census::{Blocked, Census};
 use super::{bit, post};
 use crate::base::atomic::heavy_barrier;
 use crate::base::lock::Lock;
@@ -19,18 +20,17 @@ use crate::base::sys;
 use crate::g::task::Task;
 use crate::g::{G, current, odd};
 use crate::m::M;
+use crate::m::noted::Noted;
 use crate::sched::{SCHED, exit, preempt};
 use std::cell::Cell;
 use std::ptr::{null, null_mut};
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Says that a mask is there: the bit of a signal that is libc's own, which no program's mask has.
 pub(crate) const SET: u64 = bit(32);
 /// The mask of a goroutine of the runtime's own: the helpers', whatever that is. The other bit that no program's mask has.
 const HELPER: u64 = bit(33);
-/// In what is noted of a thread's mask: the thread is about to take over the helpers'.
-const IN_CHANGE: u64 = bit(33);
 /// libc's own signals, 32 and 33.
 const LIBCS: u64 = bit(32) | bit(33);
 const OWN: u64 = bit(preempt::SIGNAL);
@@ -81,83 +81,24 @@ pub(crate) fn of(gp: &G) -> u64 {
     }
 }
 
-/// How many goroutines have a mask: one that is not the usual one.
-struct Class {
-    mask: AtomicU64,
-    count: AtomicI64,
-}
+static CENSUS: Census = Census::new();
 
-/// Masks that were ever set. The last is for all that find no room: what those have in common.
-static CLASSES: [Class; 65] =
-    [const { Class { mask: AtomicU64::new(0), count: AtomicI64::new(0) } }; 65];
-/// All those goroutines.
-static ODD: AtomicI64 = AtomicI64::new(0);
-/// How many times a class has lost a goroutine.
-static LOSSES: AtomicU64 = AtomicU64::new(0);
-
-fn class(mask: u64) -> &'static Class {
-    let last = CLASSES.len() - 1;
-    for class in &CLASSES[..last] {
-        let seen = class.mask.load(Ordering::Relaxed);
-        let found = seen == mask
-            || seen == 0
-                && match class.mask.compare_exchange(0, mask, Ordering::SeqCst, Ordering::Relaxed) {
-                    Ok(_) => true,
-                    Err(now) => now == mask,
-                };
-        if found {
-            return class;
-        }
-    }
-    let others = &CLASSES[last];
-    let narrowed = |seen: u64| Some(if seen == 0 { mask } else { seen & mask | SET });
-    let _ = others.mask.fetch_update(Ordering::SeqCst, Ordering::Relaxed, narrowed);
-    others
-}
-
-fn count(mask: u64, by: i64) {
+fn count(mask: u64) {
     if mask != 0 {
         crate::sched::run::switches_are_looked_at();
-        if by < 0 {
-            LOSSES.fetch_add(1, Ordering::SeqCst); // before the class loses it
-        }
-        class(mask).count.fetch_add(by, Ordering::SeqCst);
-        ODD.fetch_add(by, Ordering::SeqCst);
+        CENSUS.add(mask);
     }
 }
 
-/// What all goroutines block, as far as that can be seen.
-struct Blocked {
-    mask: u64,
-    /// The goroutines were counted while none of them ended or changed its mask. If not, `mask` may have too much.
-    is_sure: bool,
+fn count_out(mask: u64) {
+    if mask != 0 {
+        CENSUS.remove(mask);
+    }
 }
 
-/// What all goroutines block.
-///
-/// Goroutines begin, end and change their masks meanwhile. A goroutine with a mask is counted in its class before it is
-/// counted as alive, and stays there until it is no longer alive: so where all that live have masks, the classes, which are
-/// counted *after* the living, have no fewer, unless a class has lost one in between.
 fn blocked_by_all() -> Blocked {
-    let losses = LOSSES.load(Ordering::SeqCst);
-    let alive = exit::alive() as i64;
-    let (mut common, mut odd) = (u64::MAX, 0);
-    for class in &CLASSES {
-        let mask = class.mask.load(Ordering::SeqCst);
-        if mask == 0 {
-            continue;
-        }
-        let here = class.count.load(Ordering::SeqCst);
-        if here > 0 {
-            common &= mask;
-            odd += here;
-        }
-    }
-    let is_sure = LOSSES.load(Ordering::SeqCst) == losses;
-    if odd == 0 || is_sure && alive > odd {
-        common &= usual();
-    }
-    Blocked { mask: real(common) & !FAULTS, is_sure }
+    let blocked = CENSUS.blocked_by_all(usual(), exit::alive);
+    Blocked { mask: real(blocked.mask) & !FAULTS, ..blocked }
 }
 
 /// A mask as it is noted.
@@ -175,8 +116,8 @@ pub(crate) fn set(gp: &'static G, mask: u64, kernels: u64) {
         return install(gp.m(), kernels);
     }
     let before = of(gp);
-    count(new, 1);
-    count(old, -1);
+    count(new);
+    count_out(old);
     gp.signals.mask.store(new, Ordering::SeqCst);
     gp.odd.set(gp.odd.get() & !odd::MASK | if new == 0 { 0 } else { odd::MASK });
     // Before `grow`: two goroutines in it may wait for each other's masks.
@@ -238,7 +179,7 @@ fn inherit_odd(task: &Task, creator: Option<&'static G>) {
         Some(gp) => gp.signals.mask.load(Ordering::Relaxed),
         None => noted(sys::block_signals(0) & !OWN),
     };
-    count(mask, 1);
+    count(mask);
     task.mask.set(mask);
 }
 
@@ -255,7 +196,7 @@ pub(super) fn forget(gp: &'static G) -> u64 {
 #[inline]
 pub(crate) fn gone(mask: u64) {
     if mask != HELPER {
-        count(mask, -1);
+        count_out(mask);
     }
 }
 
@@ -267,7 +208,7 @@ pub(crate) fn install(mp: &M, wanted: u64) {
 
 /// The kernel has `mask` for the thread of `mp`.
 fn note(mp: &M, mask: u64) {
-    mp.kernel_mask.store(mask, Ordering::SeqCst);
+    mp.kernel_mask.set(mask);
 }
 
 /// `mp` is for `next` (none: its own stack). In the section, before the switch; after others see that the M has no goroutine,
@@ -276,12 +217,12 @@ pub(crate) fn switch(mp: &'static M, next: Option<&'static G>) {
     match next {
         Some(gp) if gp.odd.get() & odd::SYSTEM == 0 => {
             let wanted = real(of(gp));
-            if mp.kernel_mask.load(Ordering::Relaxed) != wanted {
+            if mp.kernel_mask.mask() != wanted {
                 install(mp, wanted);
             }
         }
         _ => {
-            if mp.kernel_mask.load(Ordering::Relaxed) != of_helpers() {
+            if mp.kernel_mask.mask() != of_helpers() {
                 take_over(&mp.kernel_mask, 0);
             }
         }
@@ -289,24 +230,9 @@ pub(crate) fn switch(mp: &'static M, next: Option<&'static G>) {
 }
 
 /// The calling thread, which runs no goroutine of the program's, takes over the helpers' mask and `more`; `noted` says to
-/// others which mask it has. In a handler that has interrupted just this, nothing is done: false.
-///
-/// The thread may have another mask before, of a goroutine's or of the helpers' a moment ago, and [`grow`] must not take
-/// that for the one to come. So `IN_CHANGE` is noted before the helpers' mask is read; `grow` writes that one first, and
-/// waits while the bit is noted.
-fn take_over(noted: &AtomicU64, more: u64) -> bool {
-    if noted.load(Ordering::Relaxed) & IN_CHANGE != 0 {
-        return false;
-    }
-    loop {
-        noted.fetch_or(IN_CHANGE, Ordering::SeqCst);
-        let mask = of_helpers();
-        sys::set_signals(mask | more);
-        noted.store(mask, Ordering::SeqCst);
-        if of_helpers() == mask {
-            return true;
-        }
-    }
+/// others which mask it has. False: a handler has interrupted just this, which goes on afterwards.
+fn take_over(noted: &Noted, more: u64) -> bool {
+    noted.take_over(&HELPERS, |mask| sys::set_signals(mask | more))
 }
 
 /// Takes signals out of the thread's set that belong to `gp`, which is about to leave it. Others still see it there: the
@@ -326,7 +252,7 @@ pub(crate) fn take_caused(gp: &'static G) {
 /// A thread that waits in `run`. To it the kernel brings most signals to the process.
 pub(crate) struct Leader {
     tid: AtomicU32,
-    mask: AtomicU64,
+    mask: Noted,
     before: u64,
 }
 
@@ -359,7 +285,7 @@ pub(crate) fn leading<R>(wait: impl FnOnce() -> R) -> R {
     }
     let leader = Leader {
         tid: AtomicU32::new(sys::gettid()),
-        mask: AtomicU64::new(0),
+        mask: Noted::new(0),
         before: sys::block_signals(0),
     };
     let at = std::ptr::from_ref(&leader).cast_mut();
@@ -373,7 +299,7 @@ pub(crate) fn leading<R>(wait: impl FnOnce() -> R) -> R {
     } else {
         // It would not be told of changes: it takes none.
         sys::set_signals(!OWN);
-        leader.mask.store(!OWN, Ordering::SeqCst);
+        leader.mask.set(!OWN);
     }
     let result = wait();
     drop(leading);
@@ -405,9 +331,9 @@ pub(crate) fn refresh_m(mp: &M, frame: &mut libc::ucontext_t) {
 
 /// Both the frame and the kernel are told: from the frame the mask would come into effect only after the thread has said
 /// that it has.
-fn refresh_noted(noted: &AtomicU64, frame: &mut libc::ucontext_t) {
-    if noted.load(Ordering::Relaxed) != of_helpers() && take_over(noted, OWN) {
-        write(frame, noted.load(Ordering::Relaxed));
+fn refresh_noted(noted: &Noted, frame: &mut libc::ucontext_t) {
+    if noted.mask() != of_helpers() && take_over(noted, OWN) {
+        write(frame, noted.mask());
     }
 }
 
@@ -437,15 +363,14 @@ pub(crate) fn amend(frame: &mut libc::ucontext_t) {
     let Some(noted) = noted else { return };
     // From here to the return no other handler changes it.
     sys::block_signals(OWN);
-    let mask = noted.load(Ordering::SeqCst);
-    if mask & IN_CHANGE == 0 {
-        write(frame, mask);
+    if !noted.is_in_change() {
+        write(frame, noted.mask());
     }
 }
 
 /// A thread begins to be an M.
 pub(crate) fn settle(mp: &M) {
-    mp.kernel_mask.store(0, Ordering::Relaxed); // of its last thread, perhaps amid a change
+    mp.kernel_mask.forget(); // of its last thread, perhaps amid a change
     take_over(&mp.kernel_mask, 0);
 }
 
@@ -464,18 +389,16 @@ fn grow(added: u64) {
     }
     // A goroutine that began or ended just now may have been counted wrongly: the monitor looks again.
     SCHED.sysmon.nudge();
-    heavy_barrier();
     // Not what has been opened again meanwhile.
-    let lacks = |mask: u64| more & of_helpers() & !mask != 0;
-    let has = |noted: u64| noted & IN_CHANGE == 0 && !lacks(noted);
+    let wanted = || more & of_helpers();
     for mp in SCHED.all_ms() {
         let mut asked = false;
         wait_until(|| {
             let gp = goroutine(mp);
             // A goroutine that has opened the signal meanwhile has it open.
             let is_done = mp.tid.load(Ordering::SeqCst) == 0
-                || has(mp.kernel_mask.load(Ordering::SeqCst))
-                || gp.is_some_and(|gp| lacks(of(gp)));
+                || mp.kernel_mask.has(wanted())
+                || gp.is_some_and(|gp| wanted() & !of(gp) != 0);
             if !is_done && gp.is_none() && !std::mem::replace(&mut asked, true) {
                 preempt::signal(mp);
             }
@@ -494,7 +417,7 @@ fn grow(added: u64) {
                 if !asked.replace(true) {
                     preempt::signal_thread(leader.tid.load(Ordering::Relaxed));
                 }
-                has(leader.mask.load(Ordering::SeqCst))
+                leader.mask.has(wanted())
             })
         });
     }
@@ -514,7 +437,7 @@ fn wait_until(mut is_so: impl FnMut() -> bool) {
 
 /// By the monitor: the helpers' mask follows what goroutines block.
 pub(super) fn follow() {
-    if ODD.load(Ordering::Relaxed) == 0 && of_helpers() == usual() {
+    if CENSUS.is_empty() && of_helpers() == usual() {
         return;
     }
     grow(0);
@@ -534,7 +457,7 @@ pub(super) fn follow() {
     }
     heavy_barrier();
     for mp in SCHED.all_ms() {
-        if !has_goroutine(mp) && mp.kernel_mask.load(Ordering::SeqCst) & less != 0 {
+        if !has_goroutine(mp) && mp.kernel_mask.mask() & less != 0 {
             preempt::signal(mp);
         }
     }

@@ -28,8 +28,9 @@
 //!   signal that is sent while its handler runs is not lost.
 //! * SG5: nothing here that a handler may reach takes a lock or allocates, but by `mmap`.
 //!
-//! Next: [`nodes`], pending sets; [`masks`]; [`post`], which goroutine gets what; [`deliver`], and how calls are interrupted.
+//! Next: [`nodes`], pending sets; [`masks`], and [`census`], what all goroutines block; [`post`], which goroutine gets what; [`deliver`], and how calls are interrupted.
 
+mod census;
 pub(crate) mod deliver;
 pub(crate) mod masks;
 mod nodes;
