@@ -87,37 +87,48 @@ fn stacks_of_all_sizes() {
 
 /// What lies on the processors' own lists: of such as are idle, such as run one goroutine after the other, and such whose
 /// goroutine never ends.
-#[test]
-fn lists_of_processors() {
-    for others in ["idle", "busy", "computing"] {
-        let env = [("GOMAXPROCS", "4"), ("OTHERS", others)];
-        let child = in_child("lists_of_processors", &env, || {
-            let others = std::env::var("OTHERS").unwrap();
-            goroutines::run(|| {
-                burst(100, None);
-                let before = resident();
-                let most = burst(250, None);
-                println!("{others}: {} MiB before, {} MiB in use", before / MIB, most / MIB);
-                let hogs = (others == "computing").then(|| Hogs::start(3));
-                let players = (others == "busy").then(|| {
-                    let player = || {
-                        go(|| {
-                            loop {
-                                runtime::gosched()
-                            }
-                        })
-                    };
-                    (player(), player())
-                });
-                expect_resident(16 * MIB, "given back");
-                drop(hogs);
-                drop(players);
-                std::process::exit(0);
+fn lists_of_processors(test: &str, others: &str) {
+    let child = in_child(test, &[("GOMAXPROCS", "4"), ("OTHERS", others)], || {
+        let others = std::env::var("OTHERS").unwrap();
+        goroutines::run(|| {
+            burst(100, None);
+            let before = resident();
+            let most = burst(250, None);
+            println!("{others}: {} MiB before, {} MiB in use", before / MIB, most / MIB);
+            let hogs = (others == "computing").then(|| Hogs::start(3));
+            let players = (others == "busy").then(|| {
+                let player = || {
+                    go(|| {
+                        loop {
+                            runtime::gosched()
+                        }
+                    })
+                };
+                (player(), player())
             });
+            expect_resident(16 * MIB, "given back");
+            drop(hogs);
+            drop(players);
+            std::process::exit(0);
         });
-        child.expect_clean();
-        println!("{}", child.text());
-    }
+    });
+    child.expect_clean();
+    println!("{}", child.text());
+}
+
+#[test]
+fn lists_of_idle_processors() {
+    lists_of_processors("lists_of_idle_processors", "idle");
+}
+
+#[test]
+fn lists_of_busy_processors() {
+    lists_of_processors("lists_of_busy_processors", "busy");
+}
+
+#[test]
+fn lists_of_computing_processors() {
+    lists_of_processors("lists_of_computing_processors", "computing");
 }
 
 /// The list of a processor whose goroutine goes on without an end, while nothing else happens.

@@ -15,7 +15,7 @@ pub mod say;
 mod trace;
 
 pub use parent::{Verdict, examine};
-pub use report::run_rows;
+pub use report::{run_rows, run_waiting_rows};
 pub use row::{Row, Side};
 pub use say::{code, ret};
 pub use trace::{Call, Flow, Trace, ms, sleep};

@@ -23,10 +23,21 @@ struct Args {
 /// times.
 #[must_use]
 pub fn run_rows(family: &str, rows: &[Row]) -> ExitCode {
+    run_rows_by(10, family, rows)
+}
+
+/// The same, for rows that wait even more than they compute.
+#[must_use]
+pub fn run_waiting_rows(family: &str, rows: &[Row]) -> ExitCode {
+    run_rows_by(15, family, rows)
+}
+
+/// `jobs` rows for each CPU run at the same time.
+fn run_rows_by(jobs: usize, family: &str, rows: &[Row]) -> ExitCode {
     if let Some(code) = child::main(rows) {
         return code;
     }
-    let args = args();
+    let args = args(jobs);
     let chosen: Vec<&Row> = rows.iter().filter(|row| args.wants(&row.name)).collect();
     if args.list {
         for row in &chosen {
@@ -142,12 +153,12 @@ impl Args {
     }
 }
 
-/// Rows mostly sleep, so there are several for each CPU.
-fn args() -> Args {
+/// The command line's; rows mostly sleep, so there are `jobs` for each CPU.
+fn args(jobs: usize) -> Args {
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
     let times = std::env::var("TWIN_TIMES").ok().and_then(|times| times.parse().ok()).unwrap_or(1);
     let (filters, skip) = (Vec::new(), Vec::new());
-    let mut args = Args { filters, skip, exact: false, list: false, jobs: cpus * 10, times };
+    let mut args = Args { filters, skip, exact: false, list: false, jobs: cpus * jobs, times };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         match word.as_str() {

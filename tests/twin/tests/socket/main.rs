@@ -13,7 +13,7 @@ mod select;
 mod shutdown;
 mod sleeps;
 
-use goroutines_twin_tests::{Row, run_rows};
+use goroutines_twin_tests::{Row, run_waiting_rows};
 use std::process::ExitCode;
 
 fn rows() -> Vec<Row> {
@@ -35,5 +35,5 @@ fn rows() -> Vec<Row> {
 }
 
 fn main() -> ExitCode {
-    run_rows("socket", &rows())
+    run_waiting_rows("socket", &rows())
 }

@@ -1,7 +1,7 @@
 //! Locks and what else threads wait for each other with.
 #![expect(clippy::undocumented_unsafe_blocks, reason = "calls of libc with what the row has made")]
 
-use goroutines_twin_tests::{Row, run_rows};
+use goroutines_twin_tests::{Row, run_waiting_rows};
 use std::process::ExitCode;
 
 mod barriers;
@@ -29,5 +29,5 @@ fn rows() -> Vec<Row> {
 }
 
 fn main() -> ExitCode {
-    run_rows("sync", &rows())
+    run_waiting_rows("sync", &rows())
 }
