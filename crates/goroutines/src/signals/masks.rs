@@ -31,6 +31,8 @@ use std::time::Duration;
 pub(crate) const SET: u64 = bit(32);
 /// The mask of a goroutine of the runtime's own: the helpers', whatever that is. The other bit that no program's mask has.
 const HELPER: u64 = bit(33);
+/// The mask of a goroutine that has ended.
+const ENDED: u64 = u64::MAX;
 /// libc's own signals, 32 and 33.
 const LIBCS: u64 = bit(32) | bit(33);
 const OWN: u64 = bit(preempt::SIGNAL);
@@ -42,7 +44,7 @@ const FAULTS: u64 = bit(libc::SIGSEGV)
     | bit(libc::SIGTRAP)
     | bit(libc::SIGSYS);
 /// Signals that a call causes, and that lie in the thread's set then.
-const CAUSED: u64 = bit(libc::SIGPIPE) | bit(libc::SIGXFSZ);
+pub(super) const CAUSED: u64 = bit(libc::SIGPIPE) | bit(libc::SIGXFSZ);
 
 /// The mask of goroutines that have set none: that of the thread that has started the runtime.
 static USUAL: AtomicU64 = AtomicU64::new(0);
@@ -186,7 +188,8 @@ fn inherit_odd(task: &Task, creator: Option<&'static G>) {
 /// The goroutine has ended, and takes no signal. Its mask, which counts until [`gone`].
 #[inline]
 pub(super) fn forget(gp: &'static G) -> u64 {
-    let mask = gp.signals.mask.swap(u64::MAX, Ordering::SeqCst);
+    take_caused(gp);
+    let mask = gp.signals.mask.swap(ENDED, Ordering::SeqCst);
     gp.odd.set(gp.odd.get() & !(odd::MASK | odd::SYSTEM));
     mask
 }
@@ -238,6 +241,9 @@ fn take_over(noted: &Noted, more: u64) -> bool {
 /// Takes signals out of the thread's set that belong to `gp`, which is about to leave it. Others still see it there: the
 /// thread has its mask until this is done.
 pub(crate) fn take_caused(gp: &'static G) {
+    if gp.signals.mask.load(Ordering::Relaxed) == ENDED {
+        return; // what was there has gone with it, in `forget`
+    }
     let blocked = real(of(gp)) & CAUSED;
     if blocked == 0 || sys::pending_signals() & blocked == 0 {
         return;
@@ -378,17 +384,19 @@ pub(crate) fn settle(mp: &M) {
 /// that too: what another thread has just put into the helpers' mask, the others may not have yet.
 #[cold]
 fn grow(added: u64) {
-    let more = {
+    let (new, more) = {
         let _changing = CHANGING.lock();
-        let more = blocked_by_all().mask & !of_helpers();
-        HELPERS.fetch_or(more, Ordering::SeqCst);
-        more | added & of_helpers()
+        let new = blocked_by_all().mask & !of_helpers();
+        HELPERS.fetch_or(new, Ordering::SeqCst);
+        (new, new | added & of_helpers())
     };
     if more == 0 {
         return;
     }
-    // A goroutine that began or ended just now may have been counted wrongly: the monitor looks again.
-    SCHED.sysmon.nudge();
+    if new != 0 {
+        // A goroutine that began or ended just now may have been counted wrongly: the monitor looks again.
+        SCHED.sysmon.nudge();
+    }
     // Not what has been opened again meanwhile.
     let wanted = || more & of_helpers();
     for mp in SCHED.all_ms() {
@@ -414,10 +422,11 @@ fn grow(added: u64) {
         };
         wait_until(|| {
             with(&|leader| {
-                if !asked.replace(true) {
+                let is_done = leader.mask.has(wanted());
+                if !is_done && !asked.replace(true) {
                     preempt::signal_thread(leader.tid.load(Ordering::Relaxed));
                 }
-                leader.mask.has(wanted())
+                is_done
             })
         });
     }

@@ -199,8 +199,14 @@ pub(crate) fn take_own(gp: &'static G, allowed: u64) -> Option<libc::siginfo_t> 
 
 /// `gp` ends, in a section on it: what had come to the process, and met it, is the process's.
 pub(super) fn hand_on(gp: &'static G) {
-    // (Of those that were directed at it, `raise` and `pthread_kill` say so.)
+    // (Of those that were directed at it, `raise` and `pthread_kill` say so. A call that has caused one does not.)
     while let Some(info) = take_own(gp, u64::MAX) {
+        // SAFETY: the sender, where there is one.
+        let is_caused = bit(info.si_signo) & masks::CAUSED != 0
+            && unsafe { info.si_pid() }.cast_unsigned() == sys::own_pid();
+        if is_caused {
+            continue;
+        }
         if matches!(info.si_code, libc::SI_USER | libc::SI_KERNEL) || info.si_code > 0 {
             accept(&info);
         }

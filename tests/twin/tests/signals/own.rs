@@ -27,6 +27,7 @@ pub(crate) fn rows() -> Vec<Row> {
         blocked_everywhere_and_waited_for,
         blocked_by_the_waiter_only,
         a_broken_pipe_while_blocked,
+        a_broken_pipe_left_at_the_end,
         suspended,
         suspended_with_one_pending,
         paused,
@@ -455,6 +456,34 @@ fn a_broken_pipe_while_blocked(t: &Trace) {
         })
         .collect();
     parties.into_iter().for_each(goroutines_twin_tests::Flow::join);
+}
+
+/// What a write has caused, and its writer has not taken, ends with the writer.
+fn a_broken_pipe_left_at_the_end(t: &Trace) {
+    install(libc::SIGPIPE, libc::SIG_DFL, 0, &[]);
+    for waits in [false, true] {
+        for i in 0..20 {
+            let writer = t.spawn(&format!("writer {waits} {i}"), move |_| {
+                mask(BLOCK, &[libc::SIGPIPE]);
+                let (r, w) = make::pipe();
+                unsafe { libc::close(r) };
+                let wrote = unsafe { libc::write(w, c"x".as_ptr().cast(), 1) };
+                assert_eq!((wrote, say::errno()), (-1, libc::EPIPE));
+                if waits {
+                    ms(1);
+                }
+                pending()
+            });
+            let left = writer.join();
+            let next = t.spawn(&format!("next {waits} {i}"), |_| {
+                ms(1);
+                mask(BLOCK, &[libc::SIGPIPE]);
+                pending()
+            });
+            assert_eq!((left.contains("13"), next.join().contains("13")), (true, false));
+        }
+    }
+    t.line("all live");
 }
 
 fn suspended(t: &Trace) {
