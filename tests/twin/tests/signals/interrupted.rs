@@ -124,7 +124,12 @@ fn interrupted(t: &Trace, how: How, directed: bool, call: Call, release: fn(&Thi
             false => ret(unsafe { libc::kill(libc::getpid(), signal) }).to_string(),
         };
         t.says("sent", sent);
-        ms(200);
+        match how {
+            How::Restart | How::Plain => {
+                make::until(3000, || RAN.load(Ordering::SeqCst) > 0);
+            }
+            How::Ignored | How::Harmless | How::Masked => ms(200),
+        }
         t.says("ran while it waited", RAN.load(Ordering::SeqCst));
         release(&Things { at, other, words });
     });

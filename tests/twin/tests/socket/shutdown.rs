@@ -2,7 +2,7 @@
 
 #![expect(clippy::undocumented_unsafe_blocks, reason = "calls of libc with what the row has made")]
 
-use goroutines_twin_tests::{Row, Trace, make, ms, ret, rows};
+use goroutines_twin_tests::{Flow, Row, Trace, make, ms, ret, rows};
 use libc::{c_int, iovec, mmsghdr, msghdr, timeval};
 use std::mem::zeroed;
 use std::ptr::null_mut;
@@ -75,19 +75,16 @@ enum Who {
     Process,
 }
 
-/// Shuts `fd` down in 200 ms.
-fn later(t: &Trace, fd: i32, how: c_int, who: Who) {
+/// Shuts `fd` down in 200 ms. What is to be joined: it says so in the trace.
+#[must_use]
+fn later(t: &Trace, fd: i32, how: c_int, who: Who) -> Option<Flow<()>> {
     let shut = move |fd| unsafe { libc::shutdown(fd, how) };
     match who {
-        Who::Party => drop(t.spawn("other", move |t| {
-            ms(200);
-            t.says("shutdown", ret(shut(fd)));
-        })),
-        Who::Copy => {
-            let copy = unsafe { libc::dup(fd) };
-            drop(t.spawn("other", move |t| {
+        Who::Party | Who::Copy => {
+            let fd = if matches!(who, Who::Copy) { unsafe { libc::dup(fd) } } else { fd };
+            return Some(t.spawn("other", move |t| {
                 ms(200);
-                t.says("shutdown", ret(shut(copy)));
+                t.says("shutdown", ret(shut(fd)));
             }));
         }
         Who::Thread => drop(std::thread::spawn(move || {
@@ -101,6 +98,7 @@ fn later(t: &Trace, fd: i32, how: c_int, who: Who) {
             });
         }
     }
+    None
 }
 
 fn receive(call: &str, fd: i32) -> String {
@@ -130,11 +128,12 @@ fn receive(call: &str, fd: i32) -> String {
 }
 
 fn ends_receiving(t: &Trace, (a, _b): (i32, i32), call: &'static str, how: c_int, who: Who) {
-    later(t, a, how, who);
+    let other = later(t, a, how, who);
     // Another process's is seen a little later.
     let got = t.timed("time", 200, || t.within("receive", 3000, move || receive(call, a)));
     t.says(call, got.unwrap_or_default());
     t.says("again", t.within("again", 1000, move || receive(call, a)).unwrap_or_default());
+    other.into_iter().for_each(Flow::join);
 }
 
 /// Fills what there is room for.
@@ -157,7 +156,7 @@ fn fill(fd: i32) {
 fn ends_sending(t: &Trace, (a, _b): (i32, i32), call: &'static str, who: Who) {
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
     fill(a);
-    later(t, a, libc::SHUT_WR, who);
+    let other = later(t, a, libc::SHUT_WR, who);
     let send = move || {
         let bytes = [7u8; 4096];
         let at = bytes.as_ptr().cast::<libc::c_void>();
@@ -178,6 +177,7 @@ fn ends_sending(t: &Trace, (a, _b): (i32, i32), call: &'static str, who: Who) {
     };
     let got = t.within("send", 3000, send);
     t.says(call, got.unwrap_or_default());
+    other.into_iter().for_each(Flow::join);
 }
 
 fn many_waiters_end(t: &Trace) {
@@ -234,19 +234,21 @@ fn data_first_then_the_end(t: &Trace) {
 fn a_listener_is_shut_down(t: &Trace) {
     let l = std::net::TcpListener::bind("127.0.0.1:0").expect("a listener");
     let fd = std::os::fd::AsRawFd::as_raw_fd(&l);
-    later(t, fd, libc::SHUT_RD, Who::Party);
+    let other = later(t, fd, libc::SHUT_RD, Who::Party);
     let accept = move || ret(unsafe { libc::accept(fd, null_mut(), null_mut()) });
     let got = t.timed("time", 200, || t.within("accept", 3000, accept));
     t.says("accept", got.map_or(String::new(), |got| got.to_string()));
     t.says("again", accept());
+    other.into_iter().for_each(Flow::join);
 }
 
 fn an_unconnected_socket(t: &Trace) {
     let u = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket");
     let fd = std::os::fd::AsRawFd::as_raw_fd(&u);
-    later(t, fd, libc::SHUT_RDWR, Who::Party);
+    let other = later(t, fd, libc::SHUT_RDWR, Who::Party);
     let got = t.timed("time", 200, || t.within("recv", 3000, move || receive("recvfrom", fd)));
     t.says("recv", got.unwrap_or_default());
+    other.into_iter().for_each(Flow::join);
 }
 
 fn what_shutdown_says(t: &Trace) {
