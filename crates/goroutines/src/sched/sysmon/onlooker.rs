@@ -6,7 +6,8 @@
 //! milliseconds, whoever wants a number is blocked: the very threads that are to be found.
 //!
 //! **The onlooker** is a thread with a table of descriptors of its own (`CLOSE_RANGE_UNSHARE`, Linux 5.9), empty but for
-//! what it reads. Where the kernel does not give it a table of its own it reads all the same. The monitor waits for it for a moment only, and finds the [`answer`] when it looks again.
+//! what it reads. Where the kernel does not give it a table of its own it reads all the same. The monitor waits for it for
+//! a moment only, and finds the [`answer`] when it looks again.
 //!
 //! It is started with the runtime, before there are goroutines: the kernel empties the table only after it has copied the
 //! first 64 places, and what is closed meanwhile stays open for that long. (Started when somebody first asked, it kept
