@@ -44,7 +44,7 @@ fn changed(before: u64, how: c_int, set: u64) -> Option<u64> {
 
 /// `gp` has the mask `mask` from now on. In a section.
 pub(super) fn change(gp: &'static G, mask: u64) {
-    // A signal that comes between the two is kept, and judged by the new mask at the section's end.
+    // A signal that comes before the kernel has the mask is kept, and judged by the new mask at the section's end.
     masks::set(gp, mask, masks::real(mask));
     deliver::look(gp);
 }

@@ -89,7 +89,7 @@ impl Census {
         self.odd.fetch_sub(1, Ordering::SeqCst);
     }
 
-    /// What all goroutines block, of whom `alive` says how many there are; those in no class block `usual`.
+    /// What all goroutines block. `alive` says how many goroutines there are; those in no class block `usual`.
     ///
     /// Goroutines begin, end and change their masks meanwhile. A goroutine with a mask is counted in its class before it is
     /// counted as alive, and stays there until it is no longer alive: so where all that live have masks, the classes, which

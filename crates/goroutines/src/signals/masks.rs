@@ -109,7 +109,7 @@ fn noted(mask: u64) -> u64 {
     if mask == usual() { 0 } else { mask | SET }
 }
 
-/// `gp` has another mask from now on, and so has the kernel: `kernels`. In a section, on it.
+/// `gp` has the mask `mask` from now on, and the kernel has `kernels` for its thread. In a section, on it.
 pub(crate) fn set(gp: &'static G, mask: u64, kernels: u64) {
     let new = noted(mask);
     let old = gp.signals.mask.load(Ordering::Relaxed);
