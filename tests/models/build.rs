@@ -60,6 +60,7 @@ const FILES: &[File] = &[
     File {
         path: "g/wait.rs",
         replaced: &[
+            ("    #[cfg(feature = \"intercept\")]\n    pub(crate) fn interrupt", "    pub(crate) fn interrupt"),
             (
                 "let over = ticket.0",
                 "let ticket = if crate::base::steps::lacks(\"numbers\") {
@@ -271,6 +272,73 @@ use std::sync::PoisonError;",
             if crate::base::steps::lacks(\"counting the living first\") { alive() } else { first };
         let is_sure = self.losses.load(Ordering::SeqCst) == losses
             || crate::base::steps::lacks(\"losses\");",
+            ),
+        ],
+    },
+    File {
+        path: "signals/nodes.rs",
+        replaced: &[
+            CELLS,
+            ("use super::chunks::Chunks;\n", ""),
+            ("static CHUNKS: Chunks = Chunks::new();\n", ""),
+            (
+                "static FREE: AtomicU64 = AtomicU64::new(0);",
+                "loom::lazy_static! {
+    static ref FREE: AtomicU64 = AtomicU64::new(0);
+    static ref LIVE: AtomicU32 = AtomicU32::new(0);
+}",
+            ),
+            ("static LIVE: AtomicU32 = AtomicU32::new(0);\n", ""),
+            (
+                "break CHUNKS.make::<Node>() };",
+                "
+            let node = Node { next: AtomicPtr::new(null_mut()), info: Cell::new(*info) };
+            break Some(NonNull::from(Box::leak(Box::new(node))));
+        };",
+            ),
+            (
+                "word.wrapping_add(1) & TAG",
+                "word.wrapping_add(u64::from(!crate::base::steps::lacks(\"counting\"))) & TAG",
+            ),
+            ("const FIRST_REAL_TIME: i32 = 32;", "const FIRST_REAL_TIME: i32 = 3;"),
+            ("    pub(super) const fn new() -> Self {\n        let [bits, bare] = [const { AtomicU64::new(0) }; 2];",
+             "    pub(super) fn new() -> Self {\n        let [bits, bare] = [AtomicU64::new(0), AtomicU64::new(0)];"),
+            ("[const { AtomicPtr::new(null_mut()) }; FIRST_REAL_TIME as usize];",
+             "std::array::from_fn(|_| AtomicPtr::new(null_mut()));"),
+            (
+                "        let bit = super::bit(info.si_signo);
+        match self.standard",
+                "        let bit = super::bit(info.si_signo);
+        if crate::base::steps::lacks(\"the node first\") {
+            self.bits.fetch_or(bit, Ordering::SeqCst);
+        }
+        match self.standard",
+            ),
+            (
+                "        self.bits.fetch_or(bit, Ordering::SeqCst); // SG4",
+                "        if !crate::base::steps::lacks(\"the node first\") {
+            self.bits.fetch_or(bit, Ordering::SeqCst);
+        }",
+            ),
+            (
+                "            self.bits.fetch_and(!bit, Ordering::SeqCst); // SG4",
+                "            let late = crate::base::steps::lacks(\"the bit first\");
+            if !late {
+                self.bits.fetch_and(!bit, Ordering::SeqCst);
+            }",
+            ),
+            (
+                "            if first.is_some() {
+                return first;",
+                "            if late {
+                self.bits.fetch_and(!bit, Ordering::SeqCst);
+            }
+            if first.is_some() {
+                return first;",
+            ),
+            (
+                "        if list.has(signal) {",
+                "        if list.has(signal) && !crate::base::steps::lacks(\"the bit of the rest\") {",
             ),
         ],
     },

@@ -221,3 +221,92 @@ fn storms_lose_nothing() {
         );
     }
 }
+
+// Signals that are answered: each is sent when the handler of the one before has run. (One that is lost ends that.)
+
+/// A semaphore for each of SIGUSR1 and SIGUSR2, posted by its handler.
+static ANSWERS: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
+static ANSWERED: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
+
+fn answers(which: usize) -> *mut libc::sem_t {
+    ANSWERS[which].load(Ordering::SeqCst) as *mut libc::sem_t
+}
+
+extern "C" fn answer(signal: i32) {
+    let which = usize::from(signal == libc::SIGUSR2);
+    ANSWERED[which].fetch_add(1, Ordering::SeqCst);
+    // SAFETY: a semaphore that is never destroyed.
+    unsafe { libc::sem_post(answers(which)) };
+}
+
+/// On an ordinary thread.
+fn asks(which: usize, stop: &AtomicBool) {
+    mask(libc::SIG_BLOCK, &all_of_them());
+    let signal = [libc::SIGUSR1, libc::SIGUSR2][which];
+    while !stop.load(Ordering::SeqCst) {
+        // SAFETY: as above.
+        unsafe {
+            assert_eq!(libc::sem_wait(answers(which)), 0);
+            assert_eq!(libc::kill(libc::getpid(), signal), 0);
+        }
+    }
+}
+
+fn each_is_answered(length: Duration) {
+    for which in 0..2 {
+        // SAFETY: a semaphore of its own; a handler of the right type.
+        unsafe {
+            let semaphore: &'static mut libc::sem_t = Box::leak(Box::new(std::mem::zeroed()));
+            assert_eq!(libc::sem_init(semaphore, 0, 1), 0);
+            ANSWERS[which].store(std::ptr::from_mut(semaphore) as usize, Ordering::SeqCst);
+            let handler = answer as extern "C" fn(i32);
+            libc::signal([libc::SIGUSR1, libc::SIGUSR2][which], handler as usize);
+        }
+    }
+    let stop = Arc::new(AtomicBool::new(false));
+    // This one is in a call of the kernel's, and computes, in turn.
+    let told = Arc::clone(&stop);
+    let takes = go(move || {
+        while !told.load(Ordering::SeqCst) {
+            let quick = std::thread::spawn(|| {
+                mask(libc::SIG_BLOCK, &all_of_them());
+                sleep(Duration::from_micros(100));
+            });
+            quick.join().unwrap();
+        }
+        // Somebody has to be there for the last ones.
+        while !DONE.load(Ordering::SeqCst) {
+            sleep(ms(1));
+        }
+    });
+    mask(libc::SIG_BLOCK, &all_of_them());
+    let threads = [0, 1].map(|which| {
+        let stop = Arc::clone(&stop);
+        std::thread::spawn(move || asks(which, &stop))
+    });
+    sleep(length);
+    stop.store(true, Ordering::SeqCst);
+    let start = Instant::now();
+    while !threads.iter().all(std::thread::JoinHandle::is_finished) {
+        assert!(start.elapsed() < Duration::from_secs(10), "a signal is lost");
+        sleep(ms(5));
+    }
+    DONE.store(true, Ordering::SeqCst);
+    join_all([takes]);
+    println!("answered {ANSWERED:?}");
+}
+
+/// A goroutine is told of a signal, in a call of the kernel's, while it runs the handler of the one before.
+#[test]
+fn signals_that_are_answered() {
+    for procs in ["1", "2", "4"] {
+        let child = in_child("signals_that_are_answered", &[("GOMAXPROCS", procs)], || {
+            goroutines::run(|| each_is_answered(Duration::from_secs(3)));
+        });
+        child.expect_clean();
+        println!(
+            "GOMAXPROCS={procs}: {}",
+            child.text().lines().find(|l| l.contains("answered [")).unwrap_or("")
+        );
+    }
+}

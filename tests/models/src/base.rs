@@ -167,6 +167,17 @@ pub(crate) mod atomic {
                 ) -> Result<$of, $of> {
                     access(success, |o| self.0.compare_exchange(from, to, o, order(failure)))
                 }
+
+                /// One that never fails for no reason.
+                pub(crate) fn compare_exchange_weak(
+                    &self,
+                    from: $of,
+                    to: $of,
+                    success: Ordering,
+                    failure: Ordering,
+                ) -> Result<$of, $of> {
+                    self.compare_exchange(from, to, success, failure)
+                }
             }
         };
     }

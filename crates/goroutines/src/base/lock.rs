@@ -38,7 +38,13 @@ impl<T> Lock<T> {
         Guard { lock: self }
     }
 
-    /// The same, of a lock that is never gone: cheaper to unlock.
+    /// The lock, if it can be had at once. In a handler too: what it has interrupted may hold the lock.
+    #[cfg(feature = "intercept")]
+    pub(crate) fn try_lock(&self) -> Option<Guard<'_, T>> {
+        self.word.try_lock().then_some(Guard { lock: self })
+    }
+
+    /// The same as [`lock`](Self::lock), of a lock that is never gone: cheaper to unlock.
     #[inline]
     pub(crate) fn lock_static(&'static self) -> StaticGuard<T> {
         self.word.lock();

@@ -53,7 +53,7 @@ impl LockWord {
     }
 
     #[inline]
-    fn try_lock(&self) -> bool {
+    pub(crate) fn try_lock(&self) -> bool {
         // Acquire: pairs with the Releases of who unlocks.
         self.held.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_ok()
     }

@@ -257,16 +257,18 @@ fn fate(gp: Option<&'static G>, signal: c_int, info: &mut siginfo_t) -> Fate {
         return Fate::RunOutside;
     }
     if gp.odd.get() & odd::SYSTEM != 0 {
-        if !is_knock {
-            post::accept(info); // SG2
+        match is_knock {
+            true => gp.m().knocked.store(signal, Ordering::Relaxed),
+            false => post::accept(info), // SG2
         }
         return Fate::Kept;
     }
     let in_call = gp.in_call.load(Ordering::Relaxed);
     let is_free = gp.nopreempt.load(Ordering::Relaxed) == 0 || in_call || DEPTH.get() > 0;
     if is_knock {
+        gp.m().knocked.store(signal, Ordering::Relaxed);
         // Where it is not free, the end of the section sees to it.
-        let taken = is_free.then(|| post::take_own(gp, bit(signal))).flatten();
+        let taken = is_free.then(|| post::take_when_told(gp, signal)).flatten();
         return match taken {
             Some(kept) => {
                 *info = kept;

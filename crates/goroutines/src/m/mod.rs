@@ -23,7 +23,7 @@ use lease::Lease;
 use noted::Noted;
 use std::cell::{Cell, UnsafeCell};
 use std::ptr::null_mut;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, Ordering};
 
 /// One OS thread of the scheduler. Never freed; used again for a new thread when its thread has ended.
 #[repr(C, align(128))]
@@ -100,6 +100,9 @@ pub(crate) struct M {
     /// The signal that it is sending to itself, for a goroutine (`signals/deliver.rs`). Its own.
     #[cfg(feature = "intercept")]
     pub(crate) resent: AtomicPtr<crate::signals::deliver::Resent>,
+    /// The signal by which it was told, since it has begun to send one to itself (`signals/deliver.rs`). Its own.
+    #[cfg(feature = "intercept")]
+    pub(crate) knocked: AtomicI32,
     /// The runtime's alternate stack on this thread.
     pub(crate) altstack: Cell<libc::stack_t>,
     /// The head of the robust list that the kernel was told of; 0: libc's own. Its own.
@@ -182,6 +185,8 @@ impl M {
             kernel_mask: Noted::new(0),
             #[cfg(feature = "intercept")]
             resent: AtomicPtr::new(null_mut()),
+            #[cfg(feature = "intercept")]
+            knocked: AtomicI32::new(0),
             // SAFETY: plain old data.
             altstack: Cell::new(unsafe { std::mem::zeroed() }),
             #[cfg(feature = "intercept")]

@@ -51,9 +51,23 @@ pub(crate) enum Found {
     End,
 }
 
-/// What can be had without waiting, spinning or stealing. In a section, owning `pp`.
+/// The same as [`at_hand`], for a goroutine that leaves: none where timers are due, which take more of a stack than a
+/// parked goroutine is to keep. They are g0's. In a section, owning `pp`.
 #[inline(always)]
-pub(crate) fn at_hand(pp: &'static P) -> Option<Candidate> {
+pub(crate) fn at_hand_of_goroutine(pp: &'static P) -> Option<Candidate> {
+    if watch::are_timers_due(pp) {
+        return None;
+    }
+    let found = in_queues(pp);
+    if found.is_some() {
+        watch::announce(pp);
+    }
+    found
+}
+
+/// What can be had without waiting, spinning or stealing. On g0, owning `pp`.
+#[inline(always)]
+fn at_hand(pp: &'static P) -> Option<Candidate> {
     watch::run_timers_in_passing(pp);
     let mut found = in_queues(pp);
     if found.is_none() && watch::run_timers(pp) {

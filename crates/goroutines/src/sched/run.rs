@@ -177,7 +177,7 @@ pub(crate) fn pick(gp: &'static G) -> Option<Next> {
     if SCHED.is_stopping() || gp.is_locked() {
         return None;
     }
-    find::ready_made(mp, pp, find::at_hand(pp)?)
+    find::ready_made(mp, pp, find::at_hand_of_goroutine(pp)?)
 }
 
 /// The scheduler loop of an M, on its own stack. Returns when its thread is to end.

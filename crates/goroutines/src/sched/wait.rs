@@ -32,7 +32,7 @@ pub(crate) fn wait(gp: &'static G, reason: WaitReason, ticket: Ticket, until: u6
             deliver::withdraw(gp);
             deliver::deliver(gp);
         } else {
-            park::park(gp, reason, || gp.wait.park(ticket));
+            park::park(gp, reason, || gp.wait.park(ticket) && !deliver::is_to_look_up(gp, ticket));
         }
     }
     #[cfg(feature = "intercept")]

@@ -127,7 +127,7 @@ fn sleep_until() -> u64 {
     SCHED.procs().iter().fold(all, |until, pp| pp.timers.have_patience(until)).max(at_least)
 }
 
-/// Runs the timers of `pp` that are due. In a section, or on g0, owning `pp`.
+/// Runs the timers of `pp` that are due. On g0, owning `pp`.
 ///
 /// A batch at a time: what ending a wait has touched is still near when the goroutine runs, and the ring
 /// takes it. True if there was one.
@@ -144,12 +144,31 @@ pub(crate) fn run_timers_in_passing(pp: &'static P) {
     if next == NEVER {
         return;
     }
-    let now = sys::cycles();
-    // Not yet; but a counter that was set back (of a virtual machine that has moved) is not waited for.
-    if pp.timers_at.get().wrapping_sub(now).wrapping_sub(1) >= PASSING_CYCLES {
-        pp.timers_at.set(now + PASSING_CYCLES);
+    if is_time_to_look(pp) {
+        pp.timers_at.set(sys::cycles() + PASSING_CYCLES);
         run_timers_at(pp, next);
     }
+}
+
+/// Whether [`run_timers_in_passing`] would run one. In a section, owning `pp`.
+#[inline]
+pub(crate) fn are_timers_due(pp: &'static P) -> bool {
+    #[inline(never)]
+    fn look(pp: &'static P, next: u64) -> bool {
+        let are_due = next <= sys::nanotime();
+        if !are_due {
+            pp.timers_at.set(sys::cycles() + PASSING_CYCLES);
+        }
+        are_due
+    }
+    let next = pp.timers.next();
+    next != NEVER && is_time_to_look(pp) && look(pp, next)
+}
+
+/// Not yet; but a counter that was set back (of a virtual machine that has moved) is not waited for.
+#[inline]
+fn is_time_to_look(pp: &P) -> bool {
+    pp.timers_at.get().wrapping_sub(sys::cycles()).wrapping_sub(1) >= PASSING_CYCLES
 }
 
 #[inline(never)]

@@ -81,6 +81,13 @@ pub(crate) fn publish(gp: &G, ticket: Ticket, how: How) -> bool {
     gp.pending.load(Ordering::Relaxed) & pending::SIGNAL != 0
 }
 
+/// `gp` has parked in a wait that a signal only pauses. True: one came before, and did not find it parked; it goes on.
+#[inline]
+pub(crate) fn is_to_look_up(gp: &G, ticket: Ticket) -> bool {
+    entry_barrier(); // SG3, as above
+    gp.pending.load(Ordering::Relaxed) & pending::SIGNAL != 0 && gp.wait.interrupt(ticket)
+}
+
 /// That wait is over.
 #[inline]
 pub(crate) fn withdraw(gp: &G) {
@@ -104,7 +111,14 @@ pub(crate) fn deliver(gp: &'static G) {
     loop {
         gp.pending.fetch_and(!pending::SIGNAL, Ordering::SeqCst); // SG3
         let mask = masks::of(gp) | post::awaited(gp);
-        let Some(info) = post::take(gp, !mask) else { return };
+        if post::pending_for(gp) & !mask == 0 {
+            return;
+        }
+        // In a handler the kernel blocks more. (And one may have been interrupted before it knew of itself.)
+        let held = sys::block_signals(0) & !mask;
+        let Some(info) = post::take(gp, !(mask | held)) else {
+            return post::knock_afterwards(gp, held);
+        };
         let had_p = gp.m().lease.is_owned();
         send_again(gp, &info);
         // The handler's time was announced.
@@ -119,16 +133,24 @@ fn send_again(gp: &'static G, info: &libc::siginfo_t) {
     static SENT: AtomicU32 = AtomicU32::new(0);
     let mp = gp.m();
     let signal = info.si_signo;
-    let number = SENT.fetch_add(1, Ordering::Relaxed) as i32 & NUMBER;
-    let kept = Resent { info: *info, number };
-    mp.resent.store(std::ptr::from_ref(&kept).cast_mut(), Ordering::Relaxed);
-    let mut copy = *info;
-    copy.si_errno = AGAIN | number;
-    if sys::tgsigqueue_info(sys::gettid(), signal, &copy).is_err() {
-        sys::tgkill(sys::gettid(), signal);
+    loop {
+        let number = SENT.fetch_add(1, Ordering::Relaxed) as i32 & NUMBER;
+        let kept = Resent { info: *info, number };
+        mp.knocked.store(0, Ordering::Relaxed);
+        mp.resent.store(std::ptr::from_ref(&kept).cast_mut(), Ordering::Relaxed);
+        let mut copy = *info;
+        copy.si_errno = AGAIN | number;
+        if sys::tgsigqueue_info(sys::gettid(), signal, &copy).is_err() {
+            sys::tgkill(sys::gettid(), signal);
+        }
+        let is_called = mp.resent.swap(null_mut(), Ordering::Relaxed).is_null();
+        // Where another thread has told this one by a signal of the same number just now, the kernel has taken the two
+        // for one, and the handler has seen the first.
+        if is_called || mp.knocked.load(Ordering::Relaxed) != signal {
+            // Not called: its action is another by now; or the kernel holds it back, as this is a handler of it.
+            return;
+        }
     }
-    // Not called: its action is another by now; or the kernel holds it back, as this is a handler of it.
-    mp.resent.store(null_mut(), Ordering::Relaxed);
 }
 
 /// Whether the signal that has come is the one that was sent again: then `info` is made what it was, true.

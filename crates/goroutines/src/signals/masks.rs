@@ -75,6 +75,7 @@ pub(crate) const fn real(mask: u64) -> u64 {
 }
 
 /// The mask that the program sees.
+#[inline]
 pub(crate) fn of(gp: &G) -> u64 {
     match gp.signals.mask.load(Ordering::SeqCst) {
         0 => usual(),
@@ -188,8 +189,13 @@ fn inherit_odd(task: &Task, creator: Option<&'static G>) {
 /// The goroutine has ended, and takes no signal. Its mask, which counts until [`gone`].
 #[inline]
 pub(super) fn forget(gp: &'static G) -> u64 {
-    take_caused(gp);
-    let mask = gp.signals.mask.swap(ENDED, Ordering::SeqCst);
+    if real(of(gp)) & CAUSED != 0 {
+        take_caused(gp);
+    }
+    let mask = gp.signals.mask.load(Ordering::Relaxed);
+    // A plain store: another thread that still reads the mask of before tells a goroutine that does not come, and tells
+    // the next one then.
+    gp.signals.mask.store(ENDED, Ordering::Release);
     gp.odd.set(gp.odd.get() & !(odd::MASK | odd::SYSTEM));
     mask
 }
@@ -240,6 +246,7 @@ fn take_over(noted: &Noted, more: u64) -> bool {
 
 /// Takes signals out of the thread's set that belong to `gp`, which is about to leave it. Others still see it there: the
 /// thread has its mask until this is done.
+#[cold]
 pub(crate) fn take_caused(gp: &'static G) {
     if gp.signals.mask.load(Ordering::Relaxed) == ENDED {
         return; // what was there has gone with it, in `forget`

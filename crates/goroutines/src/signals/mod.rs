@@ -31,6 +31,7 @@
 //! Next: [`nodes`], pending sets; [`masks`], and [`census`], what all goroutines block; [`post`], which goroutine gets what; [`deliver`], and how calls are interrupted.
 
 mod census;
+mod chunks;
 pub(crate) mod deliver;
 pub(crate) mod masks;
 mod nodes;
@@ -85,7 +86,7 @@ impl State {
 
     /// The side part; none where there is no memory for it. May be called in a handler.
     pub(super) fn make_side(&self) -> Option<&'static Side> {
-        static CHUNKS: nodes::Chunks = nodes::Chunks::new();
+        static CHUNKS: chunks::Chunks = chunks::Chunks::new();
         if let Some(side) = self.side() {
             return Some(side);
         }

@@ -2,10 +2,13 @@
 //!
 //! They are filled in handlers, on any thread: by a lock-free stack of nodes, whose memory is mapped by the chunk and
 //! used again. A set has one consumer at a time.
+//!
+//! Models: `tests/models/src/pending.rs`.
 
-use std::cell::UnsafeCell;
+use super::chunks::Chunks;
+use crate::base::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use std::cell::Cell;
 use std::ptr::{NonNull, null_mut};
-use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 /// Real-time signals that may be queued at once, in the whole process. (The kernel has a limit too,
 /// `RLIMIT_SIGPENDING`.)
@@ -20,50 +23,10 @@ const FAULTS: u64 = super::bit(libc::SIGSEGV)
     | super::bit(libc::SIGFPE)
     | super::bit(libc::SIGSYS);
 
-const CHUNK_BYTES: usize = 64 << 10;
-
-/// Memory that is never freed, for objects of one type; without a lock.
-pub(super) struct Chunks {
-    now: AtomicPtr<Chunk>,
-}
-
-#[repr(C, align(64))]
-struct Chunk {
-    used: AtomicUsize,
-}
-
-impl Chunks {
-    pub(super) const fn new() -> Self {
-        Self { now: AtomicPtr::new(null_mut()) }
-    }
-
-    /// Room for a `T`; none where there is no memory.
-    pub(super) fn make<T>(&self) -> Option<NonNull<T>> {
-        const { assert!(align_of::<T>() <= align_of::<Chunk>()) };
-        let bytes = size_of::<T>().next_multiple_of(align_of::<Chunk>());
-        loop {
-            let now = self.now.load(Ordering::Acquire);
-            // SAFETY: null, or a chunk, which is never unmapped once it is here.
-            if let Some(chunk) = unsafe { now.as_ref() } {
-                let at = size_of::<Chunk>() + chunk.used.fetch_add(bytes, Ordering::Relaxed);
-                if at + bytes <= CHUNK_BYTES {
-                    return NonNull::new(now.cast::<u8>().wrapping_add(at).cast());
-                }
-            }
-            let new: *mut Chunk = goroutines_switch::sys::map(CHUNK_BYTES).ok()?.cast();
-            // Release: zeroes, which is an empty chunk.
-            if self.now.compare_exchange(now, new, Ordering::AcqRel, Ordering::Relaxed).is_err() {
-                // SAFETY: ours, and no other code has seen it.
-                unsafe { goroutines_switch::sys::unmap(new.cast(), CHUNK_BYTES) };
-            }
-        }
-    }
-}
-
 /// One signal that is pending.
 pub(super) struct Node {
     next: AtomicPtr<Node>,
-    info: UnsafeCell<libc::siginfo_t>,
+    info: Cell<libc::siginfo_t>,
 }
 
 // SAFETY: `info` is written before the node is put in an inbox, and read by the consumer.
@@ -79,6 +42,11 @@ fn first_of(word: u64) -> *mut Node {
     (word >> 16) as usize as *mut Node
 }
 
+/// The word that has `first`, after `word`.
+fn counted(first: *mut Node, word: u64) -> u64 {
+    (first as u64) << 16 | word.wrapping_add(1) & TAG
+}
+
 /// A node with `info`; none where there are too many.
 fn make(info: &libc::siginfo_t) -> Option<NonNull<Node>> {
     if LIVE.fetch_add(1, Ordering::Relaxed) >= MOST {
@@ -91,7 +59,7 @@ fn make(info: &libc::siginfo_t) -> Option<NonNull<Node>> {
         // SAFETY: nodes are never unmapped; one that is taken meanwhile says anything here, and the
         // exchange fails by its count.
         let next = unsafe { first.as_ref() }.next.load(Ordering::Relaxed);
-        let to = (next as u64) << 16 | word.wrapping_add(1) & TAG;
+        let to = counted(next, word);
         match FREE.compare_exchange_weak(word, to, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => break Some(first),
             Err(now) => word = now,
@@ -104,7 +72,7 @@ fn make(info: &libc::siginfo_t) -> Option<NonNull<Node>> {
     // SAFETY: ours. `next` may still be read by a thread that wanted to take it (above): it stays an atomic.
     unsafe {
         at.as_ref().next.store(null_mut(), Ordering::Relaxed);
-        *at.as_ref().info.get() = *info;
+        at.as_ref().info.set(*info);
     }
     Some(at)
 }
@@ -119,7 +87,7 @@ unsafe fn free(node: NonNull<Node>) {
     loop {
         // SAFETY: nodes are never unmapped.
         unsafe { node.as_ref() }.next.store(first_of(word), Ordering::Relaxed);
-        let to = (node.as_ptr() as u64) << 16 | word.wrapping_add(1) & TAG;
+        let to = counted(node.as_ptr(), word);
         // Release: the link.
         match FREE.compare_exchange_weak(word, to, Ordering::AcqRel, Ordering::Relaxed) {
             Ok(_) => return,
@@ -170,7 +138,7 @@ impl List {
             let here = NonNull::new(at)?;
             // SAFETY: an element of this list.
             let (next, info) =
-                unsafe { (here.as_ref().next.load(Ordering::Relaxed), *here.as_ref().info.get()) };
+                unsafe { (here.as_ref().next.load(Ordering::Relaxed), here.as_ref().info.get()) };
             if info.si_signo != signal {
                 (before, at) = (at, next);
                 continue;
@@ -193,8 +161,7 @@ impl List {
         let mut at = self.head;
         // SAFETY: elements of this list.
         while let Some(node) = unsafe { at.as_ref() } {
-            // SAFETY: as above.
-            if unsafe { (*node.info.get()).si_signo } == signal {
+            if node.info.get().si_signo == signal {
                 return true;
             }
             at = node.next.load(Ordering::Relaxed);
@@ -300,7 +267,7 @@ impl Queue {
         let is_bare = self.bare.fetch_and(!super::bit(signal), Ordering::SeqCst);
         if let Some(node) = NonNull::new(slot.swap(null_mut(), Ordering::SeqCst)) {
             // SAFETY: taken out of its place; it was written before it was put there.
-            let info = unsafe { *node.as_ref().info.get() };
+            let info = unsafe { node.as_ref() }.info.get();
             // SAFETY: as above.
             unsafe { free(node) };
             return Some(info);

@@ -80,9 +80,15 @@ pub(crate) fn keep(gp: &'static G, info: &libc::siginfo_t) -> bool {
 /// The same, where `gp` may be about to wait, or waits: the monitor tells it.
 pub(crate) fn keep_and_ring(gp: &'static G, info: &libc::siginfo_t) -> bool {
     let kept = keep(gp, info);
-    let Some(side) = gp.signals.side() else { return kept };
+    ring(gp);
+    kept
+}
+
+/// The monitor tells `gp`. In a handler, or anywhere.
+fn ring(gp: &'static G) {
+    let Some(side) = gp.signals.side() else { return };
     if side.rung.swap(true, Ordering::SeqCst) {
-        return kept;
+        return;
     }
     let mut head = RUNG.load(Ordering::Relaxed);
     loop {
@@ -94,7 +100,6 @@ pub(crate) fn keep_and_ring(gp: &'static G, info: &libc::siginfo_t) -> bool {
         }
     }
     SCHED.sysmon.nudge();
-    kept
 }
 
 /// Sends a signal to `gp`, another goroutine. In a section, or on an ordinary thread. False: too many are queued.
@@ -107,7 +112,10 @@ pub(crate) fn send(gp: &'static G, info: &libc::siginfo_t) -> bool {
 /// `gp` is to look at what is pending: wherever it is. Not in a handler.
 pub(crate) fn tell(gp: &'static G) {
     gp.pending.fetch_or(pending::SIGNAL, Ordering::SeqCst);
-    heavy_barrier(); // SG3
+    if !heavy_barrier() {
+        ring(gp); // once more, when all threads know that there are no barriers
+    }
+    // SG3
     let Some((ticket, how)) = deliver::wait_of(gp) else {
         // SAFETY: null, or an M, which is never freed.
         let mp = unsafe { gp.m.load(Ordering::Relaxed).as_ref() };
@@ -132,13 +140,23 @@ fn tell_running(gp: &'static G, mp: &M) {
     }
     let due = due(gp);
     let Some(signal) = (due != 0).then(|| due.trailing_zeros() as i32 + 1) else { return };
-    // What is pending for the process is brought along.
-    if let Some(info) = take_of_process(bit(signal)) {
-        keep(gp, &info);
-    }
     if std::ptr::eq(mp.curg.load(Ordering::SeqCst), gp) {
-        let tid = mp.tid.load(Ordering::Relaxed);
-        let _ = sys::tgsigqueue(tid, signal, KNOCK, &raw const COOKIE as usize);
+        knock(mp, signal);
+    }
+}
+
+fn knock(mp: &M, signal: i32) {
+    let tid = mp.tid.load(Ordering::Relaxed);
+    let _ = sys::tgsigqueue(tid, signal, KNOCK, &raw const COOKIE as usize);
+}
+
+/// The kernel blocks `held` on the thread of `gp`, the caller, until a handler returns: what is pending of that is taken
+/// then. In a section. (Sent again now, a signal would be taken for one with a knock that waits there too.)
+pub(crate) fn knock_afterwards(gp: &'static G, held: u64) {
+    let mut left = if held == 0 { 0 } else { due(gp) & held };
+    while left != 0 {
+        knock(gp.m(), left.trailing_zeros() as i32 + 1);
+        left &= left - 1;
     }
 }
 
@@ -190,8 +208,18 @@ pub(crate) fn take(gp: &'static G, allowed: u64) -> Option<libc::siginfo_t> {
     take_own(gp, allowed).or_else(|| take_of_process(allowed))
 }
 
-/// Takes one of `gp`'s own. By `gp`, or in a handler that has interrupted it in a call of the kernel's.
-pub(crate) fn take_own(gp: &'static G, allowed: u64) -> Option<libc::siginfo_t> {
+/// The same in a handler, the one of the signal that tells `gp` of `signal`. None: there is none, or it can't be had
+/// just now; then `gp` is told again, or comes itself.
+pub(crate) fn take_when_told(gp: &'static G, signal: i32) -> Option<libc::siginfo_t> {
+    let allowed = bit(signal) & !awaited(gp);
+    take_own(gp, allowed).or_else(|| {
+        let is_there = PROCESS.bits() & allowed != 0;
+        PROCESS.take(&mut *is_there.then(|| TAKEN.try_lock()).flatten()?, allowed)
+    })
+}
+
+/// Takes one of `gp`'s own. By `gp`.
+fn take_own(gp: &'static G, allowed: u64) -> Option<libc::siginfo_t> {
     let side = gp.signals.side()?;
     // SAFETY: the goroutine's own list.
     side.posted.take(unsafe { &mut *side.list.get() }, allowed)
