@@ -32,7 +32,16 @@ fn own() -> usize {
 }
 
 extern "C" fn counts(signal: i32, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
-    RAN[signal as usize].fetch_add(1, Ordering::SeqCst);
+    let ran = RAN[signal as usize].fetch_add(1, Ordering::SeqCst);
+    if signal == to_all() {
+        // SAFETY: a semaphore that is never destroyed. It wakes a goroutine.
+        unsafe { libc::sem_post(answers(0)) };
+    }
+    if signal == libc::SIGUSR2 && ran.is_multiple_of(32) {
+        let short = libc::timespec { tv_sec: 0, tv_nsec: 200_000 };
+        // SAFETY: a time to read. It blocks in the handler.
+        unsafe { libc::nanosleep(&raw const short, std::ptr::null_mut()) };
+    }
     if runtime::goroutine_id().is_none() && is_the_runtimes() {
         ASTRAY.fetch_add(1, Ordering::SeqCst);
     }
@@ -154,7 +163,47 @@ fn sends(length: Duration) -> [u64; 2] {
     sent
 }
 
+/// What goes on beside a storm, again and again.
+fn starts() {
+    assert!(std::process::Command::new("true").status().unwrap().success());
+}
+
+fn forks() {
+    // SAFETY: the child does nothing but end.
+    unsafe {
+        let child = libc::fork();
+        if child == 0 {
+            libc::_exit(7);
+        }
+        let mut status = 0;
+        while libc::waitpid(child, &raw mut status, 0) != child {
+            assert_eq!(*libc::__errno_location(), libc::EINTR, "waitpid");
+        }
+        assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 7, "a child: {status:#x}");
+    }
+    sleep(ms(1));
+}
+
+fn loads() {
+    // SAFETY: a library whose constructors and destructors do nothing.
+    unsafe {
+        let library = libc::dlopen(c"libanl.so.1".as_ptr(), libc::RTLD_NOW);
+        assert!(!library.is_null(), "libanl.so.1 is not there");
+        assert_eq!(libc::dlclose(library), 0);
+    }
+    sleep(ms(1));
+}
+
+/// A semaphore that is never destroyed.
+fn make_semaphore(which: usize, value: u32) {
+    let semaphore = Box::leak(Box::new(std::mem::MaybeUninit::<libc::sem_t>::zeroed()));
+    // SAFETY: room for a semaphore.
+    assert_eq!(unsafe { libc::sem_init(semaphore.as_mut_ptr(), 0, value) }, 0);
+    ANSWERS[which].store(semaphore.as_mut_ptr() as usize, Ordering::SeqCst);
+}
+
 fn storm(length: Duration) {
+    make_semaphore(0, 0);
     for signal in all_of_them() {
         install(signal, if signal == libc::SIGUSR2 { 0 } else { libc::SA_RESTART });
     }
@@ -168,11 +217,21 @@ fn storm(length: Duration) {
     while THEM.iter().any(|one| one.load(Ordering::SeqCst) == 0) {
         sleep(ms(1));
     }
-    let told = Arc::clone(&stop);
-    let starts = go(move || {
-        while !told.load(Ordering::Relaxed) {
-            assert!(std::process::Command::new("true").status().unwrap().success());
+    let beside = [starts, forks, loads].map(|f| {
+        let stop = Arc::clone(&stop);
+        go(move || {
+            while !stop.load(Ordering::Relaxed) {
+                f();
+            }
+        })
+    });
+    let woken = go(|| {
+        let mut woken = 0;
+        while !DONE.load(Ordering::SeqCst) {
+            // SAFETY: a semaphore that is never destroyed.
+            woken += u64::from(unsafe { libc::sem_wait(answers(0)) } == 0);
         }
+        woken
     });
     let sender = std::thread::spawn(move || {
         mask(libc::SIG_BLOCK, &all_of_them());
@@ -189,9 +248,12 @@ fn storm(length: Duration) {
         sleep(ms(5));
     }
     assert_eq!(ran(), sent, "queued signals that ran, and that were sent");
-    DONE.store(true, Ordering::Relaxed);
+    DONE.store(true, Ordering::SeqCst);
+    // SAFETY: as above.
+    unsafe { libc::sem_post(answers(0)) };
     join_all(targets);
-    starts.join().unwrap();
+    join_all(beside);
+    assert_eq!(woken.join().unwrap(), sent[1] + 1, "what handlers have posted");
     let standard = [libc::SIGUSR1, libc::SIGUSR2, libc::SIGURG];
     for signal in standard {
         assert!(RAN[signal as usize].load(Ordering::SeqCst) > 0, "no {signal}");
@@ -205,7 +267,7 @@ fn storm(length: Duration) {
 fn storms_lose_nothing() {
     let seconds = std::env::var("STORM_SECONDS").ok().and_then(|text| text.parse().ok());
     let seconds: u64 = seconds.unwrap_or(2);
-    for procs in ["1", "2", "4"] {
+    for procs in ["1", "2", "4", "8"] {
         let text = seconds.to_string();
         let env = [("GOMAXPROCS", procs), ("STORM_SECONDS", &text)];
         let child = in_child("storms_lose_nothing", &env, || {
@@ -224,7 +286,7 @@ fn storms_lose_nothing() {
 
 // Signals that are answered: each is sent when the handler of the one before has run. (One that is lost ends that.)
 
-/// A semaphore for each of SIGUSR1 and SIGUSR2, posted by its handler.
+/// Semaphores that handlers post: here one for each of SIGUSR1 and SIGUSR2.
 static ANSWERS: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
 static ANSWERED: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
 
@@ -254,14 +316,10 @@ fn asks(which: usize, stop: &AtomicBool) {
 
 fn each_is_answered(length: Duration) {
     for which in 0..2 {
-        // SAFETY: a semaphore of its own; a handler of the right type.
-        unsafe {
-            let semaphore: &'static mut libc::sem_t = Box::leak(Box::new(std::mem::zeroed()));
-            assert_eq!(libc::sem_init(semaphore, 0, 1), 0);
-            ANSWERS[which].store(std::ptr::from_mut(semaphore) as usize, Ordering::SeqCst);
-            let handler = answer as extern "C" fn(i32);
-            libc::signal([libc::SIGUSR1, libc::SIGUSR2][which], handler as usize);
-        }
+        make_semaphore(which, 1);
+        let handler = answer as extern "C" fn(i32);
+        // SAFETY: a handler of the right type.
+        unsafe { libc::signal([libc::SIGUSR1, libc::SIGUSR2][which], handler as usize) };
     }
     let stop = Arc::new(AtomicBool::new(false));
     // This one is in a call of the kernel's, and computes, in turn.

@@ -64,6 +64,10 @@ pub(crate) fn main_takes(gp: &G, signal: i32) -> bool {
 pub(crate) fn accept(info: &libc::siginfo_t) {
     // The kernel has counted it against the user's limit, and more than ours are not queued there.
     let _ = PROCESS.push(info);
+    // Main may be on its way to code that relies on it: it finds out at the end of its section, or before it waits.
+    if let Some(main) = main().filter(|main| lets(main, info.si_signo)) {
+        main.pending.fetch_or(pending::SIGNAL, Ordering::SeqCst);
+    }
     SCHED.sysmon.nudge();
 }
 
