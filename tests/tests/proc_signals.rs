@@ -1,7 +1,7 @@
 //! Storms of signals, directed at goroutines and sent to the process, beside all that goroutines do.
 //!
 //! Real-time signals are counted exactly; of standard ones, which the kernel keeps once, some handler runs after the last.
-//! `STORM_SECONDS` says how long each storm is.
+//! `SOAK_SECONDS` says how long each storm is, `PROCS` at which number of processors (`cargo xtask soak --only signals`).
 
 #![cfg(feature = "intercept")]
 #![expect(clippy::unwrap_used, reason = "a test may fail so")]
@@ -265,22 +265,19 @@ fn storm(length: Duration) {
 
 #[test]
 fn storms_lose_nothing() {
-    let seconds = std::env::var("STORM_SECONDS").ok().and_then(|text| text.parse().ok());
-    let seconds: u64 = seconds.unwrap_or(2);
-    for procs in ["1", "2", "4", "8"] {
-        let text = seconds.to_string();
-        let env = [("GOMAXPROCS", procs), ("STORM_SECONDS", &text)];
-        let child = in_child("storms_lose_nothing", &env, || {
-            let seconds: u64 = std::env::var("STORM_SECONDS").unwrap().parse().unwrap();
+    let one = std::env::var("PROCS");
+    let all = one.as_ref().map_or(vec!["1", "2", "4", "8"], |one| vec![one.as_str()]);
+    for procs in all {
+        let child = in_child("storms_lose_nothing", &[("GOMAXPROCS", procs)], || {
+            let seconds = std::env::var("SOAK_SECONDS").map_or(2, |text| text.parse().unwrap());
             // SAFETY: no memory is involved.
             RUNNER.store(unsafe { libc::gettid() }, Ordering::Relaxed);
             goroutines::run(move || storm(Duration::from_secs(seconds)));
         });
         child.expect_clean();
-        println!(
-            "GOMAXPROCS={procs}: {}",
-            child.text().lines().find(|l| l.contains("sent")).unwrap_or("")
-        );
+        let text = child.text();
+        let sent = text.lines().find(|line| line.contains("sent"));
+        println!("GOMAXPROCS={procs}: {}", sent.unwrap_or(""));
     }
 }
 

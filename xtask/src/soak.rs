@@ -14,6 +14,7 @@ Optimised builds, N seconds each (default 720), one after another; their output 
 
   jemalloc    children beside goroutines that allocate and others that are parked (--parked, default
               100000), with jemalloc, with GOMAXPROCS as each of the list
+  signals     storms of signals beside all that goroutines do, with GOMAXPROCS as each of the list
   starvation  goroutines that wait for a stack where none can be made any more
   stress      the stress test, with GOMAXPROCS as each of the list
 
@@ -27,12 +28,13 @@ pub(crate) fn main(mut args: Args) -> Outcome {
     let seconds: u64 = args.value("--seconds")?.map_or(Ok(720), |n| n.parse())?;
     let procs = args.value("--procs")?.unwrap_or_else(|| "1,2,4".into());
     let parked: u32 = args.value("--parked")?.map_or(Ok(100_000), |n| n.parse())?;
-    let only = args.value("--only")?.unwrap_or_else(|| "jemalloc,starvation,stress".into());
+    let only = args.value("--only")?.unwrap_or_else(|| "jemalloc,signals,starvation,stress".into());
     args.finish()?;
     let mut good = true;
     for name in only.split(',') {
         good &= match name {
             "jemalloc" => jemalloc(seconds, &procs, parked)?,
+            "signals" => signals(seconds, &procs)?,
             "starvation" => {
                 let name = "nobody_who_waits_for_a_stack_is_forgotten";
                 test("goroutines-tests", "limits", name)?.run("starvation", seconds, &[])?
@@ -51,6 +53,16 @@ fn jemalloc(seconds: u64, procs: &str, parked: u32) -> Outcome {
     for procs in procs.split(',') {
         let env = [("PROCS", procs.to_owned()), ("PARKED", parked.to_string())];
         good &= test.run(&format!("jemalloc-{procs}"), seconds, &env)?;
+    }
+    Ok(good)
+}
+
+fn signals(seconds: u64, procs: &str) -> Outcome {
+    let test = test("goroutines-tests", "proc_signals", "storms_lose_nothing")?;
+    let mut good = true;
+    for procs in procs.split(',') {
+        let env = [("PROCS", procs.to_owned())];
+        good &= test.run(&format!("signals-{procs}"), seconds, &env)?;
     }
     Ok(good)
 }

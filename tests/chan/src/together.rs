@@ -1,4 +1,4 @@
-//! Tests that mostly sleep. One after the other they would take a minute in each mode, so all of a mode run
+//! Tests that mostly sleep. One after the other they would take a minute in each mode, so all of all modes run
 //! at once, in the first `#[test]` that asks for one of them; each then says what became of its own. The
 //! bodies are started as a test's threads are: as goroutines, as threads, or in turn as either.
 //!
@@ -6,9 +6,9 @@
 //! that stands still for that long they say nothing. So witnesses sleep beside them, ordinary threads, and if
 //! these were woken `TOO_LATE` those that failed are asked again. If they were not, they have failed.
 
-use crate::{Expect, Mode, run, thread};
+use crate::{Expect, Mode, family, run, thread};
 use std::any::Any;
-use std::panic::{catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -30,9 +30,8 @@ pub struct Sleeper {
     pub body: fn(),
 }
 
-/// What became of all sleepers, in a mode and on a number of processors.
+/// What became of all sleepers, on a number of processors.
 struct Night {
-    mode: Mode,
     at: &'static str,
     ended: Vec<End>,
     /// The text of the panic of what ran them.
@@ -42,11 +41,12 @@ struct Night {
 /// What became of one: the text of its panic.
 #[derive(Clone)]
 struct End {
+    mode: Mode,
     of: Sleeper,
     panic: Option<String>,
 }
 
-/// Runs the sleepers in this mode on as many processors as the test's name says, unless that is done, and
+/// Runs the sleepers on as many processors as the test's name says, unless that is done, and
 /// looks what became of the one whose test this is.
 ///
 /// # Panics
@@ -55,12 +55,12 @@ pub fn check(name: &'static str, mode: Mode, sleepers: &'static [&'static [Sleep
     static PASSED: Mutex<Vec<Night>> = Mutex::new(Vec::new());
     let (suite, at, name) = parts(name).expect("the test is in a module `together`");
     let mut passed = lock(&PASSED);
-    if !passed.iter().any(|night| night.mode == mode && night.at == at) {
-        passed.push(Night::pass(mode, at, sleepers));
+    if !passed.iter().any(|night| night.at == at) {
+        passed.push(Night::pass(at, sleepers));
     }
-    let night = passed.iter().find(|night| night.mode == mode && night.at == at);
-    let night = night.expect("it has passed");
-    let ended = night.ended.iter().find(|end| end.of.suite == suite && end.of.name == name);
+    let night = passed.iter().find(|night| night.at == at).expect("it has passed");
+    let is_it = |end: &&End| end.mode == mode && end.of.suite == suite && end.of.name == name;
+    let ended = night.ended.iter().find(is_it);
     if let Some(text) = &ended.expect("the suite is among the crate's SLEEPERS").panic {
         fail(text);
     }
@@ -84,9 +84,12 @@ fn parts(name: &'static str) -> Option<(&'static str, &'static str, &'static str
 }
 
 impl Night {
-    fn pass(mode: Mode, at: &'static str, sleepers: &'static [&'static [Sleeper]]) -> Self {
-        let all = sleepers.iter().copied().flatten().copied().collect();
-        let (mut night, mut late) = Self::of(mode, at, all);
+    fn pass(at: &'static str, sleepers: &'static [&'static [Sleeper]]) -> Self {
+        let modes = [Mode::Goroutines, Mode::Threads, Mode::Mixed];
+        let all = modes
+            .iter()
+            .flat_map(|mode| sleepers.iter().copied().flatten().map(|sleeper| (*mode, *sleeper)));
+        let (mut night, mut late) = Self::of(at, all.collect());
         for _ in 1..NIGHTS {
             let awake: Vec<_> = night.ended.extract_if(.., |end| end.panic.is_some()).collect();
             if awake.is_empty() {
@@ -96,10 +99,11 @@ impl Night {
                 night.ended.extend(awake);
                 break;
             }
-            let names: Vec<_> = awake.iter().map(|end| (end.of.suite, end.of.name)).collect();
+            let names: Vec<_> =
+                awake.iter().map(|end| (end.mode, end.of.suite, end.of.name)).collect();
             eprintln!("the machine was {late:?} late; once more: {names:?}");
             let again;
-            (again, late) = Self::of(mode, at, awake.iter().map(|end| end.of).collect());
+            (again, late) = Self::of(at, awake.iter().map(|end| (end.mode, end.of)).collect());
             night.ended.extend(again.ended);
             night.failed = again.failed;
         }
@@ -107,25 +111,36 @@ impl Night {
     }
 
     /// Runs these; and how late witnesses were woken meanwhile.
-    fn of(mode: Mode, at: &'static str, sleepers: Vec<Sleeper>) -> (Self, Duration) {
+    fn of(at: &'static str, sleepers: Vec<(Mode, Sleeper)>) -> (Self, Duration) {
         let ended = Arc::new(Mutex::new(Vec::new()));
         let all = {
             let ended = Arc::clone(&ended);
             move || {
-                let beds: Vec<_> =
-                    sleepers.into_iter().map(|of| (of, thread::spawn(of.body))).collect();
-                let ends = beds
-                    .into_iter()
-                    .map(|(of, bed)| End { of, panic: bed.join().err().map(text_of) });
+                // Each is the first of a family, whose threads it waits for.
+                let beds = sleepers.into_iter().map(|(mode, of)| {
+                    let sleep = move || {
+                        let family = family::begin(mode);
+                        let result = thread::spawn(of.body).join();
+                        family.wait_for_threads();
+                        result
+                    };
+                    (mode, of, goroutines::go(sleep))
+                });
+                let beds: Vec<_> = beds.collect();
+                let ends = beds.into_iter().map(|(mode, of, bed)| {
+                    let result = bed.join().and_then(|result| result);
+                    End { mode, of, panic: result.err().map(text_of) }
+                });
                 *lock(&ended) = ends.collect();
             }
         };
-        let name = String::leak(format!("sleepers::{mode:?}::{at}::"));
+        let name = String::leak(format!("sleepers::{at}::"));
         let (failed, late) = witnessed(|| {
-            catch_unwind(|| run(name, mode, Expect::default(), all)).err().map(text_of)
+            let run = || run(name, Mode::Goroutines, Expect::default(), all);
+            catch_unwind(AssertUnwindSafe(run)).err().map(text_of)
         });
         let ended = std::mem::take(&mut *lock(&ended));
-        (Self { mode, at, ended, failed }, late)
+        (Self { at, ended, failed }, late)
     }
 }
 

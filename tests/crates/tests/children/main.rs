@@ -1,9 +1,11 @@
-//! Child processes as crates and an embedded interpreter make them: many at once, that end together.
+//! Child processes as crates and an embedded interpreter make them: many at once, that end together. Signals as crates
+//! take them.
 
 #![expect(clippy::unwrap_used, reason = "a test may fail so")]
 
 mod bursts;
 mod python;
+mod signals;
 
 use goroutines::{go, runtime};
 use std::io::{PipeWriter, Read, Write};
