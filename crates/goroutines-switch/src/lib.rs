@@ -44,7 +44,7 @@ pub mod thread_pointer;
 
 pub use arch::{FLOAT_DEFAULT, FRAME_BYTES, float_words, thread_pointer};
 pub use stack::{Carrier, Class};
-pub use switch::{Context, Entry, borrow, switch};
+pub use switch::{Context, Entry, borrow, call_on, switch};
 
 /// A source file of this crate, as debug information names it.
 pub const SOURCE: &str = file!();

@@ -345,6 +345,35 @@ pub(crate) unsafe extern "C" fn borrow_raw(
     )
 }
 
+/// Calls `f(data)` on the stack that ends at `top`, with the caller's thread pointer, and comes back.
+///
+/// # Safety
+/// * `top` is 16-aligned, below it nothing is in use, and there is room for `f`.
+/// * `f` does not unwind.
+#[unsafe(naked)]
+pub(crate) unsafe extern "C" fn call_on(
+    top: *mut u8,
+    f: unsafe extern "C" fn(*mut u8),
+    data: *mut u8,
+) {
+    naked_asm!(
+        ".cfi_startproc",
+        "push rbp",
+        ".cfi_def_cfa rsp, 16",
+        ".cfi_offset rbp, -16",
+        "mov rbp, rsp",
+        ".cfi_def_cfa rbp, 16",
+        "mov rsp, rdi",
+        "mov rdi, rdx",
+        "call rsi",
+        "mov rsp, rbp",
+        "pop rbp",
+        ".cfi_def_cfa rsp, 8",
+        "ret",
+        ".cfi_endproc",
+    )
+}
+
 /// Where a fresh context begins: r12 is the owner's header, r13 the entry function, rax the word.
 #[unsafe(naked)]
 unsafe extern "C" fn trampoline() {

@@ -330,7 +330,7 @@ extern "C" fn handler(signal: c_int, info: *mut siginfo_t, context: *mut c_void)
     DEPTH.set(depth + 1);
     let mask = word_of(&frame.uc_sigmask);
     if signal == preempt::SIGNAL && preempt::is_installed() {
-        as_the_kernel_does(slot, || user(signal, info, context));
+        as_the_kernel_does(slot, &frame.uc_stack, || user(signal, info, context));
     } else {
         user(signal, info, context);
     }
@@ -389,8 +389,9 @@ fn came_meanwhile(gp: &'static G) {
 }
 
 /// Calls the user's handler of the runtime's own signal, which the kernel did not deliver for it: with the signals
-/// blocked that it is to block, and only once where that was asked for.
-fn as_the_kernel_does(slot: &Slot, call: impl FnOnce()) {
+/// blocked that it is to block, only once where that was asked for, and on the thread's alternate stack if it is to run
+/// there.
+fn as_the_kernel_does(slot: &Slot, stack: &libc::stack_t, call: impl FnOnce()) {
     let flags = slot.flags.load(Ordering::Relaxed);
     let mut mask = slot.mask.load(Ordering::Relaxed);
     let own = 1 << (preempt::SIGNAL - 1);
@@ -399,7 +400,16 @@ fn as_the_kernel_does(slot: &Slot, call: impl FnOnce()) {
     }
     mask &= !own;
     let before = (mask != 0).then(|| crate::base::sys::block_signals(mask));
-    call();
+    let here = 0u8;
+    let (from, end) = (stack.ss_sp as usize, stack.ss_sp as usize + stack.ss_size);
+    let is_there = stack.ss_flags & libc::SS_DISABLE == 0 && stack.ss_size != 0;
+    let is_on_it = (from..end).contains(&(&raw const here as usize));
+    if flags & libc::SA_ONSTACK != 0 && is_there && !is_on_it {
+        // SAFETY: the thread's alternate stack, on which nothing runs.
+        unsafe { goroutines_switch::call_on((end & !15) as *mut u8, call) };
+    } else {
+        call();
+    }
     if let Some(before) = before {
         crate::base::sys::set_signals(before);
     }

@@ -112,7 +112,7 @@ fn a_profiler_finds_it() {
             })
             .collect();
         let profiler = pprof::ProfilerGuardBuilder::default().frequency(500).build().unwrap();
-        let until = Instant::now() + Duration::from_secs(2);
+        let until = Instant::now() + Duration::from_secs(1);
         let computing: Vec<_> = (0..4)
             .map(|_| {
                 go(move || {
@@ -138,9 +138,9 @@ fn a_profiler_finds_it() {
             lukewarm += if has("planted_lukewarm_spot") { *count } else { 0 };
         }
         println!("at {procs}: {all} samples, {hot} hot, {lukewarm} lukewarm");
-        assert!(all > 100, "{all} samples only");
+        assert!(all > 80, "{all} samples only");
         let share = hot as f64 / (hot + lukewarm) as f64;
-        assert!((0.65..0.85).contains(&share), "the hot spot has {share} of the time, not 0.75");
+        assert!((0.62..0.88).contains(&share), "the hot spot has {share} of the time, not 0.75");
         assert!((hot + lukewarm) * 10 > all * 8, "most of the time is elsewhere");
     });
 }

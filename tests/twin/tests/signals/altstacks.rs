@@ -19,6 +19,7 @@ pub(crate) fn rows() -> Vec<Row> {
         altstack_fault_handler_waits,
         altstack_unmapped_and_forgotten,
         altstack_on_the_stack,
+        altstack_of_the_runtimes_signal,
         overflow_with_an_altstack,
         overflow_after_others_altstack,
     ];
@@ -69,6 +70,23 @@ extern "C" fn notes_where(_: i32) {
 
 fn is_on(at: usize) -> bool {
     (at..at + BYTES).contains(&SEEN.load(Ordering::Relaxed))
+}
+
+/// SIGURG, whose handler the kernel does not call itself where the runtime has its own.
+fn altstack_of_the_runtimes_signal(t: &Trace) {
+    let at = map();
+    for flags in [libc::SA_ONSTACK, 0] {
+        install(libc::SIGURG, notes_where as *const () as usize, flags, &[]);
+        t.says("set", set(at, 0));
+        let before = RUNS.load(Ordering::Relaxed);
+        for _ in 0..3 {
+            SEEN.store(0, Ordering::Relaxed);
+            t.says("raised", ret(unsafe { libc::raise(libc::SIGURG) }));
+            t.says("on it", is_on(at));
+        }
+        t.says("runs", RUNS.load(Ordering::Relaxed) - before);
+    }
+    t.says("unset", set(0, libc::SS_DISABLE));
 }
 
 fn altstack_is_kept(t: &Trace) {
