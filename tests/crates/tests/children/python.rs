@@ -1,5 +1,5 @@
-//! Python's `subprocess` in an interpreter that is embedded as PyO3 does it: it makes children by `vfork`, which
-//! close descriptors before they run another program. The library is loaded, so that nothing is needed to build.
+//! Python's `subprocess`, `signal` and `faulthandler` in an interpreter that is embedded as PyO3 does it. It makes
+//! children by `vfork`, which close descriptors before they run another program. The library is loaded, so that nothing is needed to build.
 
 use crate::{at_each, beside_others};
 use goroutines::thread;
@@ -69,7 +69,8 @@ impl Python {
         };
         // SAFETY: they are called in the order that the library asks for.
         unsafe {
-            begin(0);
+            // With its handlers, where the process is the interpreter's.
+            begin(c_int::from(std::env::var_os(PART).is_some()));
             assert_eq!((python.run)(CODE.as_ptr(), std::ptr::null_mut()), 0);
             let_go();
         }
@@ -115,4 +116,137 @@ fn python_makes_children_from_many_goroutines() {
         });
         println!("{GOROUTINES} at {procs}: {:?}", begun.elapsed());
     });
+}
+
+/// Which part of [`SIGNALS`] a child is to run.
+const PART: &str = "PYTHON_PART";
+
+/// On the goroutine that has started the interpreter, which is Python's main thread.
+const SIGNALS: &str = "
+import faulthandler, os, signal, sys, tempfile, threading, time
+
+def until(what):
+    end = time.monotonic() + 20
+    while not what():
+        assert time.monotonic() < end, 'it does not come'
+        time.sleep(0.0005)
+
+def handlers():
+    got = []
+    signal.signal(signal.SIGUSR1, lambda number, frame: got.append(number))
+    for count in range(1, 101):
+        os.kill(os.getpid(), signal.SIGUSR1)
+        until(lambda: len(got) >= count)
+    others = [threading.Thread(target=lambda: [os.kill(os.getpid(), signal.SIGUSR1), time.sleep(0.01)]) for _ in range(20)]
+    for one in others: one.start()
+    for one in others: one.join()
+    until(lambda: len(got) > 100)
+    signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
+
+def timers():
+    got = []
+    signal.signal(signal.SIGALRM, lambda number, frame: got.append(number))
+    signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
+    begun = time.monotonic()
+    time.sleep(0.3)
+    assert time.monotonic() - begun >= 0.3, 'PEP 475: a sleep goes on after a handler'
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    assert len(got) > 5, got
+
+def waits():
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})
+    os.kill(os.getpid(), signal.SIGUSR2)
+    until(lambda: signal.SIGUSR2 in signal.sigpending())
+    assert signal.sigwait({signal.SIGUSR2}) == signal.SIGUSR2
+    assert signal.sigtimedwait({signal.SIGUSR2}, 0.01) is None
+
+def wakes():
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer)
+    threading.Timer(0.05, lambda: os.kill(os.getpid(), signal.SIGUSR1)).start()
+    assert os.read(reader, 1) == bytes([signal.SIGUSR1])
+    signal.set_wakeup_fd(-1)
+
+def interrupts():
+    threading.Timer(0.05, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+    try:
+        time.sleep(20)
+    except KeyboardInterrupt:
+        return
+    assert False, 'Ctrl-C is lost'
+
+def dumps():
+    with tempfile.TemporaryFile() as file:
+        faulthandler.register(signal.SIGUSR2, file=file, all_threads=True)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR2})
+        signal.raise_signal(signal.SIGUSR2)
+        until(lambda: os.fstat(file.fileno()).st_size > 0)
+        faulthandler.dump_traceback_later(0.05, file=file)
+        time.sleep(0.3)
+        file.seek(0)
+        text = file.read().decode()
+        assert 'in dumps' in text and 'Timeout (0:00:00' in text, text
+
+def all():
+    for part in [handlers, timers, waits, wakes, interrupts, dumps]:
+        part()
+    print('all as on a thread', flush=True)
+
+def fault():
+    faulthandler.enable()
+    faulthandler._sigsegv()
+";
+
+/// Run before `main`: the thread that waits for the tests blocks signals, or it would have those of the process. A child's
+/// goroutine opens them again.
+extern "C" fn blocks_all() {
+    // SAFETY: a name; a signal set of its own.
+    unsafe {
+        if !libc::getenv(c"PYTHON_PART".as_ptr()).is_null() {
+            let mut all = std::mem::zeroed();
+            libc::sigfillset(&raw mut all);
+            libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, std::ptr::null_mut());
+        }
+    }
+}
+
+#[used]
+#[unsafe(link_section = ".init_array")]
+static BEFORE_MAIN: extern "C" fn() = blocks_all;
+
+/// In a process of its own, whose first goroutine starts the interpreter.
+fn child(procs: &str, part: &str) -> Option<std::process::Output> {
+    library()?;
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+    child.args(["--exact", "python::python_takes_signals", "--nocapture"]);
+    Some(child.env("GOMAXPROCS", procs).env(PART, part).output().unwrap())
+}
+
+#[test]
+fn python_takes_signals() {
+    if let Ok(part) = std::env::var(PART) {
+        let slice = std::time::Duration::from_millis(1);
+        let builder = goroutines::runtime::Builder::new();
+        return builder.time_slice(slice).main_stack_size(STACK).run(move || {
+            // SAFETY: a signal set of its own.
+            unsafe {
+                let none = std::mem::zeroed();
+                libc::pthread_sigmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+            }
+            let Some(python) = Python::start() else { return };
+            assert!(python.runs(&format!("{SIGNALS}\n{part}()")), "Python has shown an exception");
+        });
+    }
+    for procs in ["1", "2", "4"] {
+        let Some(output) = child(procs, "all") else { return };
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(text.contains("all as on a thread"), "at {procs}: {text}\n{said}");
+        let Some(output) = child(procs, "fault") else { return };
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.contains("Segmentation fault") && said.contains("in fault"), "{said}");
+        let signal = std::os::unix::process::ExitStatusExt::signal(&output.status);
+        assert_eq!(signal, Some(libc::SIGSEGV), "at {procs}: {said}");
+    }
 }
