@@ -1,4 +1,4 @@
-//! The mission's "if we forget `wg.Done()`": the counter never gets to zero, main waits for ever, and the
+//! `wg.Done()` is forgotten: the counter never gets to zero, main waits for ever, and the
 //! deadlock detector ends the program with exit status 2.
 
 use goroutines::{WaitGroup, go, runtime};

@@ -1,4 +1,4 @@
-//! The mission's "if we forget `wg.Wait()`": main returns, and the process ends at once.
+//! `wg.Wait()` is forgotten: main returns, and the process ends at once.
 
 use goroutines::{WaitGroup, runtime};
 use goroutines_examples::{alphabet, args};

@@ -1,4 +1,4 @@
-//! The mission's first program: two goroutines, one processor, a wait group.
+//! Two goroutines, one processor, a wait group.
 //!
 //! On one processor the goroutine started last runs first: it is in `runnext`, the slot in front of the
 //! run queue. So the capitals come first, every time, as they do in Go.

@@ -1,4 +1,4 @@
-//! The mission's third program: two goroutines on two processors, at the same time.
+//! Two goroutines on two processors, at the same time.
 
 use goroutines::{WaitGroup, go, runtime};
 use goroutines_examples::{alphabet, args};

@@ -1,4 +1,4 @@
-//! The mission's second program: two goroutines share one processor in time slices.
+//! Two goroutines share one processor in time slices.
 
 use goroutines::{WaitGroup, go, runtime};
 use goroutines_examples::{Args, hex};

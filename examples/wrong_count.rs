@@ -1,4 +1,4 @@
-//! The mission's "wg.Add(1)" for two goroutines: main goes on after the first has finished, and the other
+//! `wg.Add(1)` for two goroutines: main goes on after the first has finished, and the other
 //! is skipped.
 
 use goroutines::{WaitGroup, go, runtime};

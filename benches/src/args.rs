@@ -65,7 +65,7 @@ pub(crate) const CASES: &[(&str, &str)] = &[
     ),
     (
         "sha1",
-        "the mission's second program: two tasks hash 50,000 numbers each and print them into \
+        "the program of `examples/time_slicing.rs`: two tasks hash 50,000 numbers each and print them into \
          /dev/null, a write a line; ms in all (Rust: the crate sha1, `println!`; Go: crypto/sha1, \
          `fmt.Printf`)",
     ),

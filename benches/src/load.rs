@@ -49,7 +49,7 @@ fn fibonacci(n: u64) -> u64 {
     (0..n).fold((0, 1), |(a, b), _| (b, a + b)).0
 }
 
-/// The mission's: hashes numbers, and prints each hash.
+/// Hashes numbers, and prints each hash, as `examples/time_slicing.rs` does.
 pub(crate) fn print_hashes(prefix: &str, numbers: RangeInclusive<u64>) {
     for i in numbers {
         let sum = Sha1::digest(i.to_string());

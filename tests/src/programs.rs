@@ -33,7 +33,7 @@ fn build() -> PathBuf {
     }
 }
 
-/// Runs an example on what `GOMAXPROCS` in the environment says; the mission's set their own.
+/// Runs an example on what `GOMAXPROCS` in the environment says; those of the first examples set their own.
 ///
 /// # Panics
 /// If it can't be started, or hangs.

@@ -1,5 +1,5 @@
 //! In which order goroutines run. Restated from what Go's scheduler does (runtime/proc.go, 1.27:
-//! `runqput`, `goschedImpl`), as `shared/study/semantics.md`, rows 10 to 17, has it.
+//! `runqput`, `goschedImpl`).
 
 use goroutines::{WaitGroup, go, runtime};
 use goroutines_tests::proc::{Hogs, Pair, Times, at_procs, flagged, wait_until};

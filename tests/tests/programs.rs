@@ -1,4 +1,4 @@
-//! The mission's programs, in `examples/`: what they print is what Go's print.
+//! The programs in `examples/`: what they print is what Go's print.
 
 #![expect(clippy::unwrap_used, reason = "a test may fail so")]
 

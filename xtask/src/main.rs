@@ -9,6 +9,7 @@ mod run;
 mod soak;
 mod stress;
 mod test;
+mod tidy;
 
 use args::Args;
 use std::process::{Command, ExitCode};
@@ -24,6 +25,7 @@ usage: cargo xtask COMMAND [--help]
   glibc-matrix  run the tests under other versions of glibc
   stress        run the stress test on several numbers of processors
   soak          run for long what goes wrong seldom
+  tidy          look at what the compiler does not check of the source text
   bench         measure goroutines beside Go, tokio, smol, may and OS threads
   ci            run all that must pass before a change lands
 ";
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
         "glibc-matrix" => (glibc::USAGE, glibc::main),
         "stress" => (stress::USAGE, stress::main),
         "soak" => (soak::USAGE, soak::main),
+        "tidy" => (tidy::USAGE, tidy::main),
         "bench" => ("", bench::main),
         "ci" => ("usage: cargo xtask ci\n\nRuns .ci/run.\n", ci),
         "--help" | "-h" | "help" => {

@@ -80,7 +80,7 @@ func forkJoin(n int) int {
 	return forkJoin(n-2) + <-other
 }
 
-// The mission's: hashes numbers, and prints each hash.
+// Hashes numbers, and prints each hash.
 func printHashes(prefix string, from, to int) {
 	for i := from; i <= to; i++ {
 		num := strconv.Itoa(i)

@@ -4,10 +4,10 @@
 //! [`chan`](crate::chan) or `default(timeout)` in [`select!`](crate::select). What is here is for times that
 //! are changed or taken back.
 //!
-//! Nobody is woken early. How late: some tens of microseconds on an idle machine, as an OS thread. Where many
-//! wait for times close to each other, those that wait for more than a quarter of a millisecond may be woken
-//! together: up to a sixteenth of their time late, at most half a millisecond (Go: up to a whole one). That
-//! goes for sleeps and time-outs alike.
+//! No goroutine is woken early. On an idle machine it is woken some tens of microseconds late, as an OS thread is. Where
+//! many goroutines wait for times close to each other, those that wait for more than half a millisecond may be
+//! woken together: up to a sixteenth of their time late, and at most a millisecond. That holds for sleeps and
+//! time-outs alike.
 //!
 //! The laws are those of Go since 1.23: a timer's channel holds nothing (its `len` and `capacity` are 0), so that no
 //! message of the time before `stop` or `reset` comes after it; and a timer or ticker that is dropped is stopped.

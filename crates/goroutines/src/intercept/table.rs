@@ -9,11 +9,11 @@
 //!
 //! | symbols | file | in a goroutine |
 //! |---|---|---|
-//! | `syscall(SYS_futex)`: `WAIT`, `WAIT_BITSET`, private; `futex_wait` | futex_call | parked; what is not in order is the kernel's to refuse |
-//! | … `WAKE`, `WAKE_BITSET`, private; `futex_wake`, on any thread | futex_call | wakes goroutines, then threads |
-//! | … `REQUEUE`, `CMP_REQUEUE`, private; `futex_requeue`, on any thread | futex_call | wakes and moves threads, then goroutines |
+//! | `syscall(SYS_futex)`: `WAIT`, `WAIT_BITSET`, private; `SYS_futex_wait` | futex_call | parked; what is not in order is the kernel's to refuse |
+//! | … `WAKE`, `WAKE_BITSET`, private; `SYS_futex_wake`, on any thread | futex_call | wakes goroutines, then threads |
+//! | … `REQUEUE`, `CMP_REQUEUE`, private; `SYS_futex_requeue`, on any thread | futex_call | wakes and moves threads, then goroutines |
 //! | … `WAKE_OP`, private, on any thread | futex_call | carried out here where goroutines may wait for its words |
-//! | … shared between processes, `LOCK_PI`, `futex_waitv` | futex_call | announced (lock the thread for `LOCK_PI`: its owner is the thread) |
+//! | … shared between processes, `LOCK_PI`, `SYS_futex_waitv` | futex_call | announced (lock the thread for `LOCK_PI`: its owner is the thread) |
 //! | `nanosleep`, `clock_nanosleep`, `usleep`, `sleep` | time | parked; CPU-time clocks: announced |
 //! | `sched_yield` | time | yields the P; where nobody waits for it, the CPU |
 //! | `read`, `readv`, `write`, `writev`, `__read_chk` | io | parked where it is known what ends the wait (sockets, pipes, counters, timers, watches, terminals: the table in `kind.rs`), else announced |
@@ -24,19 +24,19 @@
 //! | `shutdown`, on any thread | mark | goroutines that wait to write to a local socket are woken |
 //! | `poll`, `__poll_chk`, `ppoll`, `select`, `pselect`, `epoll_wait`, `epoll_pwait`, `epoll_pwait2` | poll, select | parked, with the signal mask that is given; sets of more than `FD_SETSIZE`: announced |
 //! | `epoll_ctl`, on any thread | epoll_ctl | an epoll with `EPOLLEXCLUSIVE` in it, and one that the runtime can't watch because of the kernel's limits (500 epolls with one descriptor, epolls in epolls), is waited for announced from then on |
-//! | `open*`, `creat*`, `close`, `pread*`, `pwrite*`, `fsync`, `fdatasync`, `flock`, `lockf`, `fcntl` locks, `ftruncate`, `fallocate`, `msync`, `sync_file_range`, `copy_file_range` | fd, file | announced |
-//! | `sendfile`, `splice`, `tee`, `vmsplice` | moves | files, pipes, sockets: parked until both ends are ready, then announced, 64 KiB at a time to a socket; else announced |
+//! | `open*`, `creat*`, `close`, `pread*`, `pwrite*`, `fsync`, `fdatasync`, `flock`, `lockf*`, `fcntl*` locks, `ftruncate*`, `fallocate*`, `posix_fallocate*`, `msync`, `sync_file_range`, `copy_file_range` | fd, file | announced |
+//! | `sendfile*`, `splice`, `tee`, `vmsplice` | moves | files, pipes, sockets: parked until both ends are ready, then announced, 64 KiB at a time to a socket; else announced |
 //! | `socket`, `accept*`, `socketpair`, `pipe*`, `dup*`, `fcntl(F_DUPFD)`, `eventfd`, `epoll_create*`, `timerfd_create`, `inotify_init*`, `memfd_create`, `signalfd`, `close`, `close_range`, `closefrom`, and these by `syscall` | fd | on any thread: what is known of the number is forgotten; the runtime's own numbers move, or count as closed |
 //! | `fcntl(F_SETFL)`, `ioctl(FIONBIO)`, `setsockopt(SO_*TIMEO, SO_RCVLOWAT)`, on any thread | fd, mark | what is remembered of settings is forgotten |
 //! | `getaddrinfo`, `getnameinfo`, `gethostby*` | dns | announced; where goroutines are queued and there is one P, it is handed on at once |
 //! | `read`, `poll`, `waitpid`, `waitid`, as std's `Command` and `Child` call them | unwraps | where a context ends them: the callers get an error, and std does not panic |
-//! | `waitpid`, `wait4`, `waitid`, of one process | process | parked, by a pidfd, and the process is looked at again now and then, as it may be traced; of several, for stops, by a tracer: announced |
+//! | `wait`, `waitpid`, `wait4`, `waitid`, of one process | process | parked, by a pidfd, and the process is looked at again now and then, as it may be traced; of several, for stops, by a tracer: announced |
 //! | `pthread_join` | process | parked, by the thread's pidfd (Linux 6.9); before: announced |
 //! | `posix_spawn`, `posix_spawnp`, `popen`, `system` | process | announced; the thread, to the kernel the parent, does not end for want of work |
 //! | `sigwait`, `sigwaitinfo`, `sigtimedwait` | undisturbed | what is pending for the goroutine is taken; else announced |
-//! | `mq_*`, `msg*`, `semop`, `semtimedop`, `aio_suspend`, `lio_listio` | undisturbed | announced; the runtime's signal waits |
-//! | `pause`, `sigsuspend`, `sigpause` | undisturbed | parked, until a handler has run on the goroutine |
-//! | `pthread_mutex_*lock` | mutex | parked; shared ones: announced |
+//! | `mq_*`, `msg*`, `semop`, `semtimedop`, `aio_suspend*`, `lio_listio*` | undisturbed | announced; the runtime's signal waits |
+//! | `pause`, `sigsuspend`, `sigpause`, `__xpg_sigpause` | undisturbed | parked, until a handler has run on the goroutine |
+//! | `pthread_mutex_lock`, `pthread_mutex_{timed,clock}lock` | mutex | parked; shared ones: announced |
 //! | … robust, with a priority protocol, shared ones that know their owner; `_trylock`, `_unlock`, `_consistent`, `_setprioceiling` of those | bound | announced, and made as the OS thread that the goroutine is on; it is locked to that thread while it holds one |
 //! | `pthread_rwlock_*lock` | rwlock | parked; for writing, where writers are preferred: announced; shared ones: announced, made as the OS thread |
 //! | `pthread_cond_*wait` | cond | parked; shared ones: announced |

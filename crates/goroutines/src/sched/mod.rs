@@ -9,9 +9,14 @@
 //!               └──────────────────────────── ready.rs <──────────────────────────────────────┘
 //! ```
 //!
-//! Beside it: `global.rs` (the global queue), `wake.rs` (who runs a P), `syscall.rs` (coming back without one), `sysmon.rs` (the
-//! monitor thread), `watch.rs` (timers and the poller), `wait.rs` (waits that end in several ways), `stw.rs` (stopping the world, changing `GOMAXPROCS`), `locked.rs`, `deadlock.rs`,
-//! `scavenge.rs`, `boot.rs`.
+//! Beside it:
+//! * who runs: `global.rs` (the global queue), `idle.rs` (which Ps and Ms have nothing to do), `wake.rs` (which M runs a
+//!   P), `locked.rs` (goroutines that are tied to an M), `starved.rs` (goroutines that wait for a stack);
+//! * waiting: `wait.rs` (waits that end in several ways), `watch.rs` (timers and the poller), `later.rs` (functions that
+//!   are called at a time), `ambient.rs` (the context that ends waits), `syscall.rs` (coming back without a P);
+//! * the monitor: `sysmon.rs`, `deadlock.rs`, `scavenge.rs` (memory of stacks), `stw.rs` (stopping the world, and changing
+//!   `GOMAXPROCS`), `cpu_time.rs`;
+//! * start, and signals: `boot.rs`, `fault.rs` (overflows of stacks), `registers.rs` (extended registers).
 //!
 //! **Invariants.**
 //! * SC1: code that touches a P or a run queue is inside a section (`g/current.rs`), on g0, or on an
