@@ -64,7 +64,8 @@ fn expand(
     .into()
 }
 
-/// `goroutines::select!` and `select_biased!`: the path of the crate, whether it is biased, and the cases.
+/// `goroutines::select!` and `select_biased!`: the path of the crate, whether it is biased, and the
+/// cases.
 #[doc(hidden)]
 #[proc_macro]
 pub fn __select(input: TokenStream) -> TokenStream {

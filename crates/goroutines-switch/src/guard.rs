@@ -5,9 +5,10 @@
 //! (`MADV_GUARD_INSTALL`). Older kernels get `mprotect`, which works for some 32,000 stacks; then
 //! making a further one is an error, never an unguarded stack.
 //!
-//! Stacks don't take all mappings there are: threads, libraries and allocators need some too. So [`RESERVE`] of them
-//! are held from the first such guard on, and given back to the program when no other mapping is left; no further stack
-//! is made then. (`vm.max_map_count` could be read, but not what else the program will have mapped.)
+//! Stacks don't take all mappings there are: threads, libraries and allocators need some too. So
+//! [`RESERVE`] of them are held from the first such guard on, and given back to the program when no
+//! other mapping is left; no further stack is made then. (`vm.max_map_count` could be read, but not
+//! what else the program will have mapped.)
 
 use crate::sys;
 use std::io;
@@ -46,7 +47,8 @@ pub unsafe fn install(at: *mut u8) -> io::Result<()> {
     if !NO_MARKERS.load(Ordering::Relaxed) {
         // SAFETY: the caller's page.
         match unsafe { sys::madvise(at, GUARD_BYTES, MADV_GUARD_INSTALL) } {
-            // The first error says that there are no markers here: EINVAL before 6.13, or whatever a sandbox says.
+            // The first error says that there are no markers here: EINVAL before 6.13, or whatever
+            // a sandbox says.
             Err(e)
                 if e.raw_os_error() == Some(libc::EINVAL) || !MARKERS.load(Ordering::Relaxed) =>
             {
@@ -95,8 +97,8 @@ fn hold_reserve() {
     HOLD.call_once(|| {
         let Ok(held) = sys::map(RESERVE * GUARD_BYTES) else { return };
         for page in (0..RESERVE).step_by(2) {
-            // SAFETY: a page of the mapping just made. (Where that fails few mappings are left, and as many as were
-            // made are held.)
+            // SAFETY: a page of the mapping just made. (Where that fails few mappings are left, and
+            // as many as were made are held.)
             let _ = unsafe { protect(held.wrapping_add(page * GUARD_BYTES), libc::PROT_NONE) };
         }
         HELD.store(held, Ordering::Release);

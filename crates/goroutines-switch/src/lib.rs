@@ -3,7 +3,8 @@
 //! This crate knows nothing of goroutines, queues or schedulers. It gives three things:
 //!
 //! * a [`Carrier`]: one mapping that holds a guard page, a stack, a copy of the static thread-local
-//!   storage of all loaded modules, the C library's thread control block, and a header for its owner;
+//!   storage of all loaded modules, the C library's thread control block, and a header for its
+//!   owner;
 //! * a [`Context`]: the two words that bring a suspended flow of control back, stack pointer and
 //!   thread pointer;
 //! * [`switch()`]: from one context to another.

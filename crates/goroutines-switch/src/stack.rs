@@ -6,8 +6,8 @@
 //! **Chosen.** Stacks of one size come from large slabs (one mapping for some 64 MiB of addresses,
 //! reserved but not committed). A carrier is one stride of a slab and stays one for the life of the
 //! process; what it gives back are pages, never addresses. So a pointer to a header can always be
-//! read: when nothing lives there it says so. The first frames, the used static TLS, the thread block
-//! and the header share the top page.
+//! read: when nothing lives there it says so. The first frames, the used static TLS, the thread
+//! block and the header share the top page.
 //!
 //! **Colours.** A stride is a stack plus a guard page: the top pages of neighbours differ in the
 //! address bits that choose a cache set, which a power of two as stride would not do.
@@ -277,12 +277,13 @@ impl Carrier {
         unsafe { (*self.tail()).tls.tp }
     }
 
-    /// Whether thread-locals of the flow before are still allocated, which [`clean`](Self::clean) frees.
+    /// Whether thread-locals of the flow before are still allocated, which [`clean`](Self::clean)
+    /// frees.
     #[inline]
     #[must_use]
     pub fn needs_cleaning(self) -> bool {
-        // SAFETY: a block that was made; the vector is asked about while nothing runs on it, or by the
-        // flow on it.
+        // SAFETY: a block that was made; the vector is asked about while nothing runs on it, or by
+        // the flow on it.
         unsafe { thread_pointer::has_dynamic(self.thread_pointer()) }
     }
 

@@ -21,8 +21,8 @@ impl Context {
         Self([0, 0])
     }
 
-    /// A context for the calling OS thread to save itself in. A switch saves the stack pointer only:
-    /// the thread pointer of a flow does not change.
+    /// A context for the calling OS thread to save itself in. A switch saves the stack pointer
+    /// only: the thread pointer of a flow does not change.
     #[must_use]
     pub fn of_this_thread() -> Self {
         Self([0, arch::thread_pointer()])
@@ -52,11 +52,11 @@ impl Context {
 /// by that.
 ///
 /// # Safety
-/// * `to` is suspended (made by [`Carrier::prepare`](crate::Carrier::prepare), or saved by a switch),
-///   and nobody else continues it.
-/// * `save` is the running flow's own context, with its thread pointer in it. It stays valid until it
-///   is continued, and is read by nobody before this switch is done: the
-///   first thing that may publish it is what runs after the switch.
+/// * `to` is suspended (made by [`Carrier::prepare`](crate::Carrier::prepare), or saved by a
+///   switch), and nobody else continues it.
+/// * `save` is the running flow's own context, with its thread pointer in it. It stays valid until
+///   it is continued, and is read by nobody before this switch is done: the first thing that may
+///   publish it is what runs after the switch.
 /// * Both flows are at a point where a signal handler may see one's stack with the other's thread
 ///   pointer.
 #[inline]
@@ -78,7 +78,8 @@ pub unsafe fn borrow(on: *const Context, f: unsafe extern "C" fn(*mut u8), data:
     unsafe { arch::borrow_raw(on.cast(), f, data) }
 }
 
-/// Calls `f` on the stack that ends at `top`, as the kernel calls a handler on an alternate stack, then comes back.
+/// Calls `f` on the stack that ends at `top`, as the kernel calls a handler on an alternate stack,
+/// then comes back.
 ///
 /// # Safety
 /// * `top` is 16-aligned, nothing below it is in use, and there is room for `f`.

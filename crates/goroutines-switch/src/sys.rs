@@ -1,9 +1,9 @@
 //! System calls made without the C library.
 //!
 //! The runtime takes over some of libc's symbols, so that blocking calls block a goroutine; its own
-//! calls must not come back through those. These few lines are the way around: no symbol, no `errno`,
-//! no cancellation point, safe in a signal handler. (A crate would do, were its back end not a Cargo
-//! feature that any other crate of the program can turn to libc.)
+//! calls must not come back through those. These few lines are the way around: no symbol, no
+//! `errno`, no cancellation point, safe in a signal handler. (A crate would do, were its back end
+//! not a Cargo feature that any other crate of the program can turn to libc.)
 
 use std::io;
 
@@ -71,10 +71,12 @@ pub unsafe fn unmap(start: *mut u8, bytes: usize) {
     let _ = unsafe { raw(libc::SYS_munmap, [start as usize, bytes, 0, 0, 0, 0]) };
 }
 
-/// Starts a thread that libc knows nothing of: neither its allocator nor any lock of libc's is needed for it.
+/// Starts a thread that libc knows nothing of: neither its allocator nor any lock of libc's is
+/// needed for it.
 ///
-/// It has the caller's thread pointer, so it may make raw system calls and touch memory that is given to it, and
-/// nothing else: no thread-local, no function of libc's. All signals are blocked on it.
+/// It has the caller's thread pointer, so it may make raw system calls and touch memory that is
+/// given to it, and nothing else: no thread-local, no function of libc's. All signals are blocked
+/// on it.
 ///
 /// # Errors
 /// `EAGAIN` where the system allows no further thread; a sandbox's.
@@ -96,8 +98,8 @@ pub unsafe fn start_bare(
     let (all, mut before) = (u64::MAX, 0u64);
     let set = libc::SIG_SETMASK as usize;
     let result: isize;
-    // SAFETY: the child begins at the label on a stack of its own; the parent goes on behind it, with only the
-    // registers changed that are named. The mask is put back.
+    // SAFETY: the child begins at the label on a stack of its own; the parent goes on behind it,
+    // with only the registers changed that are named. The mask is put back.
     unsafe {
         raw(
             libc::SYS_rt_sigprocmask,

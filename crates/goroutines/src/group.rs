@@ -3,9 +3,10 @@
 //! For goroutines that can't fail there is [`WaitGroup`]; for those that borrow from their
 //! caller, [`thread::scope`](crate::thread::scope).
 //!
-//! Where the goroutines of a group are connected by channels, keep a receiver of each outside the group until
-//! [`wait`](ErrGroup::wait) has returned, or take `SendError` for success. For a goroutine that fails drops its
-//! receivers, and who sends to it fails too, maybe first: then `wait` returns that, and not the reason.
+//! Where the goroutines of a group are connected by channels, keep a receiver of each outside the
+//! group until [`wait`](ErrGroup::wait) has returned, or take `SendError` for success. For a
+//! goroutine that fails drops its receivers, and who sends to it fails too, maybe first: then
+//! `wait` returns that, and not the reason.
 
 use crate::chan::{Receiver, Sender, bounded};
 use crate::context::{CancelCause, Context, ContextError};
@@ -16,11 +17,12 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-/// A group of goroutines each of which succeeds or fails. Cloning is cheap, and gives the same group.
+/// A group of goroutines each of which succeeds or fails. Cloning is cheap, and gives the same
+/// group.
 ///
-/// The first error counts: [`wait`](Self::wait) returns it, and the context of the group, if it has one, is
-/// cancelled with it as its cause. A panic counts as an error for the context, and comes out of `wait`. (In
-/// Go it ends the process.)
+/// The first error counts: [`wait`](Self::wait) returns it, and the context of the group, if it has
+/// one, is cancelled with it as its cause. A panic counts as an error for the context, and comes
+/// out of `wait`. (In Go it ends the process.)
 ///
 /// # Examples
 /// ```
@@ -64,12 +66,12 @@ impl<E: Send + 'static> ErrGroup<E> {
         Self::with(None)
     }
 
-    /// Makes an empty group with a context, made from `parent`, that is cancelled when a goroutine of the group
-    /// fails or panics, and when [`wait`](Self::wait) returns. The cause is the first error's text, as the
-    /// error itself is what `wait` returns.
+    /// Makes an empty group with a context, made from `parent`, that is cancelled when a goroutine
+    /// of the group fails or panics, and when [`wait`](Self::wait) returns. The cause is the first
+    /// error's text, as the error itself is what `wait` returns.
     ///
-    /// The group's goroutines run in the context ([`Context::run`]): with the first error whatever they wait for
-    /// ends. What has to be done all the same, a goroutine does in
+    /// The group's goroutines run in the context ([`Context::run`]): with the first error whatever
+    /// they wait for ends. What has to be done all the same, a goroutine does in
     /// `context::current().without_cancel().run(…)`.
     ///
     /// # Examples
@@ -101,8 +103,8 @@ impl<E: Send + 'static> ErrGroup<E> {
         Self { shared: Arc::new(Shared { running, limit: RwLock::new(None), outcome, context }) }
     }
 
-    /// Sets how many goroutines of the group may run at once: [`go`](Self::go) waits until there are fewer. None:
-    /// any number. With 0, `go` waits for ever.
+    /// Sets how many goroutines of the group may run at once: [`go`](Self::go) waits until there
+    /// are fewer. None: any number. With 0, `go` waits for ever.
     ///
     /// # Panics
     /// If some are running.
@@ -120,8 +122,8 @@ impl<E: Send + 'static> ErrGroup<E> {
         self.shared.limit.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Starts a goroutine of the group. Blocks while as many run as the limit allows, also in an ambient context
-    /// that was cancelled.
+    /// Starts a goroutine of the group. Blocks while as many run as the limit allows, also in an
+    /// ambient context that was cancelled.
     ///
     /// # Panics
     /// As [`go`](crate::go()).
@@ -190,8 +192,8 @@ impl<E: Send + 'static> ErrGroup<E> {
         }));
     }
 
-    /// Waits until all goroutines of the group have ended, and cancels the group's context. The first error, if
-    /// there was one. Afterwards the group can be used again; its context can't.
+    /// Waits until all goroutines of the group have ended, and cancels the group's context. The
+    /// first error, if there was one. Afterwards the group can be used again; its context can't.
     ///
     /// # Errors
     /// The first of the group's goroutines.

@@ -1,13 +1,13 @@
 //! Go's goroutines for Rust.
 //!
-//! [`go`] starts a goroutine: a function that runs by itself, scheduled over a few OS threads by Go's
-//! algorithm (G, M, P; local and global run queues; work stealing; hand-off in blocking calls; time
-//! slices of 10 ms). It costs about a hundred nanoseconds to start and a page to keep.
+//! [`go`] starts a goroutine: a function that runs by itself, scheduled over a few OS threads by
+//! Go's algorithm (G, M, P; local and global run queues; work stealing; hand-off in blocking calls;
+//! time slices of 10 ms). It costs about a hundred nanoseconds to start and a page to keep.
 //!
-//! A goroutine is a *thread* to every line of Rust that runs in it: it owns its stack and its thread
-//! pointer, so `thread_local!`, `errno`, panics, locks, and every crate built on them behave as on a
-//! thread, while it moves between OS threads and is preempted at any instruction. So [`go`] is a safe
-//! function, and nothing needs `unsafe` or `async`.
+//! A goroutine is a *thread* to every line of Rust that runs in it: it owns its stack and its
+//! thread pointer, so `thread_local!`, `errno`, panics, locks, and every crate built on them behave
+//! as on a thread, while it moves between OS threads and is preempted at any instruction. So [`go`]
+//! is a safe function, and nothing needs `unsafe` or `async`.
 //!
 //! ```
 //! use goroutines::{go, WaitGroup};
@@ -24,7 +24,8 @@
 //!
 //! * [`macro@main`] makes `main` goroutine 1; [`run`] does so for a closure.
 //! * [`thread`] mirrors [`std::thread`] item for item.
-//! * [`chan`] has channels, with the interface of `crossbeam-channel`, and [`select!`] waits for several.
+//! * [`chan`] has channels, with the interface of `crossbeam-channel`, and [`select!`] waits for
+//!   several.
 //! * [`runtime`] has what Go's package of that name has.
 //!
 //! Supported: x86-64 Linux with glibc 2.35 or later, dynamically linked.
@@ -65,29 +66,30 @@ pub use sync::WaitGroup;
 #[doc(hidden)]
 pub use goroutines_macros::__select;
 
-/// For allocators of tests: whether the calling thread is one of those of the runtime's that may not allocate, as
-/// all goroutines depend on them.
+/// For allocators of tests: whether the calling thread is one of those of the runtime's that may
+/// not allocate, as all goroutines depend on them.
 #[doc(hidden)]
 #[must_use]
 pub fn __may_not_allocate() -> bool {
     m::thread::is_helper()
 }
 
-/// Waits until one of several channel operations can be done, does it, and runs the code that belongs to it.
+/// Waits until one of several channel operations can be done, does it, and runs the code that
+/// belongs to it.
 ///
 /// The syntax is crossbeam-channel's:
 ///
 /// * `recv(receiver) -> result => code`: the result is a `Result<T, RecvError>`.
-/// * `send(sender, message) -> result => code`: the result is a `Result<(), SendError<T>>`. The message is
-///   evaluated if the operation was chosen, and then only.
-/// * `default => code`: if none can be done at once. `default(timeout) => code`: if none can be done in this
-///   time.
+/// * `send(sender, message) -> result => code`: the result is a `Result<(), SendError<T>>`. The
+///   message is evaluated if the operation was chosen, and then only.
+/// * `default => code`: if none can be done at once. `default(timeout) => code`: if none can be
+///   done in this time.
 ///
-/// Where several can be done, one of them is chosen at random, each with the same chance. Where none can, the
-/// goroutine (or thread) waits. An operation on a disconnected channel can be done: it fails. Receivers and
-/// senders are evaluated once, in the order in which they are written; whatever dereferences to one will do.
-/// `-> result` may be left out. (Go: the `select` statement. Where Go has a nil channel, use
-/// [`never()`](chan::never).)
+/// Where several can be done, one of them is chosen at random, each with the same chance. Where
+/// none can, the goroutine (or thread) waits. An operation on a disconnected channel can be done:
+/// it fails. Receivers and senders are evaluated once, in the order in which they are written;
+/// whatever dereferences to one will do. `-> result` may be left out. (Go: the `select` statement.
+/// Where Go has a nil channel, use [`never()`](chan::never).)
 ///
 /// # Examples
 /// ```
@@ -140,10 +142,10 @@ pub use thread::JoinHandle;
 
 /// Starts a goroutine that calls `f`, and returns a handle to wait for it.
 ///
-/// It becomes the next to run on the calling goroutine's processor, and the one that was next goes to
-/// the queue's tail: six `go` in a row on one processor start in the order 5 0 1 2 3 4. Does not block.
-/// From an ordinary thread, it goes to the tail of the global queue; the first such call starts the
-/// runtime.
+/// It becomes the next to run on the calling goroutine's processor, and the one that was next goes
+/// to the queue's tail: six `go` in a row on one processor start in the order 5 0 1 2 3 4. Does not
+/// block. From an ordinary thread, it goes to the tail of the global queue; the first such call
+/// starts the runtime.
 ///
 /// Dropping the handle detaches the goroutine. A panic stays in it, and comes out of
 /// [`JoinHandle::join`]. When main returns the process ends, and waits for no goroutine.
@@ -151,8 +153,8 @@ pub use thread::JoinHandle;
 /// What happens before `go` happens before `f`. (Go: the `go` statement.)
 ///
 /// # Panics
-/// If the runtime can't be started, or no goroutine can be made (memory, address space or, before Linux
-/// 6.13, mappings used up); [`thread::Builder::spawn`] returns the error instead.
+/// If the runtime can't be started, or no goroutine can be made (memory, address space or, before
+/// Linux 6.13, mappings used up); [`thread::Builder::spawn`] returns the error instead.
 ///
 /// # Examples
 /// ```

@@ -14,9 +14,9 @@ pub use crate::observe::account::{GoroutineInfo, GoroutineState, goroutines};
 
 /// How many processors run goroutines; `n > 0` changes it. Returns the number before.
 ///
-/// A change stops the world for some tens of microseconds. At start it is what the environment variable
-/// `GOMAXPROCS` says, else the number of CPUs this process may use (affinity and cgroup quota
-/// considered). At most 1,024. (Go: `runtime.GOMAXPROCS`.)
+/// A change stops the world for some tens of microseconds. At start it is what the environment
+/// variable `GOMAXPROCS` says, else the number of CPUs this process may use (affinity and cgroup
+/// quota considered). At most 1,024. (Go: `runtime.GOMAXPROCS`.)
 ///
 /// # Panics
 /// If the runtime is not running and can't be started.
@@ -38,8 +38,9 @@ pub fn gomaxprocs(n: usize) -> usize {
     before as usize
 }
 
-/// Lets other goroutines run: the caller goes behind all that wait in the global run queue, or returns
-/// at once if nobody else is at hand. (Go: `runtime.Gosched`.) The same as [`thread::yield_now`].
+/// Lets other goroutines run: the caller goes behind all that wait in the global run queue, or
+/// returns at once if nobody else is at hand. (Go: `runtime.Gosched`.) The same as
+/// [`thread::yield_now`].
 pub fn gosched() {
     thread::yield_now();
 }
@@ -62,11 +63,11 @@ pub fn goroutine_id() -> Option<u64> {
     current::g().map(G::id)
 }
 
-/// Wires the calling goroutine to its OS thread, until the guard is dropped: it runs on no other, and
-/// the thread runs no other. For what the kernel keeps per thread: affinity, namespaces.
+/// Wires the calling goroutine to its OS thread, until the guard is dropped: it runs on no other,
+/// and the thread runs no other. For what the kernel keeps per thread: affinity, namespaces.
 ///
-/// Guards nest. A goroutine that ends while locked takes its thread with it. On an ordinary thread this
-/// does nothing. (Go: `runtime.LockOSThread`.)
+/// Guards nest. A goroutine that ends while locked takes its thread with it. On an ordinary thread
+/// this does nothing. (Go: `runtime.LockOSThread`.)
 ///
 /// # Examples
 /// ```
@@ -99,12 +100,13 @@ impl Drop for OsThreadGuard {
     }
 }
 
-/// Ends the calling goroutine: unwinds its stack, running destructors, and goes no further. Others are
-/// not affected. (Go: `runtime.Goexit`.)
+/// Ends the calling goroutine: unwinds its stack, running destructors, and goes no further. Others
+/// are not affected. (Go: `runtime.Goexit`.)
 ///
-/// In main it ends the main goroutine without ending the process: the others go on, and when none is
-/// left the process ends with `fatal error: no goroutines (main called runtime.Goexit) - deadlock!`. A
-/// `catch_unwind` on the way stops it, as it would stop a panic. With `panic = "abort"` it aborts.
+/// In main it ends the main goroutine without ending the process: the others go on, and when none
+/// is left the process ends with `fatal error: no goroutines (main called runtime.Goexit) -
+/// deadlock!`. A `catch_unwind` on the way stops it, as it would stop a panic. With `panic =
+/// "abort"` it aborts.
 ///
 /// # Panics
 /// On an ordinary thread.
@@ -119,10 +121,10 @@ pub fn goexit() -> ! {
 /// Calls `f`, which is going to block its OS thread (a file, a foreign library), and lets other
 /// goroutines use the processor meanwhile.
 ///
-/// The processor stays with the caller for the first 20 µs or more, so a short call costs some tens of
-/// nanoseconds. Then another OS thread takes it over. Afterwards the caller may wait for a processor.
-/// `f` may use all of the runtime. On an ordinary thread it just calls `f`. (Go: `entersyscall`,
-/// `exitsyscall`.)
+/// The processor stays with the caller for the first 20 µs or more, so a short call costs some tens
+/// of nanoseconds. Then another OS thread takes it over. Afterwards the caller may wait for a
+/// processor. `f` may use all of the runtime. On an ordinary thread it just calls `f`. (Go:
+/// `entersyscall`, `exitsyscall`.)
 ///
 /// A call that nobody announces loses its processor too, only later (up to 10 ms).
 ///
@@ -174,9 +176,9 @@ impl Builder {
         self
     }
 
-    /// Bytes of a goroutine's stack where [`thread::Builder::stack_size`] says nothing: 256 KiB, or what
-    /// the environment variable `GOROUTINES_STACK_SIZE` says. Rounded up to a power of two from 16 KiB.
-    /// These are addresses; memory is used as touched.
+    /// Bytes of a goroutine's stack where [`thread::Builder::stack_size`] says nothing: 256 KiB, or
+    /// what the environment variable `GOROUTINES_STACK_SIZE` says. Rounded up to a power of two
+    /// from 16 KiB. These are addresses; memory is used as touched.
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.config.stack_bytes = Some(bytes);
         self
@@ -195,8 +197,8 @@ impl Builder {
         self
     }
 
-    /// How many OS threads there may be: 10,000 unless said. One more ends the process with Go's text
-    /// and exit status 2.
+    /// How many OS threads there may be: 10,000 unless said. One more ends the process with Go's
+    /// text and exit status 2.
     pub fn max_threads(mut self, n: usize) -> Self {
         self.config.max_threads = Some(u32::try_from(n).unwrap_or(u32::MAX));
         self
@@ -214,12 +216,14 @@ impl Builder {
         self
     }
 
-    /// Keeps room for libraries that are loaded later and use the initial-exec model of thread-local storage, as glibc
-    /// does for its threads: some 1.7 KiB more in each goroutine, which mostly costs a page more.
+    /// Keeps room for libraries that are loaded later and use the initial-exec model of
+    /// thread-local storage, as glibc does for its threads: some 1.7 KiB more in each goroutine,
+    /// which mostly costs a page more.
     ///
-    /// Without it `dlopen` of such a library fails as it does when a thread's room is used up ("cannot
-    /// allocate memory in static TLS block"), on any thread, once the runtime is started. Libraries that were
-    /// loaded before, and those with other models of thread-local storage, are not concerned.
+    /// Without it `dlopen` of such a library fails as it does when a thread's room is used up
+    /// ("cannot allocate memory in static TLS block"), on any thread, once the runtime is started.
+    /// Libraries that were loaded before, and those with other models of thread-local storage, are
+    /// not concerned.
     pub fn keep_dlopen_surplus(mut self, keep: bool) -> Self {
         self.config.keep_surplus = keep;
         self
@@ -228,8 +232,8 @@ impl Builder {
     /// Starts the runtime and goes on on the calling thread.
     ///
     /// # Errors
-    /// `AlreadyExists` if it runs already (nothing is changed then); what the system says where it can't
-    /// be started.
+    /// `AlreadyExists` if it runs already (nothing is changed then); what the system says where it
+    /// can't be started.
     pub fn start(self) -> io::Result<()> {
         if !boot::start(&self.config)? {
             return Err(io::Error::new(
@@ -262,12 +266,13 @@ impl Builder {
 
 const MAIN_STACK_BYTES: usize = 8 << 20;
 
-/// Runs `f` as the main goroutine and returns what it returned. Other goroutines are not waited for.
+/// Runs `f` as the main goroutine and returns what it returned. Other goroutines are not waited
+/// for.
 ///
-/// The first `run` of a process makes `f` goroutine 1. The calling thread blocks meanwhile. Called in a
-/// goroutine, it just calls `f`. If all goroutines are asleep, and nothing in the process could wake
-/// one, the process ends with Go's `fatal error: all goroutines are asleep - deadlock!`, a dump of all
-/// goroutines, and exit status 2.
+/// The first `run` of a process makes `f` goroutine 1. The calling thread blocks meanwhile. Called
+/// in a goroutine, it just calls `f`. If all goroutines are asleep, and nothing in the process
+/// could wake one, the process ends with Go's `fatal error: all goroutines are asleep - deadlock!`,
+/// a dump of all goroutines, and exit status 2.
 ///
 /// # Panics
 /// If the runtime can't be started; and with `f`'s panic.
@@ -288,8 +293,9 @@ where
     run_main(f, MAIN_STACK_BYTES, false)
 }
 
-/// What `#[goroutines::main]` calls: as [`run`], for a caller that ends the process when it returns. So
-/// the main goroutine keeps its processor when it has ended, and no other begins to run on it.
+/// What `#[goroutines::main]` calls: as [`run`], for a caller that ends the process when it
+/// returns. So the main goroutine keeps its processor when it has ended, and no other begins to run
+/// on it.
 #[doc(hidden)]
 #[track_caller]
 pub fn run_last<F, R>(f: F) -> R
@@ -345,8 +351,8 @@ where
         Ok(main) => main,
         Err(e) => panic!("failed to start the main goroutine: {e}"),
     };
-    // Counted now, not before: until here this thread could still start goroutines. If main has ended
-    // by now, it has counted this thread out already.
+    // Counted now, not before: until here this thread could still start goroutines. If main has
+    // ended by now, it has counted this thread out already.
     SCHED.run_waiters.fetch_add(1, Ordering::SeqCst);
     #[cfg(feature = "intercept")]
     let joined = crate::signals::masks::leading(|| main.join());
@@ -364,8 +370,8 @@ where
 
 /// The stacks of all goroutines that have begun to run, as the dump of a deadlock shows them.
 ///
-/// Stops the world while it walks the stacks (some microseconds each); one that is blocked in a call or
-/// runs on without a processor meanwhile has no stack to show. (Go: `runtime.Stack`.)
+/// Stops the world while it walks the stacks (some microseconds each); one that is blocked in a
+/// call or runs on without a processor meanwhile has no stack to show. (Go: `runtime.Stack`.)
 ///
 /// # Examples
 /// ```
@@ -403,8 +409,8 @@ impl std::error::Error for Unfinished {}
 
 /// Waits until all other goroutines have ended, for `timeout` at the most.
 ///
-/// It asks nobody to end and forbids nobody to start others: tell them first, then call this. Blocks the
-/// calling goroutine (or thread).
+/// It asks nobody to end and forbids nobody to start others: tell them first, then call this.
+/// Blocks the calling goroutine (or thread).
 ///
 /// # Errors
 /// [`Unfinished`], with the account of those that still run, when the time is over.

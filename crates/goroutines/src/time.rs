@@ -1,16 +1,17 @@
 //! Timers, tickers, and functions that are called later. (Go: package `time`.)
 //!
-//! To sleep, use [`std::thread::sleep`]; to wait for a message with a time-out, the `_timeout` functions of
-//! [`chan`](crate::chan) or `default(timeout)` in [`select!`](crate::select). What is here is for times that
-//! are changed or taken back.
+//! To sleep, use [`std::thread::sleep`]; to wait for a message with a time-out, the `_timeout`
+//! functions of [`chan`](crate::chan) or `default(timeout)` in [`select!`](crate::select). What is
+//! here is for times that are changed or taken back.
 //!
-//! No goroutine is woken early. On an idle machine it is woken some tens of microseconds late, as an OS thread is. Where
-//! many goroutines wait for times close to each other, those that wait for more than half a millisecond may be
-//! woken together: up to a sixteenth of their time late, and at most a millisecond. That holds for sleeps and
-//! time-outs alike.
+//! No goroutine is woken early. On an idle machine it is woken some tens of microseconds late, as
+//! an OS thread is. Where many goroutines wait for times close to each other, those that wait for
+//! more than half a millisecond may be woken together: up to a sixteenth of their time late, and at
+//! most a millisecond. That holds for sleeps and time-outs alike.
 //!
-//! The laws are those of Go since 1.23: a timer's channel holds nothing (its `len` and `capacity` are 0), so that no
-//! message of the time before `stop` or `reset` comes after it; and a timer or ticker that is dropped is stopped.
+//! The laws are those of Go since 1.23: a timer's channel holds nothing (its `len` and `capacity`
+//! are 0), so that no message of the time before `stop` or `reset` comes after it; and a timer or
+//! ticker that is dropped is stopped.
 
 use crate::chan::Receiver;
 use crate::chan::clock::{Clock, Law};
@@ -22,8 +23,9 @@ use std::time::{Duration, Instant};
 
 /// Delivers one message when its time has come.
 ///
-/// A timer that nobody waits for takes no goroutine and no entry anywhere: it is two words of memory. When
-/// it is dropped it is stopped: who still waits on a clone of its channel waits for ever. (Go: `time.Timer`.)
+/// A timer that nobody waits for takes no goroutine and no entry anywhere: it is two words of
+/// memory. When it is dropped it is stopped: who still waits on a clone of its channel waits for
+/// ever. (Go: `time.Timer`.)
 ///
 /// # Examples
 /// ```
@@ -54,14 +56,14 @@ impl Timer {
         &self.channel
     }
 
-    /// Stops it. True if this prevented its message: it was running, or its time had come and nobody had
-    /// received the message, and nobody will.
+    /// Stops it. True if this prevented its message: it was running, or its time had come and
+    /// nobody had received the message, and nobody will.
     pub fn stop(&self) -> bool {
         self.clock.reset(None, Duration::ZERO)
     }
 
-    /// Has it deliver a message after `d`, counted from now, and none before. As [`stop`](Self::stop), whether
-    /// this prevented another.
+    /// Has it deliver a message after `d`, counted from now, and none before. As
+    /// [`stop`](Self::stop), whether this prevented another.
     pub fn reset(&self, d: Duration) -> bool {
         self.clock.reset(Some(d), Duration::ZERO)
     }
@@ -81,9 +83,9 @@ impl fmt::Debug for Timer {
 
 /// Delivers messages at intervals.
 ///
-/// At most one message waits. Who comes late finds that one, and misses those in between; the next comes at
-/// a multiple of the period, as if it had not been late. When it is dropped it is stopped. (Go:
-/// `time.Ticker`. For ticks that keep their distance, see [`chan::tick`](crate::chan::tick).)
+/// At most one message waits. Who comes late finds that one, and misses those in between; the next
+/// comes at a multiple of the period, as if it had not been late. When it is dropped it is stopped.
+/// (Go: `time.Ticker`. For ticks that keep their distance, see [`chan::tick`](crate::chan::tick).)
 ///
 /// # Examples
 /// ```
@@ -119,8 +121,8 @@ impl Ticker {
         &self.channel
     }
 
-    /// Stops it: no more messages come, not even one that was due. Its channel is not closed, so that nobody
-    /// takes the end for a tick.
+    /// Stops it: no more messages come, not even one that was due. Its channel is not closed, so
+    /// that nobody takes the end for a tick.
     pub fn stop(&self) {
         self.clock.reset(None, Duration::ZERO);
     }
@@ -149,8 +151,8 @@ impl fmt::Debug for Ticker {
 
 /// Calls `f` after `d`, in a goroutine of its own.
 ///
-/// Until then it takes no stack, only memory. What it returns can stop it or start it anew; when that is
-/// dropped, `f` will still be called. (Go: `time.AfterFunc`.)
+/// Until then it takes no stack, only memory. What it returns can stop it or start it anew; when
+/// that is dropped, `f` will still be called. (Go: `time.AfterFunc`.)
 ///
 /// # Panics
 /// If the runtime can't be started.
@@ -184,8 +186,8 @@ pub struct AfterFunc {
 }
 
 impl AfterFunc {
-    /// Stops it. True if this prevented a call; then the function will not be called. False if it was
-    /// called (it may still run: this does not wait for it), or stopped, before.
+    /// Stops it. True if this prevented a call; then the function will not be called. False if it
+    /// was called (it may still run: this does not wait for it), or stopped, before.
     pub fn stop(&self) -> bool {
         self.later.disarm()
     }

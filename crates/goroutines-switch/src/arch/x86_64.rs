@@ -15,9 +15,10 @@
 //! ```
 //!
 //! All else is caller-saved. The control words are callee-saved by the ABI, and a goroutine is a
-//! thread: rounding modes must not leak from one into the next, and a thread finds the exceptions that its
-//! floating point has raised (bits 0–5 of mxcsr) after a wait, too. Loading the words is dear, so each is
-//! loaded only where it differs. (The x87's own status, which `long double` sets, is not kept.)
+//! thread: rounding modes must not leak from one into the next, and a thread finds the exceptions
+//! that its floating point has raised (bits 0–5 of mxcsr) after a wait, too. Loading the words is
+//! dear, so each is loaded only where it differs. (The x87's own status, which `long double` sets,
+//! is not kept.)
 //!
 //! A thread begins with the floating-point environment of the one that made it: [`float_words`].
 //!
@@ -25,13 +26,13 @@
 //! although the stack changed under it.
 //!
 //! **Signals.** A signal may arrive between any two of these instructions. Its frame goes below
-//! `rsp`, on the old stack or on the new one; both are whole at each instruction. Its handler may see
-//! the new stack with the old thread pointer; both belong to flows that are inside the scheduler then,
-//! and a handler that looks at the scheduler's no-preempt count leaves again.
+//! `rsp`, on the old stack or on the new one; both are whole at each instruction. Its handler may
+//! see the new stack with the old thread pointer; both belong to flows that are inside the
+//! scheduler then, and a handler that looks at the scheduler's no-preempt count leaves again.
 //!
 //! **Unwinding.** The switch frame is described to the unwinder, so a backtrace of a suspended
-//! context is an ordinary one ([`borrow_raw`] makes use of that). The outermost frame says that it has
-//! no caller (`.cfi_undefined rip`), so backtraces and panics end there.
+//! context is an ordinary one ([`borrow_raw`] makes use of that). The outermost frame says that it
+//! has no caller (`.cfi_undefined rip`), so backtraces and panics end there.
 //!
 //! **FSGSBASE.** `wrfsbase` is used where the kernel announces it (`AT_HWCAP2` bit 1), else
 //! `arch_prctl`: 20 times dearer, and safe at any instruction too.
@@ -80,7 +81,8 @@ pub const FLOAT_DEFAULT: u64 = 0x1f80 | 0x037f << 32;
 #[inline]
 #[must_use]
 pub fn float_words() -> u64 {
-    // Each is loaded as wide as it was stored: else the processor waits for the store to reach the cache.
+    // Each is loaded as wide as it was stored: else the processor waits for the store to reach the
+    // cache.
     let (mut mxcsr, mut x87) = (0u32, 0u16);
     // SAFETY: two stores to memory of ours.
     unsafe {
@@ -95,8 +97,8 @@ pub fn float_words() -> u64 {
     u64::from(mxcsr) | u64::from(x87) << 32
 }
 
-/// Copies `bytes`, a multiple of 16, then compares; whether both were equal. Another thread may write to either meanwhile, so the
-/// compiler is told nothing of what is read and written.
+/// Copies `bytes`, a multiple of 16, then compares; whether both were equal. Another thread may
+/// write to either meanwhile, so the compiler is told nothing of what is read and written.
 ///
 /// # Safety
 /// * Both ranges are valid, and don't overlap.
@@ -226,7 +228,8 @@ pub(crate) unsafe extern "C" fn switch_raw(
         ".cfi_def_cfa_offset 64",
         "stmxcsr dword ptr [rsp]",
         "fnstcw word ptr [rsp + 4]",
-        // Two loads, as two stores made them: one of 8 bytes would wait for both to leave the buffer.
+        // Two loads, as two stores made them: one of 8 bytes would wait for both to leave the
+        // buffer.
         "mov r8d, dword ptr [rsp]",
         "movzx r11d, word ptr [rsp + 4]",
         "mov rcx, qword ptr [rsi + 8]",
@@ -280,8 +283,8 @@ pub(crate) unsafe extern "C" fn switch_raw(
     )
 }
 
-/// Runs `f(data)` on top of the suspended context `on`, with that context's thread pointer, and comes
-/// back. The context stays suspended; `f` sees its frames below its own.
+/// Runs `f(data)` on top of the suspended context `on`, with that context's thread pointer, and
+/// comes back. The context stays suspended; `f` sees its frames below its own.
 ///
 /// # Safety
 /// * As for [`switch_raw`], and nobody continues `on` meanwhile.
@@ -345,7 +348,8 @@ pub(crate) unsafe extern "C" fn borrow_raw(
     )
 }
 
-/// Calls `f(data)` on the stack that ends at `top`, with the caller's thread pointer, and comes back.
+/// Calls `f(data)` on the stack that ends at `top`, with the caller's thread pointer, and comes
+/// back.
 ///
 /// # Safety
 /// * `top` is 16-aligned, below it nothing is in use, and there is room for `f`.

@@ -1,26 +1,28 @@
 //! A carrier's thread block: made, and made anew for the next goroutine.
 //!
-//! **The problem.** Libraries with static TLS are loaded and unloaded at any time, by any code, libc's own too. Each
-//! thread must have the initial image under its thread pointer before the library's constructors run, and a carrier
-//! that is used again must have it too.
+//! **The problem.** Libraries with static TLS are loaded and unloaded at any time, by any code,
+//! libc's own too. Each thread must have the initial image under its thread pointer before the
+//! library's constructors run, and a carrier that is used again must have it too.
 //!
-//! **Rejected.** Walking over what is loaded, and copying images: after `dlclose` they are not there; loads by libc
-//! itself go unnoticed; what a constructor has done to its thread's values is undone; and a running goroutine's
-//! thread-locals are laid out anew behind its back.
+//! **Rejected.** Walking over what is loaded, and copying images: after `dlclose` they are not
+//! there; loads by libc itself go unnoticed; what a constructor has done to its thread's values is
+//! undone; and a running goroutine's thread-locals are laid out anew behind its back.
 //!
-//! **Chosen.** ld.so does it all. Carriers are on its list of threads, those whose stacks libc does not own. So it lays
-//! out their TLS as it does every thread's, once, before the constructors run. And on that list, in front of the
-//! carriers, is a block on which nothing ever runs: the *template*. What a new goroutine begins with is a copy of it.
+//! **Chosen.** ld.so does it all. Carriers are on its list of threads, those whose stacks libc does
+//! not own. So it lays out their TLS as it does every thread's, once, before the constructors run.
+//! And on that list, in front of the carriers, is a block on which nothing ever runs: the
+//! *template*. What a new goroutine begins with is a copy of it.
 //!
 //! **Invariants.**
-//! * B1: a carrier is on the list before its TLS is first laid out: a library that is loaded meanwhile is seen by
-//!   ld.so's walk over the list, or when the block is laid out.
-//! * B2: the template is the last on libc's list, and carriers are behind it, so libc (which adds in front) and
-//!   carriers never write the same links. Carriers are never taken off.
-//! * B3: ld.so writes the template before the carriers. So a copy that equals the template after it was made is
-//!   right: what ld.so writes later, it writes to the carrier too.
-//! * B4: what lies no further under the thread pointer than the program's own TLS was laid out before `main`, for
-//!   modules that are never unloaded, and is not written again: it is copied without a look.
+//! * B1: a carrier is on the list before its TLS is first laid out: a library that is loaded
+//!   meanwhile is seen by ld.so's walk over the list, or when the block is laid out.
+//! * B2: the template is the last on libc's list, and carriers are behind it, so libc (which adds
+//!   in front) and carriers never write the same links. Carriers are never taken off.
+//! * B3: ld.so writes the template before the carriers. So a copy that equals the template after it
+//!   was made is right: what ld.so writes later, it writes to the carrier too.
+//! * B4: what lies no further under the thread pointer than the program's own TLS was laid out
+//!   before `main`, for modules that are never unloaded, and is not written again: it is copied
+//!   without a look.
 
 use super::glibc::{FIRST_TID, Facts, facts, generation};
 use crate::arch::copy_and_compare;
@@ -127,7 +129,8 @@ unsafe fn enlist(f: &Facts, tp: usize, template: usize) {
 /// Makes a thread block at `tp`, for the given stack.
 ///
 /// # Safety
-/// * `[tp − static_bytes, tp + sizeof_pthread)` is writable, zeroed, and belongs to the caller for ever.
+/// * `[tp − static_bytes, tp + sizeof_pthread)` is writable, zeroed, and belongs to the caller for
+///   ever.
 /// * `tp` is aligned to `align`.
 pub(crate) unsafe fn make_tls(tp: usize, stack: Range<usize>) -> io::Result<Tls> {
     let f = facts();
@@ -150,8 +153,8 @@ pub(crate) unsafe fn make_tls(tp: usize, stack: Range<usize>) -> io::Result<Tls>
 /// # Safety
 /// * As for [`make_tls`].
 unsafe fn fill(f: &Facts, tp: usize, stack: Range<usize>) -> io::Result<()> {
-    // SAFETY: all offsets below lie in struct pthread (found in `Facts`), which is ours. ld.so writes
-    // within the block, and allocates the dynamic vector.
+    // SAFETY: all offsets below lie in struct pthread (found in `Facts`), which is ours. ld.so
+    // writes within the block, and allocates the dynamic vector.
     unsafe {
         if (f.allocate_tls)(tp as *mut std::ffi::c_void).is_null() {
             return Err(io::ErrorKind::OutOfMemory.into());
@@ -183,8 +186,8 @@ unsafe fn fill(f: &Facts, tp: usize, stack: Range<usize>) -> io::Result<()> {
     Ok(())
 }
 
-/// What of the static area is made anew: all but libc's own (T5). The large zeroed ends of modules, which only modules
-/// have that were there at start and stay, are not copied.
+/// What of the static area is made anew: all but libc's own (T5). The large zeroed ends of modules,
+/// which only modules have that were there at start and stay, are not copied.
 fn parts(f: &Facts) -> Vec<Part> {
     /// More than glibc has room for later.
     const LARGE: usize = 4096;
@@ -302,8 +305,8 @@ unsafe fn dynamic_entries(f: &Facts, tp: usize) -> impl Iterator<Item = *mut Ent
     })
 }
 
-/// Whether a goroutine that begins on the block would find thread-locals of the goroutine before, which
-/// only [`free_dynamic`] clears.
+/// Whether a goroutine that begins on the block would find thread-locals of the goroutine before,
+/// which only [`free_dynamic`] clears.
 ///
 /// # Safety
 /// * The block was made by [`make_tls`], and nothing runs on it.
@@ -318,15 +321,15 @@ fn finds_dynamic(tp: usize) -> bool {
     unsafe { dynamic_entries(facts(), tp).next().is_some() }
 }
 
-/// Gives the thread-locals back that were allocated when they were first used, as a thread's end does. Calls
-/// `free`.
+/// Gives the thread-locals back that were allocated when they were first used, as a thread's end
+/// does. Calls `free`.
 ///
 /// # Safety
 /// * Nothing runs on the block but the caller.
 #[cold]
 pub(crate) unsafe fn free_dynamic(tp: usize) {
-    // SAFETY: what ld.so itself does when a module has gone: first the entry, as a signal handler may use
-    // the thread-local meanwhile.
+    // SAFETY: what ld.so itself does when a module has gone: first the entry, as a signal handler
+    // may use the thread-local meanwhile.
     unsafe {
         for entry in dynamic_entries(facts(), tp) {
             let to_free = (*entry)[1];

@@ -1,34 +1,35 @@
 //! Thread control blocks for glibc (2.35 and later).
 //!
-//! **The problem.** On x86-64 the thread pointer points at glibc's `struct pthread`; below it lies the
-//! static TLS of every module loaded at start. glibc makes such blocks for its own threads only, and
-//! the struct's layout is private.
+//! **The problem.** On x86-64 the thread pointer points at glibc's `struct pthread`; below it lies
+//! the static TLS of every module loaded at start. glibc makes such blocks for its own threads
+//! only, and the struct's layout is private.
 //!
 //! **Rejected.** Making a real pthread per carrier and stealing its block costs 16 µs and a kernel
 //! thread's worth of memory. Copying a layout out of glibc's headers breaks with the next release.
 //!
 //! **Chosen.** `ld.so` exports what `libc.so` itself makes threads with (`_dl_allocate_tls`,
 //! version `GLIBC_PRIVATE`), and `libc.so` exports, for debuggers, a description of the struct
-//! (`_thread_db_*`). What neither tells, the kernel does (`get_robust_list`). So no offset is guessed,
-//! and a library that lacks one of these is refused at start with a sentence. Seen to work with
-//! glibc 2.36, 2.41 and 2.43 (`cargo xtask glibc-matrix`).
+//! (`_thread_db_*`). What neither tells, the kernel does (`get_robust_list`). So no offset is
+//! guessed, and a library that lacks one of these is refused at start with a sentence. Seen to work
+//! with glibc 2.36, 2.41 and 2.43 (`cargo xtask glibc-matrix`).
 //!
 //! **Invariants.**
 //! * T1: words 0 and 2 of a block hold its own address; words 4–6 (`sysinfo`, stack guard, pointer
 //!   guard) are the process's; word 3 says that the process has several threads.
-//! * T2: `tid` is unique among carriers and above any kernel thread id (`PID_MAX_LIMIT` is 2²²), and
-//!   within `FUTEX_TID_MASK`: recursive and error-checking mutexes compare it. Where the kernel, or another
-//!   process, compares it as well, the caller puts the OS thread's there for the call ([`Facts::swap_tid`]).
-//! * T3: a block is on libc's list of threads whose stacks it does not own (`block.rs`), and its list of robust mutexes
-//!   is an empty ring. The kernel knows the latter only where it is told ([`Facts::robust_head`]); else `life.rs` does
-//!   the kernel's part.
+//! * T2: `tid` is unique among carriers and above any kernel thread id (`PID_MAX_LIMIT` is 2²²),
+//!   and within `FUTEX_TID_MASK`: recursive and error-checking mutexes compare it. Where the
+//!   kernel, or another process, compares it as well, the caller puts the OS thread's there for the
+//!   call ([`Facts::swap_tid`]).
+//! * T3: a block is on libc's list of threads whose stacks it does not own (`block.rs`), and its
+//!   list of robust mutexes is an empty ring. The kernel knows the latter only where it is told
+//!   ([`Facts::robust_head`]); else `life.rs` does the kernel's part.
 //! * T4: the rseq area says "not registered"; `sched_getcpu` then asks the kernel.
 //! * T5: libc's and ld.so's own TLS survives a reset, and with it the carrier's malloc cache; all
 //!   other modules' TLS is as in a new thread.
 //!
-//! **Compact.** glibc keeps some 1.7 KiB of static TLS free for libraries that are loaded later. A carrier
-//! lays out only what is used, so that its first frames share a page with its thread block; `room.rs` sees
-//! to it that libraries get no more. `keep_surplus` keeps all.
+//! **Compact.** glibc keeps some 1.7 KiB of static TLS free for libraries that are loaded later. A
+//! carrier lays out only what is used, so that its first frames share a page with its thread block;
+//! `room.rs` sees to it that libraries get no more. `keep_surplus` keeps all.
 
 use super::modules::{Module, TEXTS, Walk};
 use super::probe::Probe;
@@ -68,8 +69,8 @@ pub struct Facts {
     pub(super) kept_tls: Vec<Range<usize>>,
     /// How far under the thread pointer the program's own TLS begins.
     pub(super) program_tls: usize,
-    /// The generation of the modules with TLS at start, if none of them has dynamic TLS: a thread of
-    /// that generation has none allocated. Else a number that no generation has.
+    /// The generation of the modules with TLS at start, if none of them has dynamic TLS: a thread
+    /// of that generation has none allocated. Else a number that no generation has.
     pub(super) clean_generation: usize,
     pub(super) quiet: Option<Quiet>,
     text: [(usize, usize); TEXTS],
@@ -185,7 +186,8 @@ impl Facts {
     #[must_use]
     pub unsafe fn tid_of(&self, thread: usize) -> i32 {
         let at = (thread + self.tid_at) as *const AtomicU32;
-        // SAFETY: the thread block of a thread that was not joined; the kernel clears the word at its end.
+        // SAFETY: the thread block of a thread that was not joined; the kernel clears the word at
+        // its end.
         unsafe { (*at).load(Ordering::Acquire) as i32 }
     }
 
@@ -198,7 +200,8 @@ impl Facts {
         unsafe { *((tp + self.tid_at) as *const u32) }
     }
 
-    /// Exchanges the thread id in the block at `tp`. What libc does on the block meanwhile it does as that thread (T2).
+    /// Exchanges the thread id in the block at `tp`. What libc does on the block meanwhile it does
+    /// as that thread (T2).
     ///
     /// # Safety
     /// * `tp` is the thread pointer of a carrier, and the caller runs on it.
@@ -207,7 +210,8 @@ impl Facts {
         unsafe { std::ptr::replace((tp + self.tid_at) as *mut u32, tid) }
     }
 
-    /// Where the block at `tp` has the head of its list of robust mutexes; none where it was not found.
+    /// Where the block at `tp` has the head of its list of robust mutexes; none where it was not
+    /// found.
     #[must_use]
     pub fn robust_head(&self, tp: usize) -> Option<usize> {
         Some(tp + self.robust_at?)
@@ -270,8 +274,8 @@ impl Facts {
         })
     }
 
-    /// Has the kernel keep the calling thread's rseq area in the block `to` instead of in `from`. Does nothing
-    /// where the area in `from` is not registered.
+    /// Has the kernel keep the calling thread's rseq area in the block `to` instead of in `from`.
+    /// Does nothing where the area in `from` is not registered.
     ///
     /// # Safety
     /// * Both are blocks of libc's layout, and no other thread has its area in `to`.
@@ -308,7 +312,8 @@ impl Facts {
         }
     }
 
-    /// Where the block `tp` says which CPU the kernel has written to its rseq area; negative: it writes none.
+    /// Where the block `tp` says which CPU the kernel has written to its rseq area; negative: it
+    /// writes none.
     fn rseq_cpu(&self, tp: usize) -> Option<*mut i32> {
         Some((tp.wrapping_add_signed(self.rseq_at?) as *mut i32).wrapping_add(1))
     }
@@ -323,8 +328,8 @@ impl Facts {
         self.rseq_cpu(tp).is_some_and(|cpu| unsafe { cpu.read_volatile() } >= 0)
     }
 
-    /// Calls `make`, which makes a thread. libc has that register an rseq area where its maker's is registered, so the
-    /// maker's block `tp`, a carrier's, says so meanwhile.
+    /// Calls `make`, which makes a thread. libc has that register an rseq area where its maker's is
+    /// registered, so the maker's block `tp`, a carrier's, says so meanwhile.
     ///
     /// # Safety
     /// * The calling carrier's block, while its OS thread has an area.
@@ -340,11 +345,11 @@ impl Facts {
         }
     }
 
-    /// In the only thread of a forked child, which runs on the carrier's block `tp`: puts it where libc has the
-    /// first thread's.
+    /// In the only thread of a forked child, which runs on the carrier's block `tp`: puts it where
+    /// libc has the first thread's.
     ///
-    /// `fork` has taken it for a thread whose stack is libc's own. The next fork, of another thread, would put it
-    /// into the cache of free stacks, and libc aborts when it can't unmap it.
+    /// `fork` has taken it for a thread whose stack is libc's own. The next fork, of another
+    /// thread, would put it into the cache of free stacks, and libc aborts when it can't unmap it.
     ///
     /// # Safety
     /// * As above.
@@ -372,8 +377,8 @@ impl Facts {
         self.text.iter().any(|&(from, to)| from <= pc && pc < to)
     }
 
-    /// Whether `malloc` is the program's own (an allocator linked into it): then [`in_libc`](Self::in_libc)
-    /// does not know its code from the rest of the program.
+    /// Whether `malloc` is the program's own (an allocator linked into it): then
+    /// [`in_libc`](Self::in_libc) does not know its code from the rest of the program.
     #[must_use]
     pub fn malloc_in_program(&self) -> bool {
         self.malloc_in_program

@@ -30,7 +30,8 @@ fn keys() -> Option<&'static [Key; KEYS]> {
     (at != 0).then(|| unsafe { &*(at as *const [Key; KEYS]) })
 }
 
-/// Whether a value was set in the block at `tp`, which is the caller's, since values were last seen to.
+/// Whether a value was set in the block at `tp`, which is the caller's, since values were last seen
+/// to.
 #[inline]
 pub(super) fn are_used(f: &Facts, tp: usize) -> bool {
     // SAFETY: libc's flag in the caller's block.
@@ -50,8 +51,8 @@ pub(super) fn run_destructors(f: &Facts, tp: usize) {
     for _ in 0..ROUNDS {
         set_unused(f, tp);
         let found = take_all(|key, value| {
-            // Another thread may delete the key meanwhile, hence volatile.
-            // SAFETY: an entry of libc's table, and the destructor that the program gave for its values.
+            // Another thread may delete the key meanwhile, hence volatile. SAFETY: an entry of
+            // libc's table, and the destructor that the program gave for its values.
             unsafe {
                 if let Some(destroy) = (&raw const key.destructor).read_volatile() {
                     destroy(value);

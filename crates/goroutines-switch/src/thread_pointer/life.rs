@@ -1,9 +1,9 @@
 //! What a thread does in libc at its start and at its end, and what a carrier does for it.
 //!
-//! glibc's `start_thread`, `__libc_thread_freeres`, `__nptl_deallocate_tsd` and the kernel's part of a
-//! thread's end, line by line. libc's own TLS and thread block outlive a goroutine (T5), so that the next
-//! one on the carrier has the malloc cache; whatever else they hold must be put back by hand. Nearly all
-//! goroutines leave nothing of it there, which `quiet.rs` sees at once.
+//! glibc's `start_thread`, `__libc_thread_freeres`, `__nptl_deallocate_tsd` and the kernel's part
+//! of a thread's end, line by line. libc's own TLS and thread block outlive a goroutine (T5), so
+//! that the next one on the carrier has the malloc cache; whatever else they hold must be put back
+//! by hand. Nearly all goroutines leave nothing of it there, which `quiet.rs` sees at once.
 //!
 //! | a thread | a carrier | test |
 //! |---|---|---|
@@ -50,8 +50,8 @@ const DEFERRED: c_int = 0;
 /// How often keys' destructors and those of thread-locals take turns.
 const TURNS: usize = 4;
 
-/// To be called on a new carrier, first of all: libc's `ctype` tables and the resolver's state are behind
-/// thread-local pointers.
+/// To be called on a new carrier, first of all: libc's `ctype` tables and the resolver's state are
+/// behind thread-local pointers.
 pub fn start() {
     let f = facts();
     // SAFETY: the global locale is always a valid argument; the caller's own block.
@@ -98,8 +98,9 @@ fn leave_thoroughly(f: &Facts, tp: usize) {
     }
 }
 
-/// Whether the runtime's own thread-locals lie in the block's static area. In a plug-in they don't: they are still
-/// needed until the carrier is left, and are freed from elsewhere before it is used again.
+/// Whether the runtime's own thread-locals lie in the block's static area. In a plug-in they don't:
+/// they are still needed until the carrier is left, and are freed from elsewhere before it is used
+/// again.
 #[cold]
 fn own_are_static(f: &Facts, tp: usize) -> bool {
     thread_local! {
@@ -122,8 +123,8 @@ fn leave_keys(f: &Facts, tp: usize) {
     keys::drop_values(f, tp);
 }
 
-/// To be called after [`leave`] has asked for it, before joiners are told: gives up the robust mutexes that the flow holds, under its
-/// carrier's id or under `tid`, that of its OS thread.
+/// To be called after [`leave`] has asked for it, before joiners are told: gives up the robust
+/// mutexes that the flow holds, under its carrier's id or under `tid`, that of its OS thread.
 pub fn leave_robust(tid: u32) {
     let (f, tp) = (facts(), crate::arch::thread_pointer());
     if let Some(head) = f.robust_at {

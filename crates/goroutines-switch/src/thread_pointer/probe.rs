@@ -1,6 +1,7 @@
 //! What only a thread of libc's own can tell: one is made, looks at itself, and ends.
 //!
-//! The first thread's block is no model: its resolver state is the process's, and it may be the caller.
+//! The first thread's block is no model: its resolver state is the process's, and it may be the
+//! caller.
 
 use std::ffi::{c_int, c_void};
 use std::io;
@@ -14,7 +15,8 @@ pub(super) struct Probe {
     pub(super) stackblock: Option<usize>,
     /// The bytes that are not 0 while cancellation is disabled, and while it is asynchronous.
     pub(super) cancel: Option<[usize; 2]>,
-    /// The word under the thread pointer that is not 0 while `dlerror` has something to say, or to free.
+    /// The word under the thread pointer that is not 0 while `dlerror` has something to say, or to
+    /// free.
     pub(super) dlerror: Option<usize>,
     /// The word under the thread pointer that says which locale `uselocale` has set, and what it is
     /// where none was.
@@ -31,7 +33,8 @@ pub(super) struct Probe {
 const STACK_BYTES: usize = (1 << 20) + (5 << 12);
 
 impl Probe {
-    /// Asks a thread. libc keeps `static_tls` bytes for it beside its stack, and modules use `used_tls` of them.
+    /// Asks a thread. libc keeps `static_tls` bytes for it beside its stack, and modules use
+    /// `used_tls` of them.
     ///
     /// # Errors
     /// Where no thread can be made.
@@ -42,8 +45,8 @@ impl Probe {
     ) -> io::Result<Self> {
         let stack_bytes = STACK_BYTES + static_tls.next_multiple_of(4096);
         let mut probe = Self { sizeof_pthread, used_tls, stack_bytes, ..Self::default() };
-        // SAFETY: attr is initialised before use. The thread gets the Probe, which outlives it, as it
-        // is joined.
+        // SAFETY: attr is initialised before use. The thread gets the Probe, which outlives it, as
+        // it is joined.
         let error = unsafe {
             let mut attr: libc::pthread_attr_t = std::mem::zeroed();
             libc::pthread_attr_init(&raw mut attr);

@@ -1,7 +1,8 @@
 //! Whether a flow has left anything in libc that its end must put back.
 //!
-//! Hardly any has, and asking libc's functions one by one takes longer than all else of a goroutine's end. So the words
-//! that they would look at are read here, all at once. Where one of them was not found, they are asked.
+//! Hardly any has, and asking libc's functions one by one takes longer than all else of a
+//! goroutine's end. So the words that they would look at are read here, all at once. Where one of
+//! them was not found, they are asked.
 
 use super::glibc::generation;
 use super::probe::Probe;
@@ -11,8 +12,8 @@ use super::probe::Probe;
 pub(super) struct Quiet {
     /// Bytes that are 0: no key has a value, and cancellation is as in a new thread.
     bytes: [usize; 3],
-    /// Words that are 0: `dlerror` has nothing to say, and the resolver's state was not used (its options, and how
-    /// many servers there are).
+    /// Words that are 0: `dlerror` has nothing to say, and the resolver's state was not used (its
+    /// options, and how many servers there are).
     words: [usize; 2],
     servers: usize,
     /// A word that says that no locale was set.

@@ -1,8 +1,9 @@
 //! The resolver's state: settings, and the sockets of a look-up that is under way.
 //!
-//! libc's functions find it through a thread-local pointer, `__resp`. Its first value is the state of
-//! the process's first thread; a new thread sets it to the state in its own block, first of all. A
-//! carrier does the same, else look-ups of several goroutines close and read each other's sockets.
+//! libc's functions find it through a thread-local pointer, `__resp`. Its first value is the state
+//! of the process's first thread; a new thread sets it to the state in its own block, first of all.
+//! A carrier does the same, else look-ups of several goroutines close and read each other's
+//! sockets.
 
 use super::probe::Probe;
 use std::ffi::c_int;
@@ -40,8 +41,8 @@ pub(super) struct Resolver {
     pointer: usize,
 }
 
-/// Where a thread's state has its options (a word), and the number of its servers, from the thread pointer. Both are 0
-/// until the state is used.
+/// Where a thread's state has its options (a word), and the number of its servers, from the thread
+/// pointer. Both are 0 until the state is used.
 pub(super) fn marks(probe: &Probe) -> Option<(usize, usize)> {
     let state = probe.resolver;
     (state < probe.sizeof_pthread && probe.sizeof_pthread - state >= BYTES && state >= 64)

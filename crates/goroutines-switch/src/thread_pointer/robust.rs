@@ -1,9 +1,9 @@
 //! Robust mutexes that a goroutine holds when it ends.
 //!
-//! At a thread's end the kernel goes through the list that libc keeps in the thread's block, marks each
-//! lock as one whose owner has died, and wakes a waiter. A carrier's list outlives the goroutine, so the same is
-//! done here. (Those that wait for a lock with priority inheritance are woken by the kernel: the
-//! OS thread that such a goroutine is on ends with it.)
+//! At a thread's end the kernel goes through the list that libc keeps in the thread's block, marks
+//! each lock as one whose owner has died, and wakes a waiter. A carrier's list outlives the
+//! goroutine, so the same is done here. (Those that wait for a lock with priority inheritance are
+//! woken by the kernel: the OS thread that such a goroutine is on ends with it.)
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -23,8 +23,9 @@ const TID_MASK: u32 = OWNER_DIED - 1;
 /// As many nodes as the kernel looks at.
 const LIMIT: usize = 2048;
 
-/// Where the block at `tp`, the caller's, of `bytes` bytes, has its head: a robust mutex, once it is locked, is linked
-/// to it. (A caller that has locked others has the newest of them, not the head, in the link forth.)
+/// Where the block at `tp`, the caller's, of `bytes` bytes, has its head: a robust mutex, once it
+/// is locked, is linked to it. (A caller that has locked others has the newest of them, not the
+/// head, in the link forth.)
 pub(super) fn head_by_mutex(tp: usize, bytes: usize) -> Option<usize> {
     // SAFETY: plain data for which zeroes are a start; initialised before use.
     unsafe {
@@ -37,7 +38,8 @@ pub(super) fn head_by_mutex(tp: usize, bytes: usize) -> Option<usize> {
         let words = (&raw const mutex).cast::<usize>();
         let n = size_of::<libc::pthread_mutex_t>() / size_of::<usize>();
         let offsets = (0..n).map(|i| words.add(i).read().wrapping_sub(tp));
-        // The link forth; the one back stands before it, and points to the head less a word, or to it.
+        // The link forth; the one back stands before it, and points to the head less a word, or to
+        // it.
         let head = offsets.filter(|at| *at >= 8 && *at < bytes).max();
         libc::pthread_mutex_unlock(&raw mut mutex);
         libc::pthread_mutex_destroy(&raw mut mutex);
@@ -62,7 +64,8 @@ pub(super) unsafe fn has_any(head: usize) -> bool {
 #[cold]
 pub(super) unsafe fn leave(head: usize, tids: [u32; 2]) {
     let head = head as *mut Head;
-    // SAFETY: the caller's list; a node lies in a mutex that is locked by the caller, so it is there.
+    // SAFETY: the caller's list; a node lies in a mutex that is locked by the caller, so it is
+    // there.
     unsafe {
         let mut node = (*head).first;
         for _ in 0..LIMIT {

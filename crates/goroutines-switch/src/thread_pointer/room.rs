@@ -1,18 +1,20 @@
 //! How much static TLS there is for libraries that are loaded later.
 //!
-//! glibc keeps some 1.7 KiB under each thread pointer free for them. A carrier that kept them too would not share a
-//! page with its first frames any more, which costs 4 KiB per goroutine. But what ld.so has given to a library must be
-//! there in every thread, a goroutine too; nothing can be moved under frames that exist.
+//! glibc keeps some 1.7 KiB under each thread pointer free for them. A carrier that kept them too
+//! would not share a page with its first frames any more, which costs 4 KiB per goroutine. But what
+//! ld.so has given to a library must be there in every thread, a goroutine too; nothing can be
+//! moved under frames that exist.
 //!
-//! **Rejected.** Looking at what was loaded, after `dlopen`: libc loads libraries itself (for names of hosts and users,
-//! for character sets), and by then their thread-locals lie on goroutines' frames. Taking the rest away with a library
-//! of our own: it would get the part next to the thread pointer, the wrong one.
+//! **Rejected.** Looking at what was loaded, after `dlopen`: libc loads libraries itself (for names
+//! of hosts and users, for character sets), and by then their thread-locals lie on goroutines'
+//! frames. Taking the rest away with a library of our own: it would get the part next to the thread
+//! pointer, the wrong one.
 //!
-//! **Chosen.** ld.so is told that the static area is smaller. Then it refuses what has no room as it does
-//! when the area is used up: `dlopen` fails with a text, and libraries that can do with dynamic TLS get that.
-//! The size stands beside the alignment among its own data; it is changed only where both are found there
-//! once, where the bytes in use are found too, and where ld.so itself then tells the new size. Else, and
-//! with `keep_surplus`, carriers keep all.
+//! **Chosen.** ld.so is told that the static area is smaller. Then it refuses what has no room as
+//! it does when the area is used up: `dlopen` fails with a text, and libraries that can do with
+//! dynamic TLS get that. The size stands beside the alignment among its own data; it is changed
+//! only where both are found there once, where the bytes in use are found too, and where ld.so
+//! itself then tells the new size. Else, and with `keep_surplus`, carriers keep all.
 
 use super::glibc::{field, static_info, symbol};
 use std::ffi::{c_int, c_void};
@@ -20,9 +22,9 @@ use std::ffi::{c_int, c_void};
 /// Bytes that carriers keep for later libraries, beside what is in use.
 const KEPT: usize = 0;
 
-/// Has ld.so give no more static TLS than `KEPT` bytes beyond those in use, of which `used` are known.
-/// Returns the bytes under the thread pointer that ld.so may use from now on; none where it could not
-/// be told.
+/// Has ld.so give no more static TLS than `KEPT` bytes beyond those in use, of which `used` are
+/// known. Returns the bytes under the thread pointer that ld.so may use from now on; none where it
+/// could not be told.
 pub(super) fn limit(full: usize, used: usize, sizeof_pthread: usize) -> Option<usize> {
     let most = full.checked_sub(sizeof_pthread)?;
     let (_, align) = static_info(symbol(c"_dl_get_tls_static_info").ok()?);
@@ -42,8 +44,8 @@ pub(super) fn limit(full: usize, used: usize, sizeof_pthread: usize) -> Option<u
     Some(size - sizeof_pthread)
 }
 
-/// How far under the thread pointer static TLS was given out, in all name spaces; libraries that were closed
-/// may have left holes.
+/// How far under the thread pointer static TLS was given out, in all name spaces; libraries that
+/// were closed may have left holes.
 fn bytes_in_use() -> Option<usize> {
     // The list whose place libc tells debuggers, how many modules were there at start, and this.
     let list = field(c"_thread_db_rtld_global__dl_tls_dtv_slotinfo_list").ok()?;
@@ -84,7 +86,8 @@ fn size_of_symbol(at: usize) -> Option<usize> {
     }
 }
 
-/// Writes a word of an object's data, also where that is read-only after the start. None if it can't be.
+/// Writes a word of an object's data, also where that is read-only after the start. None if it
+/// can't be.
 unsafe fn write(at: usize, word: usize) -> Option<()> {
     let page = at & !4095;
     let protect = |bits: c_int| {

@@ -1,7 +1,7 @@
 //! The atomics that the model-checked files use.
 //!
-//! The files that decide who owns what are compiled a second time by the model checker, with a twin of this module
-//! that is made of loom's types. `tests/models/src/lib.rs` lists them.
+//! The files that decide who owns what are compiled a second time by the model checker, with a twin
+//! of this module that is made of loom's types. `tests/models/src/lib.rs` lists them.
 
 pub(crate) use std::sync::atomic::{
     AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering, compiler_fence, fence,
@@ -14,15 +14,17 @@ pub(crate) fn light_barrier() {
     compiler_fence(Ordering::SeqCst);
 }
 
-/// The time since which the kernel has had no heavy barrier, plus one; 0: it has one. A sandbox may take it away later.
+/// The time since which the kernel has had no heavy barrier, plus one; 0: it has one. A sandbox may
+/// take it away later.
 static DEAR_SINCE_NS: AtomicU64 = AtomicU64::new(0);
 
-/// How long it takes until all threads know that the barrier is gone: longer than a processor keeps a
-/// store to itself.
+/// How long it takes until all threads know that the barrier is gone: longer than a processor keeps
+/// a store to itself.
 const KNOWN_NS: u64 = 10_000_000;
 
-/// The cheap half, for code whose next load must not overtake its stores: a full barrier where there is no heavy one. (It
-/// asks the word that a section's beginning has just read: where entries are dear, that is 0.)
+/// The cheap half, for code whose next load must not overtake its stores: a full barrier where
+/// there is no heavy one. (It asks the word that a section's beginning has just read: where entries
+/// are dear, that is 0.)
 #[inline(always)]
 pub(crate) fn entry_barrier() {
     light_barrier();
@@ -31,8 +33,8 @@ pub(crate) fn entry_barrier() {
     }
 }
 
-/// Asks the kernel for heavy barriers. Where it has none (or a sandbox refuses them), each entry pays. To be called at
-/// the start.
+/// Asks the kernel for heavy barriers. Where it has none (or a sandbox refuses them), each entry
+/// pays. To be called at the start.
 pub(crate) fn prepare_barriers() {
     if !super::sys::membarrier_register() {
         DEAR_SINCE_NS.store(1, Ordering::SeqCst);
@@ -44,10 +46,11 @@ pub(crate) fn entries_are_dear() -> bool {
     DEAR_SINCE_NS.load(Ordering::Relaxed) != 0
 }
 
-/// The dear half: every running thread of the process executes a full barrier before it returns, or has executed one in
-/// its [`entry_barrier`].
+/// The dear half: every running thread of the process executes a full barrier before it returns, or
+/// has executed one in its [`entry_barrier`].
 ///
-/// False where that is not so, as the kernel has begun to refuse the call just now; the caller must then not rely on it.
+/// False where that is not so, as the kernel has begun to refuse the call just now; the caller must
+/// then not rely on it.
 pub(crate) fn heavy_barrier() -> bool {
     fence(Ordering::SeqCst);
     match DEAR_SINCE_NS.load(Ordering::Relaxed) {

@@ -3,8 +3,8 @@
 //! * `panic!` — documented misuse of a function, which the caller can catch.
 //! * [`fatal!`](crate::base::fatal::fatal) — a user program that can't go on (deadlock, too many
 //!   threads): Go's text, exit status 2.
-//! * [`throw!`](crate::base::fatal::throw) — one of our own invariants is broken: says which, without
-//!   allocating, and aborts.
+//! * [`throw!`](crate::base::fatal::throw) — one of our own invariants is broken: says which,
+//!   without allocating, and aborts.
 
 use super::sys;
 use goroutines_switch::sys::start_bare;
@@ -40,8 +40,8 @@ struct Watchdog {
     status: i32,
 }
 
-/// From now on the process ends with `status` where nothing is [`going_on`] for `patience`. False if no thread can be
-/// made that sees to it.
+/// From now on the process ends with `status` where nothing is [`going_on`] for `patience`. False
+/// if no thread can be made that sees to it.
 ///
 /// That thread is made without libc: the lock that is never given back may be an allocator's.
 #[must_use]

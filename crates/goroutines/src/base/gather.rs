@@ -1,10 +1,12 @@
 //! A list to which anybody adds, and all of which one thread takes.
 //!
-//! Things that are never freed tell of themselves: an M that was left without a P, an M about which somebody has a
-//! question. A thing is in the list once, however often it is added before it is taken.
+//! Things that are never freed tell of themselves: an M that was left without a P, an M about which
+//! somebody has a question. A thing is in the list once, however often it is added before it is
+//! taken.
 //!
-//! * GA1: what was done before a thing was added is seen by the thread that takes it afterwards, also where the thing
-//!   was in the list already. So the flag is exchanged on both sides, never only stored.
+//! * GA1: what was done before a thing was added is seen by the thread that takes it afterwards,
+//!   also where the thing was in the list already. So the flag is exchanged on both sides, never
+//!   only stored.
 
 use crate::base::atomic::{AtomicBool, AtomicPtr, Ordering};
 use std::ptr::null_mut;

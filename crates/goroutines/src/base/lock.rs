@@ -1,9 +1,9 @@
 //! The runtime's lock: spun on for a moment, then slept on (`lock_word.rs`).
 //!
-//! **Invariant L1.** Who holds a [`Lock`] can't be descheduled by us: it runs on an M's own stack, on
-//! an ordinary thread, or on a goroutine whose no-preempt count is raised. So a holder is always a
-//! running thread, and waiting for it in the kernel can't deadlock. It is also why `std::sync::Mutex`
-//! has no place inside the scheduler.
+//! **Invariant L1.** Who holds a [`Lock`] can't be descheduled by us: it runs on an M's own stack,
+//! on an ordinary thread, or on a goroutine whose no-preempt count is raised. So a holder is always
+//! a running thread, and waiting for it in the kernel can't deadlock. It is also why
+//! `std::sync::Mutex` has no place inside the scheduler.
 
 use super::lock_word::LockWord;
 use std::cell::UnsafeCell;
@@ -38,7 +38,8 @@ impl<T> Lock<T> {
         Guard { lock: self }
     }
 
-    /// The lock, if it can be had at once. In a handler too: what it has interrupted may hold the lock.
+    /// The lock, if it can be had at once. In a handler too: what it has interrupted may hold the
+    /// lock.
     #[cfg(feature = "intercept")]
     pub(crate) fn try_lock(&self) -> Option<Guard<'_, T>> {
         self.word.try_lock().then_some(Guard { lock: self })
@@ -51,7 +52,8 @@ impl<T> Lock<T> {
         Guard { lock: self }
     }
 
-    /// The same as [`lock`](Self::lock), where many short turns are taken by a few ([`LockWord::lock_in_bursts`]).
+    /// The same as [`lock`](Self::lock), where many short turns are taken by a few
+    /// ([`LockWord::lock_in_bursts`]).
     #[inline]
     pub(crate) fn lock_in_bursts(&self) -> Guard<'_, T> {
         self.word.lock_in_bursts();

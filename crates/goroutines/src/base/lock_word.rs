@@ -1,22 +1,24 @@
 //! The words of a lock: whether it is held, and how many sleep until it is not.
 //!
-//! **The problem.** Who unlocks must either see that somebody sleeps, or be seen by who is about to sleep. Drepper's
-//! "Futexes Are Tricky" has one word for both (0 free, 1 held, 2 held and somebody may sleep), swapped by who
-//! unlocks: a locked instruction, as dear as all else that a short turn does. A plain store, followed by a load of
-//! the sleepers' count, is cheaper; but processors let the load go first.
+//! **The problem.** Who unlocks must either see that somebody sleeps, or be seen by who is about to
+//! sleep. Drepper's "Futexes Are Tricky" has one word for both (0 free, 1 held, 2 held and somebody
+//! may sleep), swapped by who unlocks: a locked instruction, as dear as all else that a short turn
+//! does. A plain store, followed by a load of the sleepers' count, is cheaper; but processors let
+//! the load go first.
 //!
-//! **Chosen.** Both. Who goes to sleep, which is rare and takes microseconds anyway, marks the word, and counts
-//! itself, and then has the kernel execute a barrier on all processors that run this process (`membarrier`) before
-//! it looks once more. So who has unlocked plainly before is seen, and who does so afterwards sees the count. Where
-//! there is no such call, each plain unlock has a barrier of its own (`base/atomic.rs`).
+//! **Chosen.** Both. Who goes to sleep, which is rare and takes microseconds anyway, marks the
+//! word, and counts itself, and then has the kernel execute a barrier on all processors that run
+//! this process (`membarrier`) before it looks once more. So who has unlocked plainly before is
+//! seen, and who does so afterwards sees the count. Where there is no such call, each plain unlock
+//! has a barrier of its own (`base/atomic.rs`).
 //!
-//! A plain [`unlock_plainly`](LockWord::unlock_plainly) reads the count after the lock is free: only for who keeps
-//! the lock alive. In the commit of a park nobody does: the goroutine may have gone on, and dropped it.
-//! [`unlock`](LockWord::unlock) touches nothing afterwards.
+//! A plain [`unlock_plainly`](LockWord::unlock_plainly) reads the count after the lock is free:
+//! only for who keeps the lock alive. In the commit of a park nobody does: the goroutine may have
+//! gone on, and dropped it. [`unlock`](LockWord::unlock) touches nothing afterwards.
 //!
 //! * LW1: `held` goes from 0 to another by who takes the lock, and back by who has it.
-//! * LW2: who sleeps has set `held` to 2 and raised `sleepers` before; who unlocks sees one or the other and wakes
-//!   one, who looks himself, or sleeps again.
+//! * LW2: who sleeps has set `held` to 2 and raised `sleepers` before; who unlocks sees one or the
+//!   other and wakes one, who looks himself, or sleeps again.
 
 use crate::base::atomic::{AtomicU32, Ordering, entry_barrier, heavy_barrier};
 use crate::base::sys::{cycles, futex_wait, futex_wake};
@@ -66,9 +68,10 @@ impl LockWord {
         }
     }
 
-    /// The same, where many short turns are taken by a few: each look of one who waits takes the lock's cache line
-    /// from the holder, and a turn that begins with a cache miss takes several times as long. So who finds the
-    /// lock held, and held again a moment later, looks every few microseconds only, and then has his own go.
+    /// The same, where many short turns are taken by a few: each look of one who waits takes the
+    /// lock's cache line from the holder, and a turn that begins with a cache miss takes several
+    /// times as long. So who finds the lock held, and held again a moment later, looks every few
+    /// microseconds only, and then has his own go.
     #[inline]
     pub(crate) fn lock_in_bursts(&self) {
         if !self.try_lock() {
@@ -131,7 +134,8 @@ impl LockWord {
         self.sleepers.fetch_add(1, Ordering::SeqCst);
         loop {
             let is_ordered = heavy_barrier();
-            // Acquire: pairs with the Releases of who unlocks. Who gets it so leaves the mark: others may sleep.
+            // Acquire: pairs with the Releases of who unlocks. Who gets it so leaves the mark:
+            // others may sleep.
             if self.held.swap(2, Ordering::Acquire) == 0 {
                 break;
             }

@@ -1,11 +1,13 @@
 //! System calls that the runtime can do without.
 //!
-//! A kernel may be too old for a call (`ENOSYS`), or a sandbox may refuse what it does not know, with whatever error it
-//! likes (`EPERM`, `EACCES`, `EINVAL`): the first error of such a call means that it is not here, and a fallback takes
-//! its place for good. Each call has one [`Optional`], and one fallback where it is made.
+//! A kernel may be too old for a call (`ENOSYS`), or a sandbox may refuse what it does not know,
+//! with whatever error it likes (`EPERM`, `EACCES`, `EINVAL`): the first error of such a call means
+//! that it is not here, and a fallback takes its place for good. Each call has one [`Optional`],
+//! and one fallback where it is made.
 //!
-//! A sandbox may also be entered later, and an error may be the caller's own: so a call that has failed is probed: it
-//! is made once more, in a way that can fail in only one way where the call is there.
+//! A sandbox may also be entered later, and an error may be the caller's own: so a call that has
+//! failed is probed: it is made once more, in a way that can fail in only one way where the call is
+//! there.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -28,8 +30,8 @@ impl Optional {
         Self(AtomicU8::new(UNKNOWN))
     }
 
-    /// Whether the call is there, as far as we know. `probe` makes it in such a way that a kernel which knows the call
-    /// answers with success, or with an error other than those of a refusal.
+    /// Whether the call is there, as far as we know. `probe` makes it in such a way that a kernel
+    /// which knows the call answers with success, or with an error other than those of a refusal.
     #[inline]
     pub(crate) fn is_here(&self, probe: impl FnOnce() -> isize) -> bool {
         match self.0.load(Ordering::Relaxed) {

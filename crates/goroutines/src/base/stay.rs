@@ -1,6 +1,7 @@
 //! The object that the runtime is a part of stays loaded.
 //!
-//! A plug-in that uses goroutines may be closed by its host, but the runtime's threads go on in its code.
+//! A plug-in that uses goroutines may be closed by its host, but the runtime's threads go on in its
+//! code.
 
 use std::ffi::{c_int, c_void};
 

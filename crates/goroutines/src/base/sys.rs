@@ -39,8 +39,8 @@ pub(crate) fn tgkill(tid: u32, signal: i32) -> bool {
 /// Sends `signal` to one thread of this process, with a code and a value of the sender's.
 ///
 /// # Errors
-/// The kernel's number. Where the user has queued as many signals as the limit allows, code and value
-/// are lost.
+/// The kernel's number. Where the user has queued as many signals as the limit allows, code and
+/// value are lost.
 pub(crate) fn tgsigqueue(tid: u32, signal: i32, code: i32, value: usize) -> Result<(), i32> {
     /// The kernel's `siginfo_t` of a queued signal.
     #[repr(C)]
@@ -64,7 +64,8 @@ pub(crate) fn tgsigqueue(tid: u32, signal: i32, code: i32, value: usize) -> Resu
     }
 }
 
-/// Sends `signal` to the thread `tid` of this process, with all that is known of it. To itself a thread may send anything.
+/// Sends `signal` to the thread `tid` of this process, with all that is known of it. To itself a
+/// thread may send anything.
 ///
 /// # Errors
 /// The kernel's number.
@@ -314,7 +315,8 @@ pub(crate) fn read_file<'b>(path: &[u8], buf: &'b mut [u8]) -> Option<&'b [u8]> 
     }
 }
 
-/// What tells an open file from all others: its device and its number there. Zeroes for a descriptor that is none.
+/// What tells an open file from all others: its device and its number there. Zeroes for a
+/// descriptor that is none.
 pub(crate) fn file_of(fd: i32) -> (libc::dev_t, libc::ino_t) {
     // SAFETY: plain old data, which the call fills in.
     unsafe {
@@ -389,7 +391,8 @@ impl Note {
         Self(AtomicU32::new(0))
     }
 
-    /// Sleeps until [`wake`](Self::wake), or for `timeout`; takes the wake-up. False if there was none.
+    /// Sleeps until [`wake`](Self::wake), or for `timeout`; takes the wake-up. False if there was
+    /// none.
     pub(crate) fn sleep(&self, timeout: Option<Duration>) -> bool {
         let until = timeout.map(|t| (nanotime(), u64::try_from(t.as_nanos()).unwrap_or(u64::MAX)));
         loop {

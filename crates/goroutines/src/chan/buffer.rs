@@ -1,7 +1,7 @@
 //! What a channel holds: a ring of its capacity, or a list of blocks without end.
 //!
-//! All calls are made under the channel's lock, where nothing is allocated or freed: a list is given its
-//! next block ([`Buffer::feed`]) and gives empty ones back ([`Buffer::take_empty`]).
+//! All calls are made under the channel's lock, where nothing is allocated or freed: a list is
+//! given its next block ([`Buffer::feed`]) and gives empty ones back ([`Buffer::take_empty`]).
 
 use std::mem::MaybeUninit;
 use std::ptr::{NonNull, null_mut};
@@ -130,7 +130,8 @@ impl<T> Buffer<T> {
                 if at >= slots.len() {
                     at -= slots.len();
                 }
-                // SAFETY: a message, which the caller gives away; the slot is free, as there is room.
+                // SAFETY: a message, which the caller gives away; the slot is free, as there is
+                // room.
                 unsafe {
                     slots.get_unchecked_mut(at).as_mut_ptr().copy_from_nonoverlapping(from, 1);
                 }

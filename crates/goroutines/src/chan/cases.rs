@@ -98,7 +98,8 @@ impl<'a, T> Room<'a, T> {
     pub fn send(mut self, message: T) -> Result<(), SendError<T>> {
         let Some(promise) = self.promise.take() else { return Err(SendError(message)) };
         let message = ManuallyDrop::new(message);
-        // SAFETY: promised by this channel, and taken out; the message moves with success, and only then.
+        // SAFETY: promised by this channel, and taken out; the message moves with success, and only
+        // then.
         match unsafe { self.sender.chan().keep(promise, &raw const *message) } {
             Ok(()) => Ok(()),
             Err(_) => Err(SendError(ManuallyDrop::into_inner(message))),

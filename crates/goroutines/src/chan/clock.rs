@@ -1,10 +1,11 @@
-//! Channels whose messages are the passing of time: `after`, `at`, `tick`, and those of `time::{Timer, Ticker}`.
+//! Channels whose messages are the passing of time: `after`, `at`, `tick`, and those of
+//! `time::{Timer, Ticker}`.
 //!
-//! Nobody sends. Who receives looks at the clock, and waits until the message is due; who comes in time
-//! first takes it, and sets the time of the next. So a timer that nobody waits for costs nothing but its
-//! memory, none can be late because somebody else was slow, and after `stop` or `reset` there is no old
-//! message left in a buffer. (Go 1.23 made its timers' channels seem so; crossbeam's `after` and `tick` are
-//! made so too.)
+//! Nobody sends. Who receives looks at the clock, and waits until the message is due; who comes in
+//! time first takes it, and sets the time of the next. So a timer that nobody waits for costs
+//! nothing but its memory, none can be late because somebody else was slow, and after `stop` or
+//! `reset` there is no old message left in a buffer. (Go 1.23 made its timers' channels seem so;
+//! crossbeam's `after` and `tick` are made so too.)
 //!
 //! The queue has those who wait, so that `reset` can have them look again.
 
@@ -117,8 +118,8 @@ impl Clock {
         }
     }
 
-    /// Sets the time of the next message, `d` from now (none: never), and the period. Whether there was one
-    /// to come, or one that nobody had received.
+    /// Sets the time of the next message, `d` from now (none: never), and the period. Whether there
+    /// was one to come, or one that nobody had received.
     pub(crate) fn reset(&self, d: Option<Duration>, period: Duration) -> bool {
         let when = d.map_or(NEVER, |d| self.now().saturating_add(ns(d)).min(NEVER - 1));
         let mut wakes = Wakes::new();

@@ -2,21 +2,22 @@
 //!
 //! Read before: `party.rs` (who waits), `buffer.rs`. Next: `select.rs`, which waits for several.
 //!
-//! As Go's (`runtime/chan.go`): a value goes straight from the sender to a receiver that waits, onto its
-//! stack, and the receiver runs next; where a buffer is full, a receiver takes its head and puts the value of
-//! the sender that has waited longest at its tail. So all is first in, first out, among messages and among
-//! waiters, and who was woken never finds that another came first.
+//! As Go's (`runtime/chan.go`): a value goes straight from the sender to a receiver that waits,
+//! onto its stack, and the receiver runs next; where a buffer is full, a receiver takes its head
+//! and puts the value of the sender that has waited longest at its tail. So all is first in, first
+//! out, among messages and among waiters, and who was woken never finds that another came first.
 //!
-//! **Promises.** crossbeam's `select!` decides before it knows the message: `send(s, expensive())` is not
-//! evaluated unless that operation was chosen. So there is a send in two steps: [`Chan::promise`] makes
-//! room, or finds the receiver that waits; [`Chan::keep`] brings the value. Room that was promised counts
-//! as taken. A receiver that finds a sender which has no value yet waits for it, and for nothing else.
+//! **Promises.** crossbeam's `select!` decides before it knows the message: `send(s, expensive())`
+//! is not evaluated unless that operation was chosen. So there is a send in two steps:
+//! [`Chan::promise`] makes room, or finds the receiver that waits; [`Chan::keep`] brings the value.
+//! Room that was promised counts as taken. A receiver that finds a sender which has no value yet
+//! waits for it, and for nothing else.
 //!
 //! * C1: receivers wait only while the buffer is empty; senders only while there is no room.
 //! * C2: `len + reserved <= capacity`.
 //! * C3: `hint` says what the state is whenever the lock is free; it is read without it.
-//! * C4: in a queue of receivers `kind` is `Value`, in one of senders `Value` or `Promise`, among lookers
-//!   `Look`.
+//! * C4: in a queue of receivers `kind` is `Value`, in one of senders `Value` or `Promise`, among
+//!   lookers `Look`.
 
 use super::Limit;
 use super::buffer::{Block, Buffer};
@@ -48,8 +49,9 @@ mod hint {
 
 /// See the file's head.
 ///
-/// What each operation writes is in the first line (the hint, the lock's word and the ring's indices), so that
-/// processors that take turns have one to hand over, and what changes when somebody waits in the next.
+/// What each operation writes is in the first line (the hint, the lock's word and the ring's
+/// indices), so that processors that take turns have one to hand over, and what changes when
+/// somebody waits in the next.
 #[repr(C, align(64))]
 pub(super) struct Chan<T> {
     hint: AtomicUsize,
@@ -89,7 +91,8 @@ pub(super) enum Found {
     Done,
     Closed,
     Nothing,
-    /// Receiving: a sender, claimed, whose value comes later. Sending: the receiver a promised value goes to.
+    /// Receiving: a sender, claimed, whose value comes later. Sending: the receiver a promised
+    /// value goes to.
     Partner(NonNull<Sudog>),
 }
 
@@ -208,14 +211,15 @@ impl<T> State<T> {
         Found::Done
     }
 
-    /// Nobody is to send any more. False if there are more that wait, to be ended by [`end_some`](Self::end_some).
+    /// Nobody is to send any more. False if there are more that wait, to be ended by
+    /// [`end_some`](Self::end_some).
     fn close(&mut self, wakes: &mut Wakes) -> bool {
         self.closed = true;
         self.end_some(wakes)
     }
 
-    /// Ends waits for a closed channel, some at a time: where a million wait, the lock is not held for all of them, and
-    /// each is queued while it is near. Whether that were all.
+    /// Ends waits for a closed channel, some at a time: where a million wait, the lock is not held
+    /// for all of them, and each is queued while it is near. Whether that were all.
     fn end_some(&mut self, wakes: &mut Wakes) -> bool {
         let mut most = AT_A_TIME;
         self.receivers.end_some(Outcome::Closed, &mut most, wakes)
@@ -331,7 +335,8 @@ impl<T> Chan<T> {
         (hint & (hint::FULL | hint::RECEIVERS) == hint::FULL).then_some(Stop::Timeout)
     }
 
-    /// Says what the state is (C3): before the lock is released, and before anybody is woken under it.
+    /// Says what the state is (C3): before the lock is released, and before anybody is woken under
+    /// it.
     #[inline]
     fn publish(&self, state: &State<T>) {
         // Release: who sees that it is closed sees what came before.
@@ -474,8 +479,8 @@ impl<T> Chan<T> {
         party.park(WaitReason::ChanReceive, NEVER, false, || unsafe { self.unlock() });
     }
 
-    /// Sends what is at `message`; blocks until there is room or somebody takes it, at most as long as
-    /// `limit` says.
+    /// Sends what is at `message`; blocks until there is room or somebody takes it, at most as long
+    /// as `limit` says.
     ///
     /// # Safety
     /// * A message is at `message`; with success it has moved.
@@ -571,10 +576,12 @@ impl<T> Chan<T> {
         (section, locked)
     }
 
-    /// Keeps a promise: the message at `message` moves to its partner, or into the room made for it.
+    /// Keeps a promise: the message at `message` moves to its partner, or into the room made for
+    /// it.
     ///
     /// # Safety
-    /// * The promise was made by this channel, and is kept or taken back once; a message is at `message`.
+    /// * The promise was made by this channel, and is kept or taken back once; a message is at
+    ///   `message`.
     pub(super) unsafe fn keep(&self, promise: Promise, message: *const T) -> Result<(), Stop> {
         let mut wakes = Wakes::new();
         let mut section = current::enter();
@@ -731,7 +738,8 @@ impl<T> Chan<T> {
     /// Enters `sudog` in the queue it is for.
     ///
     /// # Safety
-    /// * As for [`attempt`](Self::attempt), and it stays where it is until [`dismiss`](Self::dismiss)ed.
+    /// * As for [`attempt`](Self::attempt), and it stays where it is until
+    ///   [`dismiss`](Self::dismiss)ed.
     pub(super) unsafe fn enlist(&self, sends: bool, sudog: &Sudog, wakes: &mut Wakes) {
         // SAFETY: locked by the caller, who has no guard; it stays locked.
         let mut state = ManuallyDrop::new(unsafe { self.lock.locked() });

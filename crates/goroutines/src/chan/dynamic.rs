@@ -15,15 +15,16 @@ use std::fmt;
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::time::{Duration, Instant};
 
-/// A set of operations on channels, one of which is to be done; or that are waited for until one can be.
+/// A set of operations on channels, one of which is to be done; or that are waited for until one
+/// can be.
 ///
 /// The [`select!`](crate::select) macro is easier where the operations are known beforehand.
 ///
-/// Operations are numbered in the order in which they are added. [`select`](Self::select) and its kin choose
-/// one that can be done, at random where several can, block until there is one, and return it as a
-/// [`SelectedOperation`], which must be completed. [`ready`](Self::ready) and its kin do nothing; what they
-/// found may be gone when it is tried, if others use the channel. An operation on a disconnected channel can
-/// be done: it fails.
+/// Operations are numbered in the order in which they are added. [`select`](Self::select) and its
+/// kin choose one that can be done, at random where several can, block until there is one, and
+/// return it as a [`SelectedOperation`], which must be completed. [`ready`](Self::ready) and its
+/// kin do nothing; what they found may be gone when it is tried, if others use the channel. An
+/// operation on a disconnected channel can be done: it fails.
 ///
 /// A set can be used again and again. (crossbeam-channel: `Select`. Go: `reflect.Select`.)
 ///
@@ -77,7 +78,8 @@ impl Place {
         if layout.size() <= inline.size() && layout.align() <= inline.align() {
             return Self::Inline(Inline::uninit());
         }
-        // SAFETY: larger than `Inline`, or of a greater alignment; of size 0, it would do with any address.
+        // SAFETY: larger than `Inline`, or of a greater alignment; of size 0, it would do with any
+        // address.
         let layout = if layout.size() == 0 {
             Layout::from_size_align(1, layout.align()).unwrap_or(inline)
         } else {
@@ -109,9 +111,9 @@ impl Drop for Place {
     }
 }
 
-// SAFETY: what it holds while it is not selecting is plain data, and references to senders and receivers.
-// A message that is not Send may come to rest in a SelectedOperation on another thread, as bytes: nobody can
-// take it out there without its receiver, and it is not dropped.
+// SAFETY: what it holds while it is not selecting is plain data, and references to senders and
+// receivers. A message that is not Send may come to rest in a SelectedOperation on another thread,
+// as bytes: nobody can take it out there without its receiver, and it is not dropped.
 unsafe impl Send for Select<'_> {}
 // SAFETY: as above; `&Select` changes nothing.
 unsafe impl Sync for Select<'_> {}
@@ -134,8 +136,8 @@ impl<'a> Select<'a> {
         Self { operations: Vec::new(), next_index: 0, biased: false }
     }
 
-    /// Makes an empty set of which the first that can be done is chosen, in the order in which they were
-    /// added.
+    /// Makes an empty set of which the first that can be done is chosen, in the order in which they
+    /// were added.
     pub fn new_biased() -> Self {
         Self { biased: true, ..Self::new() }
     }
@@ -318,7 +320,8 @@ impl fmt::Debug for Select<'_> {
     }
 }
 
-/// An operation that was chosen, and is to be completed by [`send`](Self::send) or [`recv`](Self::recv).
+/// An operation that was chosen, and is to be completed by [`send`](Self::send) or
+/// [`recv`](Self::recv).
 ///
 /// # Panics
 /// If dropped without being completed. A message that was received is leaked then.

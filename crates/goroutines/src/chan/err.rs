@@ -3,8 +3,8 @@
 use std::error::Error;
 use std::fmt::{self, Debug, Display};
 
-/// [`send`](super::Sender::send) failed: nobody can receive any more, or the channel was closed. Holds the
-/// message.
+/// [`send`](super::Sender::send) failed: nobody can receive any more, or the channel was closed.
+/// Holds the message.
 #[derive(PartialEq, Eq, Clone, Copy)]
 pub struct SendError<T>(pub T);
 
@@ -26,8 +26,8 @@ pub enum SendTimeoutError<T> {
     Disconnected(T),
 }
 
-/// [`recv`](super::Receiver::recv) failed: all messages were received, and nobody can send any more, or the
-/// channel was closed.
+/// [`recv`](super::Receiver::recv) failed: all messages were received, and nobody can send any
+/// more, or the channel was closed.
 #[derive(PartialEq, Eq, Clone, Copy, Debug)]
 pub struct RecvError;
 
@@ -53,7 +53,8 @@ pub enum RecvTimeoutError {
 #[derive(PartialEq, Eq, Clone, Copy, Debug)]
 pub struct TrySelectError;
 
-/// [`select_timeout`](super::Select::select_timeout) failed: no operation could be done in this time.
+/// [`select_timeout`](super::Select::select_timeout) failed: no operation could be done in this
+/// time.
 #[derive(PartialEq, Eq, Clone, Copy, Debug)]
 pub struct SelectTimeoutError;
 

@@ -1,23 +1,27 @@
 //! Channels: Go's, with the interface of `crossbeam-channel`.
 //!
-//! [`bounded`] and [`unbounded`] make a channel; its [`Sender`] and [`Receiver`] can be cloned and used from
-//! any goroutine and any thread. Item for item this is crossbeam-channel 0.5's API, so `use goroutines::chan
-//! as crossbeam_channel;` is the whole port of a program, with two differences:
+//! [`bounded`] and [`unbounded`] make a channel; its [`Sender`] and [`Receiver`] can be cloned and
+//! used from any goroutine and any thread. Item for item this is crossbeam-channel 0.5's API, so
+//! `use goroutines::chan as crossbeam_channel;` is the whole port of a program, with two
+//! differences:
 //!
-//! * **Who blocks is a goroutine**, and takes no thread with it. On an ordinary thread the thread blocks.
-//! * **Messages are handed over.** A message goes straight to the receiver that has waited longest, which
-//!   then runs next; a receiver that makes room in a full channel lets the sender in that has waited longest.
-//!   So waiters are served in their order, and no other can come between. (Go: the same.)
+//! * **Who blocks is a goroutine**, and takes no thread with it. On an ordinary thread the thread
+//!   blocks.
+//! * **Messages are handed over.** A message goes straight to the receiver that has waited longest,
+//!   which then runs next; a receiver that makes room in a full channel lets the sender in that has
+//!   waited longest. So waiters are served in their order, and no other can come between. (Go: the
+//!   same.)
 //!
 //! And one thing more: [`Sender::close`], as Go's `close`.
 //!
 //! # A channel's laws
 //! * Messages of one sender are received in the order in which they were sent.
-//! * A send happens before the receipt of its message; the *k*th receipt of a channel with capacity *c*
-//!   happens before the (*k*+*c*)th send is over; closing happens before a receipt that fails for it. (Go's
-//!   memory model.)
-//! * A channel is *disconnected* when all its senders, or all its receivers, were dropped, or it was closed.
-//!   What was sent before can still be received; sending fails and gives the message back.
+//! * A send happens before the receipt of its message; the *k*th receipt of a channel with capacity
+//!   *c* happens before the (*k*+*c*)th send is over; closing happens before a receipt that fails
+//!   for it. (Go's memory model.)
+//! * A channel is *disconnected* when all its senders, or all its receivers, were dropped, or it
+//!   was closed. What was sent before can still be received; sending fails and gives the message
+//!   back.
 //!
 //! # Examples
 //! ```
@@ -110,8 +114,8 @@ pub fn unbounded<T>() -> (Sender<T>, Receiver<T>) {
 
 /// Makes a channel that holds up to `capacity` messages; sending blocks while there are as many.
 ///
-/// With a capacity of 0 nothing is held: a send and a receipt meet (a *rendezvous*), and the first to come
-/// waits for the other. (Go: `make(chan T, capacity)`.)
+/// With a capacity of 0 nothing is held: a send and a receipt meet (a *rendezvous*), and the first
+/// to come waits for the other. (Go: `make(chan T, capacity)`.)
 ///
 /// # Panics
 /// If there can't be so much memory.
@@ -135,8 +139,8 @@ pub fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
 
 /// Makes a channel that delivers one message after `duration`: the time it is.
 ///
-/// It takes no goroutine, and no timer until somebody waits for it. It is never disconnected; after its
-/// message was received, receiving blocks for ever. (Go: `time.After`.)
+/// It takes no goroutine, and no timer until somebody waits for it. It is never disconnected; after
+/// its message was received, receiving blocks for ever. (Go: `time.After`.)
 ///
 /// # Examples
 /// ```
@@ -184,8 +188,8 @@ pub fn never<T>() -> Receiver<T> {
 
 /// Makes a channel that delivers a message every `duration`: the time at which it was due.
 ///
-/// At most one message waits: who is slow misses some, and the next comes `duration` after the late one was
-/// received. (For Go's rule, see [`time::Ticker`](crate::time::Ticker).)
+/// At most one message waits: who is slow misses some, and the next comes `duration` after the late
+/// one was received. (For Go's rule, see [`time::Ticker`](crate::time::Ticker).)
 ///
 /// # Examples
 /// ```

@@ -1,18 +1,19 @@
 //! Who waits for a channel: goroutines and ordinary threads, for one operation or for several.
 //!
-//! A [`Party`] is one who waits; a [`Sudog`] (Go's name) is one of the operations it waits for, and stands in
-//! a queue of that operation's channel, under the channel's lock. Both are on the waiter's stack.
+//! A [`Party`] is one who waits; a [`Sudog`] (Go's name) is one of the operations it waits for, and
+//! stands in a queue of that operation's channel, under the channel's lock. Both are on the
+//! waiter's stack.
 //!
-//! The party's wait is a [`WaitWord`] (`g/wait.rs`), a goroutine's own or, for a thread, one in the party:
-//! who claims it ends the wait, does the operation on the waiter's behalf, still under the channel's lock,
-//! and wakes it afterwards. Time-outs claim it too.
+//! The party's wait is a [`WaitWord`] (`g/wait.rs`), a goroutine's own or, for a thread, one in the
+//! party: who claims it ends the wait, does the operation on the waiter's behalf, still under the
+//! channel's lock, and wakes it afterwards. Time-outs claim it too.
 //!
-//! * P1: the word is `Parked` before any lock is released under which a sudog of it was enlisted: the commit
-//!   of the park unlocks. So a peer finds it parked, or ended, and never in between.
-//! * P2: who claims takes the sudog out of its queue; who was woken takes its others out before it returns.
-//!   So a queue holds no sudog whose party is gone.
-//! * P3: `value`, `outcome`, `partner` and `winner` are written under the channel's lock by who claimed,
-//!   before the wake, and read after it.
+//! * P1: the word is `Parked` before any lock is released under which a sudog of it was enlisted:
+//!   the commit of the park unlocks. So a peer finds it parked, or ended, and never in between.
+//! * P2: who claims takes the sudog out of its queue; who was woken takes its others out before it
+//!   returns. So a queue holds no sudog whose party is gone.
+//! * P3: `value`, `outcome`, `partner` and `winner` are written under the channel's lock by who
+//!   claimed, before the wake, and read after it.
 
 use crate::base::fatal::throw;
 use crate::base::sys;
@@ -88,9 +89,9 @@ impl Party {
         }
     }
 
-    /// Waits until somebody ends the wait, at the latest until the time `until` (monotonic ns), and runs
-    /// `unlock` once the word is parked (P1). In the section, holding what `unlock` unlocks. Where `can_end`,
-    /// it ends when the goroutine's context is cancelled.
+    /// Waits until somebody ends the wait, at the latest until the time `until` (monotonic ns), and
+    /// runs `unlock` once the word is parked (P1). In the section, holding what `unlock` unlocks.
+    /// Where `can_end`, it ends when the goroutine's context is cancelled.
     pub(crate) fn park(
         &self,
         reason: WaitReason,
@@ -245,14 +246,15 @@ impl Sudog {
         unsafe { &*self.party.get() }
     }
 
-    /// Ends the wait of one that may not be claimed yet: it waits for a promise, and for nothing else. Under
-    /// the channel's lock.
+    /// Ends the wait of one that may not be claimed yet: it waits for a promise, and for nothing
+    /// else. Under the channel's lock.
     pub(crate) fn claim_promised(&self) {
         // False: it was claimed out of its queue.
         let _ = self.party().claim(self);
     }
 
-    /// Ends the wait with `outcome`; who waits is to be woken by `wakes`. Under the channel's lock; claimed.
+    /// Ends the wait with `outcome`; who waits is to be woken by `wakes`. Under the channel's lock;
+    /// claimed.
     #[inline]
     pub(crate) fn end(&self, outcome: Outcome, wakes: &mut Wakes) {
         self.outcome.set(outcome);
@@ -279,8 +281,8 @@ impl Queue {
         self.head.is_null()
     }
 
-    /// Whether somebody is in it who still waits: not one whose wait was ended by another of its operations, or
-    /// by the time, and who has not come to take itself out yet.
+    /// Whether somebody is in it who still waits: not one whose wait was ended by another of its
+    /// operations, or by the time, and who has not come to take itself out yet.
     pub(crate) fn has_waiter(&self) -> bool {
         let mut at = self.head;
         // SAFETY: what is in the queue is alive (P2).
@@ -328,7 +330,8 @@ impl Queue {
         }
     }
 
-    /// Takes the first out whose wait is not over, and ends it: it is the caller's until it is woken.
+    /// Takes the first out whose wait is not over, and ends it: it is the caller's until it is
+    /// woken.
     #[inline]
     pub(crate) fn claim(&mut self) -> Option<NonNull<Sudog>> {
         loop {
@@ -405,8 +408,8 @@ impl Wakes {
         self.more.push_back(Runnable::of_g(gp));
     }
 
-    /// Wakes them: one goroutine runs next, many go behind what is queued. In a section, without a channel's
-    /// lock.
+    /// Wakes them: one goroutine runs next, many go behind what is queued. In a section, without a
+    /// channel's lock.
     #[inline]
     pub(crate) fn wake(mut self) {
         if let Some(gp) = self.one {

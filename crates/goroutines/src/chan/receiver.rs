@@ -15,7 +15,8 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The receiving side of a channel. Clones receive from the same channel: each message goes to one of them.
+/// The receiving side of a channel. Clones receive from the same channel: each message goes to one
+/// of them.
 pub struct Receiver<T> {
     from: From<T>,
 }
@@ -175,7 +176,8 @@ impl<T> Receiver<T> {
         }
     }
 
-    /// The messages, one after another; blocks for each, and ends when the channel is empty and disconnected.
+    /// The messages, one after another; blocks for each, and ends when the channel is empty and
+    /// disconnected.
     ///
     /// (Go: `for message := range ch`.)
     pub fn iter(&self) -> Iter<'_, T> {

@@ -2,16 +2,18 @@
 //!
 //! Previous: `core.rs`. Next: `dynamic.rs` and `cases.rs`, its two faces.
 //!
-//! First each operation is tried for itself, in random order, taking a channel's lock only where there
-//! seems to be something to do. If none can be done, all channels are locked (in the order of their
-//! addresses, each once), all are tried again, and a sudog is enlisted for each; the goroutine parks, and
-//! the locks are released when it has. Whoever can do one of the operations claims the wait, does it, and
-//! wakes the goroutine, which takes the other sudogs out of their queues.
+//! First each operation is tried for itself, in random order, taking a channel's lock only where
+//! there seems to be something to do. If none can be done, all channels are locked (in the order of
+//! their addresses, each once), all are tried again, and a sudog is enlisted for each; the
+//! goroutine parks, and the locks are released when it has. Whoever can do one of the operations
+//! claims the wait, does it, and wakes the goroutine, which takes the other sudogs out of their
+//! queues.
 //!
-//! * SE1: between the last look and being enlisted everywhere all locks are held, so no wake-up is lost, and
-//!   `default` is chosen only if there was a moment at which no operation was possible.
-//! * SE2: all that are possible in the first look have the same chance, and so have several that wait for one
-//!   channel: they are tried and enlisted in the order of a random permutation (not so in a biased one).
+//! * SE1: between the last look and being enlisted everywhere all locks are held, so no wake-up is
+//!   lost, and `default` is chosen only if there was a moment at which no operation was possible.
+//! * SE2: all that are possible in the first look have the same chance, and so have several that
+//!   wait for one channel: they are tried and enlisted in the order of a random permutation (not so
+//!   in a biased one).
 //! * SE3: while several channels are locked nothing else is waited for.
 
 use super::Limit;
@@ -252,8 +254,8 @@ enum Tried {
 
 /// Does one of the operations, waiting at most as long as `limit` says; which.
 ///
-/// Then its sudog's outcome is `Done` (a value was received, or the operation is possible), `Closed`, or
-/// `Promised`.
+/// Then its sudog's outcome is `Done` (a value was received, or the operation is possible),
+/// `Closed`, or `Promised`.
 #[inline]
 pub(super) fn select<'a, C: Cases<'a> + ?Sized>(
     cases: &C,
@@ -453,9 +455,9 @@ impl<'a, C: Cases<'a> + ?Sized> Selecting<'_, C> {
 
     /// Unlocks all but the one of the address `keep`.
     ///
-    /// The commit of a park calls it: whoever is let in by one of these unlocks may wake the goroutine, which
-    /// then waits for the locks of all its other cases. So its cases may be looked at until the last lock is
-    /// released, and not after that.
+    /// The commit of a park calls it: whoever is let in by one of these unlocks may wake the
+    /// goroutine, which then waits for the locks of all its other cases. So its cases may be looked
+    /// at until the last lock is released, and not after that.
     fn unlock_all(&self, keep: Option<usize>) {
         let mut last: Option<&dyn Operand> = None;
         for k in 0..self.cases.len() {
@@ -476,8 +478,8 @@ impl<'a, C: Cases<'a> + ?Sized> Selecting<'_, C> {
         }
     }
 
-    /// Waits with all locked, and unlocks them. Which operation was done; none: the time is over, or one
-    /// may be possible now. And why the wait ended.
+    /// Waits with all locked, and unlocks them. Which operation was done; none: the time is over,
+    /// or one may be possible now. And why the wait ended.
     fn wait(&self, until: u64) -> (Option<usize>, Cause) {
         let n = self.cases.len();
         let mut until = until;

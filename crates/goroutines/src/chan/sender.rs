@@ -41,7 +41,8 @@ impl<T> Sender<T> {
         }
     }
 
-    /// Sends a message; blocks while the channel is full (without capacity: until somebody receives it).
+    /// Sends a message; blocks while the channel is full (without capacity: until somebody receives
+    /// it).
     ///
     /// Blocked senders are let in in the order in which they came. (Go: `ch <- message`.)
     ///
@@ -62,13 +63,14 @@ impl<T> Sender<T> {
         self.send_until(message, Limit::Forever).map_err(|(message, _)| SendError(message))
     }
 
-    /// Sends a message if that is possible at once. Does not block; where the channel is full, takes no lock.
+    /// Sends a message if that is possible at once. Does not block; where the channel is full,
+    /// takes no lock.
     ///
     /// (Go: a `select` with `default`.)
     ///
     /// # Errors
-    /// If the channel is full (without capacity: nobody waits for a message), or disconnected. The error
-    /// holds the message.
+    /// If the channel is full (without capacity: nobody waits for a message), or disconnected. The
+    /// error holds the message.
     ///
     /// # Examples
     /// ```
@@ -111,10 +113,12 @@ impl<T> Sender<T> {
         })
     }
 
-    /// Closes the channel: nobody can send any more, not even with another sender; what was sent can be
-    /// received, and then receiving fails. Those who wait are woken. Whether it was open until now.
+    /// Closes the channel: nobody can send any more, not even with another sender; what was sent
+    /// can be received, and then receiving fails. Those who wait are woken. Whether it was open
+    /// until now.
     ///
-    /// (Go: `close(ch)`. Where Go panics, closing twice is `false` here, and sending afterwards an error.)
+    /// (Go: `close(ch)`. Where Go panics, closing twice is `false` here, and sending afterwards an
+    /// error.)
     ///
     /// # Examples
     /// ```

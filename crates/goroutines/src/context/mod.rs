@@ -1,12 +1,13 @@
 //! Contexts: deadlines, cancellation, and values that go with a task. (Go: package `context`.)
 //!
-//! A [`Context`] is made from another one and handed on to whatever works for the same end. When it is
-//! cancelled, or its deadline passes, so are all that were made from it; each of them says so by
+//! A [`Context`] is made from another one and handed on to whatever works for the same end. When it
+//! is cancelled, or its deadline passes, so are all that were made from it; each of them says so by
 //! [`done`](Context::done), a channel for [`select!`](crate::select), and by [`err`](Context::err).
 //!
 //! # Code that knows nothing of contexts
-//! In Go a context ends only what was written to look at it. Here [`Context::run`] makes it *ambient* for a
-//! closure: whatever blocks in there, in whichever crate, ends early when the context is cancelled.
+//! In Go a context ends only what was written to look at it. Here [`Context::run`] makes it
+//! *ambient* for a closure: whatever blocks in there, in whichever crate, ends early when the
+//! context is cancelled.
 //!
 //! | What blocks | ends with |
 //! |---|---|
@@ -18,23 +19,23 @@
 //! | [`chan`](crate::chan): `send`, `recv`, `_timeout`, iteration | as on a disconnected channel: `Err`, `None` |
 //! | [`select!`](crate::select), [`Select`](crate::chan::Select) | one of its operations fails so |
 //!
-//! What could be done at once is done all the same; what had begun, like a message already handed over, is
-//! finished. The rows of `std` and libc need the feature `intercept`.
+//! What could be done at once is done all the same; what had begun, like a message already handed
+//! over, is finished. The rows of `std` and libc need the feature `intercept`.
 //!
-//! A channel that fails does not say why: ask [`current`]`().`[`check`](Context::check)`()` after a loop over
-//! messages, else a stream that was cut off looks complete.
+//! A channel that fails does not say why: ask [`current`]`().`[`check`](Context::check)`()` after a
+//! loop over messages, else a stream that was cut off looks complete.
 //!
 //! These are **not** ended:
 //!
-//! * Locks, condition variables, `std::thread::park`, `std::sync::mpsc`, and all that other crates build on a
-//!   futex. They have no way to fail: a lock returns when it is held. Some may return for no reason, but then
-//!   their callers ask again, and would do so as fast as they can.
-//! * [`WaitGroup::wait`](crate::WaitGroup::wait), `join`, `thread::scope`: what they wait for has to end, and
-//!   does, if it runs in the context too.
+//! * Locks, condition variables, `std::thread::park`, `std::sync::mpsc`, and all that other crates
+//!   build on a futex. They have no way to fail: a lock returns when it is held. Some may return
+//!   for no reason, but then their callers ask again, and would do so as fast as they can.
+//! * [`WaitGroup::wait`](crate::WaitGroup::wait), `join`, `thread::scope`: what they wait for has
+//!   to end, and does, if it runs in the context too.
 //! * [`Command::spawn`](std::process::Command::spawn): the child comes to its program soon.
-//! * Files, DNS look-ups, `flock`, `wait` for any child, signals and queues of System V, and whatever else
-//!   [`intercept/table.rs`] says is announced, or is inside [`runtime::blocking`](crate::runtime::blocking): there
-//!   the kernel blocks an OS thread.
+//! * Files, DNS look-ups, `flock`, `wait` for any child, signals and queues of System V, and
+//!   whatever else [`intercept/table.rs`] says is announced, or is inside
+//!   [`runtime::blocking`](crate::runtime::blocking): there the kernel blocks an OS thread.
 //! * [`Select::ready`](crate::chan::Select::ready) and its kin: they only look.
 //! * `epoll_wait`: who calls that is an event loop, and would take it for an error of its own.
 //! * A goroutine that computes. It may ask: [`current`]`().err()`.
@@ -122,7 +123,8 @@ impl From<ContextError> for io::Error {
     }
 }
 
-/// What tasks that belong together have in common: when they are to end, and values. Cloning is cheap.
+/// What tasks that belong together have in common: when they are to end, and values. Cloning is
+/// cheap.
 ///
 /// See the [module](self).
 ///
@@ -254,8 +256,8 @@ impl Context {
 
     /// Makes a context with a value more. It hides one of the same type.
     ///
-    /// Values are found by their type; make one of your own for each meaning. (Go: `WithValue`, whose keys
-    /// are types of that kind.)
+    /// Values are found by their type; make one of your own for each meaning. (Go: `WithValue`,
+    /// whose keys are types of that kind.)
     ///
     /// # Examples
     /// ```
@@ -286,7 +288,8 @@ impl Context {
         None
     }
 
-    /// Makes a context with the same values that is not cancelled with this one, and has no deadline.
+    /// Makes a context with the same values that is not cancelled with this one, and has no
+    /// deadline.
     #[must_use]
     pub fn without_cancel(&self) -> Self {
         Self { node: None, values: self.values.clone() }
@@ -329,8 +332,8 @@ impl Context {
         self.err().map_or(Ok(()), Err)
     }
 
-    /// Why it was cancelled: the cause that was given, the first to come, or [`err`](Self::err). None if it
-    /// was not.
+    /// Why it was cancelled: the cause that was given, the first to come, or [`err`](Self::err).
+    /// None if it was not.
     pub fn cause(&self) -> Option<Cause> {
         self.node.as_ref()?.cause()
     }
@@ -342,8 +345,8 @@ impl Context {
 
     /// Calls `f` in a goroutine of its own when the context is done; at once, if it is.
     ///
-    /// Until then `f` is kept as long as the context can be cancelled. What it returns can stop that; when it
-    /// is dropped, `f` will still be called. (Go: `context.AfterFunc`.)
+    /// Until then `f` is kept as long as the context can be cancelled. What it returns can stop
+    /// that; when it is dropped, `f` will still be called. (Go: `context.AfterFunc`.)
     ///
     /// # Panics
     /// If the runtime can't be started.
@@ -371,12 +374,13 @@ impl Context {
         AfterFunc { on }
     }
 
-    /// Calls `f` with this context as the ambient one: what blocks in `f` ends early when the context is
-    /// cancelled. What ends how, and what doesn't end, is said in the [module](self).
+    /// Calls `f` with this context as the ambient one: what blocks in `f` ends early when the
+    /// context is cancelled. What ends how, and what doesn't end, is said in the [module](self).
     ///
-    /// It is ambient on the calling goroutine only; for those that `f` starts there is [`go`](Self::go).
-    /// Inside, another `run` counts instead: so `context::current().without_cancel().run(…)` is a stretch that
-    /// is not to be cancelled. On an ordinary thread nothing is ended.
+    /// It is ambient on the calling goroutine only; for those that `f` starts there is
+    /// [`go`](Self::go). Inside, another `run` counts instead: so
+    /// `context::current().without_cancel().run(…)` is a stretch that is not to be cancelled. On an
+    /// ordinary thread nothing is ended.
     pub fn run<R>(&self, f: impl FnOnce() -> R) -> R {
         struct Restore(Option<Context>);
         impl Drop for Restore {
@@ -393,8 +397,8 @@ impl Context {
         node::running(self.node.as_ref(), &run, f)
     }
 
-    /// Starts a goroutine in which this context is ambient. `context::current().go(…)` hands on the one that is
-    /// ambient here.
+    /// Starts a goroutine in which this context is ambient. `context::current().go(…)` hands on the
+    /// one that is ambient here.
     ///
     /// # Panics
     /// As [`go`].
@@ -431,8 +435,8 @@ pub struct Cancel {
 }
 
 impl Cancel {
-    /// Cancels the context, and all that were made from it, if it is not done yet. They are done when this
-    /// returns, whoever came first; it does not wait for what that ends.
+    /// Cancels the context, and all that were made from it, if it is not done yet. They are done
+    /// when this returns, whoever came first; it does not wait for what that ends.
     pub fn cancel(&self) {
         self.node.cancel(ContextError::Canceled, None);
     }
@@ -473,8 +477,8 @@ pub struct CancelCause {
 }
 
 impl CancelCause {
-    /// Cancels the context, and all that were made from it, if it is not done yet; [`Context::cause`] is
-    /// `cause` then.
+    /// Cancels the context, and all that were made from it, if it is not done yet;
+    /// [`Context::cause`] is `cause` then.
     pub fn cancel(&self, cause: impl Into<Box<dyn Error + Send + Sync>>) {
         self.node.cancel(ContextError::Canceled, Some(Arc::from(cause.into())));
     }
@@ -511,8 +515,8 @@ enum Calls {
 }
 
 impl AfterFunc {
-    /// Stops it. True if this prevented the call; false if the function was called (it may still run), or
-    /// stopped, before.
+    /// Stops it. True if this prevented the call; false if the function was called (it may still
+    /// run), or stopped, before.
     pub fn stop(&self) -> bool {
         match &self.on {
             Calls::Later(node, id) => node.stop(*id),

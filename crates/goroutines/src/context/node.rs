@@ -1,18 +1,19 @@
 //! The tree of contexts: who is cancelled with whom.
 //!
-//! A node keeps its parent alive, so that cancelling an ancestor reaches it; a parent knows its children without
-//! keeping them, so that those which are dropped are gone. One with functions to call is kept by its parent, and
-//! by its alarm. (A parent that can't be cancelled any more, as all its handles were dropped, and a child of
-//! it that has functions keep each other: those are never freed.) Of one that is gone the channel may
-//! be left, in somebody's hands: it passes to the parent, and to the alarm.
+//! A node keeps its parent alive, so that cancelling an ancestor reaches it; a parent knows its
+//! children without keeping them, so that those which are dropped are gone. One with functions to
+//! call is kept by its parent, and by its alarm. (A parent that can't be cancelled any more, as all
+//! its handles were dropped, and a child of it that has functions keep each other: those are never
+//! freed.) Of one that is gone the channel may be left, in somebody's hands: it passes to the
+//! parent, and to the alarm.
 //!
-//! * CX1: `error` is set once, under the lock; [`err`](Node::err) gives it when the channel is closed too. Then
-//!   runs are ended, children are cancelled, and functions are called.
-//! * CX2: who is added under the lock (a child, a function, a run) is either seen by who cancels, or finds
-//!   `error` set.
-//! * CX3: no lock of a node is held while another's is taken, or while foreign code runs. But for `descent`: who
-//!   cancels holds it, from the node he cancels to the last below, and takes it downwards; so who comes second
-//!   returns when all below are cancelled.
+//! * CX1: `error` is set once, under the lock; [`err`](Node::err) gives it when the channel is
+//!   closed too. Then runs are ended, children are cancelled, and functions are called.
+//! * CX2: who is added under the lock (a child, a function, a run) is either seen by who cancels,
+//!   or finds `error` set.
+//! * CX3: no lock of a node is held while another's is taken, or while foreign code runs. But for
+//!   `descent`: who cancels holds it, from the node he cancels to the last below, and takes it
+//!   downwards; so who comes second returns when all below are cancelled.
 
 use super::{Cause, ContextError};
 use crate::chan::{Receiver, Sender, bounded};
@@ -222,7 +223,8 @@ impl Node {
         }
     }
 
-    /// Has `f` called when it is done. Itself and a number by which that can be stopped; none if it is done.
+    /// Has `f` called when it is done. Itself and a number by which that can be stopped; none if it
+    /// is done.
     pub(super) fn after_func(self: &Arc<Self>, f: Function) -> Option<(Arc<Self>, u64)> {
         let mut state = self.lock();
         if self.err().is_some() {
@@ -259,7 +261,8 @@ impl Node {
         drop(state);
         drop(keep);
         if is_last {
-            // Another may be added meanwhile, and want to be kept: then it asks for that afterwards.
+            // Another may be added meanwhile, and want to be kept: then it asks for that
+            // afterwards.
             self.kept_by_parent(None);
             let again = self.lock().functions.is_empty();
             if !again && let Some(this) = self.parent.as_ref().and_then(|p| p.child(self.id)) {

@@ -10,15 +10,15 @@ use std::ptr::null;
 use std::sync::atomic::Ordering;
 
 thread_local! {
-    /// The goroutine whose thread-locals these are; null on ordinary threads and on an M's own stack.
-    /// Right by construction: thread-locals are the goroutine's, wherever it runs.
+    /// The goroutine whose thread-locals these are; null on ordinary threads and on an M's own
+    /// stack. Right by construction: thread-locals are the goroutine's, wherever it runs.
     static CURRENT: Cell<*const G> = const { Cell::new(null()) };
     /// The M, on its own stack only.
     static CURRENT_M: Cell<*const M> = const { Cell::new(null()) };
 }
 
-/// The running goroutine; none on an ordinary thread and on an M's own stack, and none in a copy of this
-/// process, where the flow that was a goroutine is an ordinary thread.
+/// The running goroutine; none on an ordinary thread and on an M's own stack, and none in a copy of
+/// this process, where the flow that was a goroutine is an ordinary thread.
 #[inline]
 pub(crate) fn g() -> Option<&'static G> {
     let gp = running()?;
@@ -29,8 +29,8 @@ pub(crate) fn g() -> Option<&'static G> {
     Some(gp)
 }
 
-/// The same, without asking whether this is a copy: in a section, which has looked, and where nothing but the
-/// goroutine's own memory is touched.
+/// The same, without asking whether this is a copy: in a section, which has looked, and where
+/// nothing but the goroutine's own memory is touched.
 #[inline]
 pub(crate) fn running() -> Option<&'static G> {
     // SAFETY: null, or a G, which is never freed.
@@ -63,8 +63,8 @@ pub(crate) fn set_m(mp: *const M) {
 /// On an ordinary thread it is nothing. Sections nest.
 ///
 /// **The rule inside**: no allocator, no lock but the runtime's own, nothing that could wait for a
-/// goroutine that is not running. Who waits inside a section can't lose its P, and with one P the other
-/// would never run.
+/// goroutine that is not running. Who waits inside a section can't lose its P, and with one P the
+/// other would never run.
 #[must_use]
 pub(crate) struct Section {
     gp: Option<&'static G>,
@@ -78,8 +78,8 @@ pub(crate) fn enter() -> Section {
     let gp = running();
     if let Some(gp) = gp {
         raise_count(gp);
-        // The lease is read after the count was raised: the other half is in m/lease.rs. In a copy of the
-        // process, and where entries are dear, it compares as unequal to all there is.
+        // The lease is read after the count was raised: the other half is in m/lease.rs. In a copy
+        // of the process, and where entries are dear, it compares as unequal to all there is.
         if !gp.m().lease.is(origin::owned()) {
             return enter_closely(gp);
         }
@@ -131,8 +131,8 @@ pub(crate) fn lower(gp: &G) {
     light_barrier();
 }
 
-/// Sets the count to what it was when a signal's handler began: inner sections may have been left by
-/// `siglongjmp`.
+/// Sets the count to what it was when a signal's handler began: inner sections may have been left
+/// by `siglongjmp`.
 #[cfg(feature = "intercept")]
 pub(crate) fn set_count(gp: &G, count: u32) {
     light_barrier();

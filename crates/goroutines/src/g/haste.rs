@@ -1,15 +1,15 @@
 //! Whether who a goroutine wakes can wait for it to park.
 //!
-//! **The problem.** A goroutine that wakes another mostly parks at once: a message and its answer, a lock and
-//! its next holder. To wake a second M for the one that was woken takes longer than to let it run next here,
-//! and two processors that take turns get in each other's way. But some go on for long after they have woken
-//! another, which should run elsewhere meanwhile. (Go wakes an M each time, which then leaves the one that
-//! was woken alone for some 50 µs.)
+//! **The problem.** A goroutine that wakes another mostly parks at once: a message and its answer,
+//! a lock and its next holder. To wake a second M for the one that was woken takes longer than to
+//! let it run next here, and two processors that take turns get in each other's way. But some go on
+//! for long after they have woken another, which should run elsewhere meanwhile. (Go wakes an M
+//! each time, which then leaves the one that was woken alone for some 50 µs.)
 //!
-//! **Chosen.** Each goroutine is taken at its past. At first its wakes wait. If one had to be fetched by another
-//! M, or by the monitor (`sched/sysmon.rs`), since the goroutine went on and on, the next 32 of its wakes
-//! wake an M at once; if the one after those is in vain again, the next 64, and so on. Many in a row that
-//! were right make up for one that was wrong.
+//! **Chosen.** Each goroutine is taken at its past. At first its wakes wait. If one had to be
+//! fetched by another M, or by the monitor (`sched/sysmon.rs`), since the goroutine went on and on,
+//! the next 32 of its wakes wake an M at once; if the one after those is in vain again, the next
+//! 64, and so on. Many in a row that were right make up for one that was wrong.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 

@@ -1,8 +1,8 @@
 //! G, the goroutine.
 //!
 //! A `G` is the header of its carrier (stack, thread-locals, thread block): one mapping, made once,
-//! used for many goroutines one after another, never unmapped. A `&'static G` can therefore always be
-//! read; what it says is about whichever goroutine lives there.
+//! used for many goroutines one after another, never unmapped. A `&'static G` can therefore always
+//! be read; what it says is about whichever goroutine lives there.
 //!
 //! Read next: `status.rs`, then `sched/park.rs`.
 
@@ -107,8 +107,8 @@ pub(crate) struct G {
     pub(crate) odd: Cell<u8>,
     /// It is in a call that the runtime has announced. Its own.
     pub(crate) in_call: AtomicBool,
-    /// How deep it is in calls of `fork` (one may be made by a handler of another), and whether the outermost is
-    /// announced. Its own.
+    /// How deep it is in calls of `fork` (one may be made by a handler of another), and whether the
+    /// outermost is announced. Its own.
     pub(crate) forking: Cell<Forking>,
     /// It has called `ptrace`. Its own.
     #[cfg(feature = "intercept")]
@@ -158,8 +158,9 @@ pub(crate) struct G {
 }
 const _: () = assert!(size_of::<G>() <= goroutines_switch::stack::HEADER_BYTES);
 
-// SAFETY: cells are the goroutine's own, or of whoever makes it before it is runnable; they are read
-// by others only while the world is stopped, or from inside the goroutine's own signal handler.
+// SAFETY: cells are the goroutine's own, or of whoever makes it before it is runnable; they are
+// read by others only while the world is stopped, or from inside the goroutine's own signal
+// handler.
 unsafe impl Sync for G {}
 
 impl std::fmt::Debug for G {
@@ -185,8 +186,8 @@ impl G {
         std::ptr::from_ref(self).cast_mut()
     }
 
-    /// Has what it goes on with fetched: the rest of its G, and the last frames of its stack. It is off its
-    /// stack, and the caller's.
+    /// Has what it goes on with fetched: the rest of its G, and the last frames of its stack. It is
+    /// off its stack, and the caller's.
     #[inline]
     pub(crate) fn prefetch(&'static self) {
         use crate::base::sys::prefetch;

@@ -12,11 +12,11 @@
 //! * `Idle`, `Dead` — a free list, or whoever took it from there, owns the carrier.
 //! * `Runnable` — the run queue it is in owns it; the goroutine is off its stack.
 //! * `Running` — the goroutine itself, on the M in `g.m`.
-//! * `Waiting` — whoever will ready it: the wait queue it is in, guarded as that queue is. It is off
-//!   its stack: the status is set by the context that came after it.
+//! * `Waiting` — whoever will ready it: the wait queue it is in, guarded as that queue is. It is
+//!   off its stack: the status is set by the context that came after it.
 //!
-//! **Invariant ST1.** Readying is a compare-and-swap from `Waiting` to `Runnable`: of two who try, one
-//! wins, and nobody can ready a goroutine that has not left its stack.
+//! **Invariant ST1.** Readying is a compare-and-swap from `Waiting` to `Runnable`: of two who try,
+//! one wins, and nobody can ready a goroutine that has not left its stack.
 
 use crate::base::atomic::{AtomicU32, Ordering};
 
@@ -54,7 +54,8 @@ impl Status {
     /// Sets the state; for the owner of the goroutine.
     #[inline]
     pub(crate) fn set(&self, state: State) {
-        // Release: the saved context and all the goroutine did is visible to who acquires the state.
+        // Release: the saved context and all the goroutine did is visible to who acquires the
+        // state.
         self.0.store(state as u32, Ordering::Release);
     }
 

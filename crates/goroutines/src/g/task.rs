@@ -1,9 +1,10 @@
 //! A goroutine before and beside its stack.
 //!
-//! `go` makes a [`Task`]: what the goroutine is known by, and (behind it, in the same allocation) its
-//! closure and the place of its result. That is all a goroutine is until it first runs: it needs no
-//! stack while it waits in a queue, so a million of them cost a hundred-odd bytes each, and those that
-//! are over in a moment take turns on the same few warm stacks. With its first run it gets a [`G`].
+//! `go` makes a [`Task`]: what the goroutine is known by, and (behind it, in the same allocation)
+//! its closure and the place of its result. That is all a goroutine is until it first runs: it
+//! needs no stack while it waits in a queue, so a million of them cost a hundred-odd bytes each,
+//! and those that are over in a moment take turns on the same few warm stacks. With its first run
+//! it gets a [`G`].
 //!
 //! * TA1: a task is a [`Runnable`] in a queue, or has a G, or is over.
 //! * TA2: the goroutine holds one reference, from its making to its end.

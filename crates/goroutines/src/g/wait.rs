@@ -1,11 +1,11 @@
 //! One wait of a goroutine, and who ends it.
 //!
 //! A goroutine may wait for several things at once: a futex and a time-out, ten descriptors and a
-//! time-out. Each of them may end the wait, at the same moment, on different threads; one must win, the
-//! others must notice, and what comes late must not end the *next* wait.
+//! time-out. Each of them may end the wait, at the same moment, on different threads; one must win,
+//! the others must notice, and what comes late must not end the *next* wait.
 //!
-//! So each wait has a number. Who is to end it is given a [`Ticket`], the number of the wait, and ends it
-//! by [`claim`](WaitWord::claim)ing the goroutine's word with it:
+//! So each wait has a number. Who is to end it is given a [`Ticket`], the number of the wait, and
+//! ends it by [`claim`](WaitWord::claim)ing the goroutine's word with it:
 //!
 //! ```text
 //!             begin               park, off its stack
@@ -16,11 +16,12 @@
 //!                    Over(n, cause) <-------------------------+
 //! ```
 //!
-//! * W1: a word leaves `Open(n)` or `Parked(n)` for `Over(n)` once; who does that has ended the wait. Only
-//!   who found it `Parked` readies the goroutine, and then exactly he does.
-//! * W2: numbers only grow, also from one goroutine to the next on the same carrier: a ticket that is
-//!   kept too long finds another number, and nothing happens.
-//! * W3: `Parked` is entered by the commit of a park, so a goroutine that is readied has left its stack.
+//! * W1: a word leaves `Open(n)` or `Parked(n)` for `Over(n)` once; who does that has ended the
+//!   wait. Only who found it `Parked` readies the goroutine, and then exactly he does.
+//! * W2: numbers only grow, also from one goroutine to the next on the same carrier: a ticket that
+//!   is kept too long finds another number, and nothing happens.
+//! * W3: `Parked` is entered by the commit of a park, so a goroutine that is readied has left its
+//!   stack.
 
 use crate::base::atomic::{AtomicU64, Ordering};
 
@@ -82,7 +83,8 @@ impl WaitWord {
         Ticket(number)
     }
 
-    /// The goroutine is off its stack now. False if the wait is over already. By the commit of its park.
+    /// The goroutine is off its stack now. False if the wait is over already. By the commit of its
+    /// park.
     #[must_use]
     pub(crate) fn park(&self, ticket: Ticket) -> bool {
         // Release: the saved context, for who claims it.
@@ -115,7 +117,8 @@ impl WaitWord {
         Claim::Late
     }
 
-    /// The goroutine is to look up, and goes on waiting afterwards. True: it had parked, and the caller readies it.
+    /// The goroutine is to look up, and goes on waiting afterwards. True: it had parked, and the
+    /// caller readies it.
     #[cfg(feature = "intercept")]
     pub(crate) fn interrupt(&self, ticket: Ticket) -> bool {
         // Acquire: pairs with park().

@@ -1,9 +1,9 @@
 //! Goroutines that wait in a queue and may leave it early.
 //!
-//! A [`Waiting`] stands on the stack of the goroutine that waits, in one [`WaitList`], under that list's
-//! lock. Who takes it out under the lock, and claims its goroutine there (`wait.rs`), has ended the wait; a
-//! goroutine whose wait was ended otherwise takes it out itself. So nobody looks at it after the goroutine
-//! has gone on.
+//! A [`Waiting`] stands on the stack of the goroutine that waits, in one [`WaitList`], under that
+//! list's lock. Who takes it out under the lock, and claims its goroutine there (`wait.rs`), has
+//! ended the wait; a goroutine whose wait was ended otherwise takes it out itself. So nobody looks
+//! at it after the goroutine has gone on.
 
 use super::G;
 use super::wait::{Cause, Claim, Ticket};
@@ -109,8 +109,8 @@ impl WaitList {
         true
     }
 
-    /// Has up to `most` of those that wait for `from` wait for `to`, first to last: in the list `into`, or where they
-    /// are. Returns how many.
+    /// Has up to `most` of those that wait for `from` wait for `to`, first to last: in the list
+    /// `into`, or where they are. Returns how many.
     ///
     /// # Safety
     /// * The caller has the locks of both lists.
@@ -140,8 +140,8 @@ impl WaitList {
         moved
     }
 
-    /// Ends the waits of up to `most` of those that `want` chooses, first to last, and takes them out; who
-    /// is to be readied goes to `out`. How many were ended, and how many taken out.
+    /// Ends the waits of up to `most` of those that `want` chooses, first to last, and takes them
+    /// out; who is to be readied goes to `out`. How many were ended, and how many taken out.
     pub(crate) fn end(
         &mut self,
         cause: Cause,

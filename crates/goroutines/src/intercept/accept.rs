@@ -1,12 +1,14 @@
 //! Accepting: `accept` has no flag that says "don't block".
 //!
-//! So of the goroutines that accept from one descriptor number, one at a time asks `poll` whether there is a
-//! connection, and takes it; the others wait ([`crate::netpoll::desc::Desc::begin_accept`]). As a listener may have
-//! several numbers (`dup`), a goroutine that is about to take a connection has the listener's [`Turn`], too.
+//! So of the goroutines that accept from one descriptor number, one at a time asks `poll` whether
+//! there is a connection, and takes it; the others wait
+//! ([`crate::netpoll::desc::Desc::begin_accept`]). As a listener may have several numbers (`dup`),
+//! a goroutine that is about to take a connection has the listener's [`Turn`], too.
 //!
-//! Where another process, or an ordinary thread, is faster, the call, which is announced, blocks its thread until the
-//! next connection. Turns of different listeners are told apart exactly, so no goroutine of another listener waits for
-//! that. A context does not end a call that is stuck in this way.
+//! Where another process, or an ordinary thread, is faster, the call, which is announced, blocks
+//! its thread until the next connection. Turns of different listeners are told apart exactly, so no
+//! goroutine of another listener waits for that. A context does not end a call that is stuck in
+//! this way.
 
 use super::fd;
 use super::io::block;
@@ -27,8 +29,8 @@ use std::time::Duration;
 /// What tells a listener from all others, whatever its descriptor number is.
 type Listener = (libc::dev_t, libc::ino_t);
 
-/// How many turns there can be at a time in one row, that is for listeners whose inode number has the
-/// same remainder.
+/// How many turns there can be at a time in one row, that is for listeners whose inode number has
+/// the same remainder.
 const IN_A_ROW: usize = 8;
 
 type TurnRow = Lock<[Option<Listener>; IN_A_ROW]>;
@@ -140,8 +142,8 @@ fn accept_one(
     }
 }
 
-/// Whether an `accept` that finds no connection waits for one: it does on a socket that listens, with flags that exist,
-/// and with a descriptor number left for the connection.
+/// Whether an `accept` that finds no connection waits for one: it does on a socket that listens,
+/// with flags that exist, and with a descriptor number left for the connection.
 fn may_wait(fd: c_int, flags: c_int) -> bool {
     flags & !(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK) == 0 && listens(fd) && !has_no_number_left()
 }
@@ -152,8 +154,8 @@ pub(super) fn listens(fd: c_int) -> bool {
     socket_option(fd, libc::SO_ACCEPTCONN, &mut listens) == 0 && listens != 0
 }
 
-/// The kernel sets a number aside before it looks for a connection, and before it looks at what it is
-/// to accept from.
+/// The kernel sets a number aside before it looks for a connection, and before it looks at what it
+/// is to accept from.
 fn has_no_number_left() -> bool {
     let Some(no_listener) = netpoll::own().next() else { return false };
     // SAFETY: no memory is involved.

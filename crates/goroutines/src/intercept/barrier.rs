@@ -1,19 +1,22 @@
 //! C's barriers.
 //!
-//! **The problem.** libc has no "try" for a barrier: a call that arrives has to wait until all have. Threads wait in
-//! the same barrier, and their calls are libc's.
+//! **The problem.** libc has no "try" for a barrier: a call that arrives has to wait until all
+//! have. Threads wait in the same barrier, and their calls are libc's.
 //!
-//! **Chosen.** A goroutine arrives by libc's own protocol, on libc's words, and waits in the futexes' table instead of
-//! the kernel. Each call that arrives has a number; a round is over when its last number is. The call that ends a round
-//! wakes both: threads by the kernel's futex, goroutines by the table. A thread's call, which is libc's, ends a round
-//! without our knowing: so the table is looked at after each of them.
+//! **Chosen.** A goroutine arrives by libc's own protocol, on libc's words, and waits in the
+//! futexes' table instead of the kernel. Each call that arrives has a number; a round is over when
+//! its last number is. The call that ends a round wakes both: threads by the kernel's futex,
+//! goroutines by the table. A thread's call, which is libc's, ends a round without our knowing: so
+//! the table is looked at after each of them.
 //!
-//! The words and what libc does with them are not guessed: `known.rs` tries them ([`Words::are_libc_s`]). Where they
-//! are others, and where the barrier is shared between processes, the call is announced.
+//! The words and what libc does with them are not guessed: `known.rs` tries them
+//! ([`Words::are_libc_s`]). Where they are others, and where the barrier is shared between
+//! processes, the call is announced.
 //!
-//! * BR1: a goroutine is in the table, or has seen the new round, before the waker of that round looks (FX1).
-//! * BR2: after a goroutine has counted itself out it touches no word, unless it is the last before a reset, for which
-//!   other calls, `pthread_barrier_destroy` among them, wait.
+//! * BR1: a goroutine is in the table, or has seen the new round, before the waker of that round
+//!   looks (FX1).
+//! * BR2: after a goroutine has counted itself out it touches no word, unless it is the last before
+//!   a reset, for which other calls, `pthread_barrier_destroy` among them, wait.
 
 use super::futex::{wait_at, wake_at};
 use super::known::known;
@@ -29,7 +32,8 @@ use libc::{c_int, pthread_barrier_t};
 use std::sync::atomic::{AtomicU32, Ordering, fence};
 use std::time::Duration;
 
-/// Calls have numbers up to this one, or a little below, as a round has to be whole; then they begin anew.
+/// Calls have numbers up to this one, or a little below, as a round has to be whole; then they
+/// begin anew.
 const NUMBERS: u32 = u32::MAX / 2;
 
 /// A barrier, as libc uses it.
@@ -55,7 +59,8 @@ fn in_libc(barrier: *mut pthread_barrier_t) -> c_int {
 }
 
 impl Words {
-    /// Whether libc's barriers are such words: asked by making some, and by arriving at one at the end of its numbers.
+    /// Whether libc's barriers are such words: asked by making some, and by arriving at one at the
+    /// end of its numbers.
     pub(super) fn are_libc_s() -> bool {
         const { assert!(size_of::<Self>() <= size_of::<pthread_barrier_t>()) };
         let made = |shared: c_int, count: u32| {
@@ -117,8 +122,8 @@ impl Words {
         }
     }
 
-    /// Ends the rounds that are complete with the call `number`, of which all before it have arrived. Returns the last
-    /// number that is over.
+    /// Ends the rounds that are complete with the call `number`, of which all before it have
+    /// arrived. Returns the last number that is over.
     fn end_rounds(&self, number: u32, count: u32) -> u32 {
         let mut over = self.over.load(Ordering::Relaxed);
         while over + count <= number {

@@ -1,23 +1,26 @@
 //! Mutexes whose owner is a thread to the kernel, or to another process: robust ones, those with
-//! `PTHREAD_PRIO_INHERIT` or `PTHREAD_PRIO_PROTECT`, and those that several processes share and that know their
-//! owner (recursive, error-checking).
+//! `PTHREAD_PRIO_INHERIT` or `PTHREAD_PRIO_PROTECT`, and those that several processes share and
+//! that know their owner (recursive, error-checking).
 //!
-//! **The problem.** libc writes the owner's thread id into such a mutex. It takes the id from the thread block; in a
-//! goroutine that is its carrier's id, which the kernel does not know. The kernel lends priority to the thread of that
-//! id, and marks a robust mutex when that thread ends; two processes may have carriers with the same id.
+//! **The problem.** libc writes the owner's thread id into such a mutex. It takes the id from the
+//! thread block; in a goroutine that is its carrier's id, which the kernel does not know. The
+//! kernel lends priority to the thread of that id, and marks a robust mutex when that thread ends;
+//! two processes may have carriers with the same id.
 //!
-//! **Chosen.** Each call of libc on such a mutex is made with the M's thread id in the goroutine's block, and the
-//! goroutine is locked to its M from a successful lock to its unlock. So the id is right whenever libc or
-//! the kernel looks at it. The kernel is told of the goroutine's robust list, too.
+//! **Chosen.** Each call of libc on such a mutex is made with the M's thread id in the goroutine's
+//! block, and the goroutine is locked to its M from a successful lock to its unlock. So the id is
+//! right whenever libc or the kernel looks at it. The kernel is told of the goroutine's robust
+//! list, too.
 //!
-//! Rejected: leaving the M's id in the block while the mutex is held. A recursive mutex that the goroutine has locked
-//! before under its own id would no longer be its own.
+//! Rejected: leaving the M's id in the block while the mutex is held. A recursive mutex that the
+//! goroutine has locked before under its own id would no longer be its own.
 //!
 //! * BM1: the block bears the M's id only inside a section in which the goroutine can't move.
-//! * BM2: a goroutine that holds `n` such locks is locked to its M `n` times for them ([`G::holds`]).
-//! * BM3: the mutexes that a goroutine holds at its end are marked before joiners are told (`sched/exit.rs`). Its M's
-//!   thread ends with it, as the goroutine is locked to that thread; the kernel then wakes the threads that wait for a
-//!   mutex with priority inheritance.
+//! * BM2: a goroutine that holds `n` such locks is locked to its M `n` times for them
+//!   ([`G::holds`]).
+//! * BM3: the mutexes that a goroutine holds at its end are marked before joiners are told
+//!   (`sched/exit.rs`). Its M's thread ends with it, as the goroutine is locked to that thread; the
+//!   kernel then wakes the threads that wait for a mutex with priority inheritance.
 //!
 //! A goroutine that waits for such a mutex waits in the kernel, announced.
 
@@ -65,8 +68,9 @@ fn as_thread(gp: &'static G, kind: c_int, call: impl FnOnce() -> c_int) -> c_int
     result
 }
 
-/// Tells the kernel which robust list the calling thread, that of `mp`, works on from now on. The list before is empty,
-/// or belongs to a goroutine that is on another M by now: the kernel passes over locks that bear another thread's id.
+/// Tells the kernel which robust list the calling thread, that of `mp`, works on from now on. The
+/// list before is empty, or belongs to a goroutine that is on another M by now: the kernel passes
+/// over locks that bear another thread's id.
 fn register(mp: &M, head: usize) {
     if mp.robust_list.replace(head) != head {
         // SAFETY: a head in memory that is never unmapped.

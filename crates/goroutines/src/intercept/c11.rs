@@ -1,5 +1,6 @@
-//! Threads of C11: `mtx_*`, `cnd_*`, `call_once`, `thrd_*`. libc builds them on its pthread calls, under internal names
-//! that can't be taken over; so the names of C11 are taken over, too, and lead to our calls.
+//! Threads of C11: `mtx_*`, `cnd_*`, `call_once`, `thrd_*`. libc builds them on its pthread calls,
+//! under internal names that can't be taken over; so the names of C11 are taken over, too, and lead
+//! to our calls.
 //!
 //! (`tss_*` are keys, which don't wait. `mtx_init`, `cnd_init` and the like make pthread objects.)
 

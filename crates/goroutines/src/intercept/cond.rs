@@ -1,8 +1,9 @@
 //! C's condition variables.
 //!
-//! A goroutine that waits for one stands in the futexes' table, under the condition variable's address. A signal looks
-//! there first, then asks libc; where goroutines and threads may both wait, both get their turns. Condition variables
-//! shared between processes, and waits with times that libc refuses, are left to libc, announced.
+//! A goroutine that waits for one stands in the futexes' table, under the condition variable's
+//! address. A signal looks there first, then asks libc; where goroutines and threads may both wait,
+//! both get their turns. Condition variables shared between processes, and waits with times that
+//! libc refuses, are left to libc, announced.
 
 use super::futex::{Woken, wait_at_after, wake_at};
 use super::known::{Flag, known};
@@ -87,8 +88,8 @@ fn wait_until(
         .unwrap_or_else(|| wait_in_libc(mutex, real))
 }
 
-/// As `pthread_cond_timedwait`, for a goroutine or a thread: on the clock that was chosen when `cond` was made. `real`
-/// is libc's call.
+/// As `pthread_cond_timedwait`, for a goroutine or a thread: on the clock that was chosen when
+/// `cond` was made. `real` is libc's call.
 pub(super) fn wait_by(
     cond: *mut pthread_cond_t,
     mutex: *mut pthread_mutex_t,

@@ -1,5 +1,5 @@
-//! Connecting: `connect` has no flag that says "don't block", so `O_NONBLOCK` is set for the moment of the call, unless
-//! the user has set it (`netpoll/moment.rs`).
+//! Connecting: `connect` has no flag that says "don't block", so `O_NONBLOCK` is set for the moment
+//! of the call, unless the user has set it (`netpoll/moment.rs`).
 
 use super::real::{result, take_over};
 use super::socket::{held, word};
@@ -62,8 +62,9 @@ fn finish(
 ) -> isize {
     loop {
         if ready_now(fd, libc::POLLOUT) != 0 {
-            // Connects once more, as the kernel does at the end of its wait: the call takes the error, and the socket
-            // is as new then; or it finds that the connection is made. (`SO_ERROR` would only take the error.)
+            // Connects once more, as the kernel does at the end of its wait: the call takes the
+            // error, and the socket is as new then; or it finds that the connection is made.
+            // (`SO_ERROR` would only take the error.)
             return match plain() {
                 word if word == -(libc::EISCONN as isize) => 0,
                 word => word,
@@ -79,8 +80,8 @@ fn finish(
     }
 }
 
-/// Whether a call that blocks has returned since another goroutine had set `O_NONBLOCK` for its moment. (Where there is
-/// a time-out, that may be the reason as well, and is taken for it.)
+/// Whether a call that blocks has returned since another goroutine had set `O_NONBLOCK` for its
+/// moment. (Where there is a time-out, that may be the reason as well, and is taken for it.)
 fn is_of_a_moment(fd: c_int, word: isize) -> bool {
     matches!(word, IN_PROGRESS | ALREADY | AGAIN)
         && !is_nonblocking(fd)

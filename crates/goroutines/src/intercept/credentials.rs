@@ -1,9 +1,10 @@
 //! `setuid` and its kin, which change the credentials of all threads.
 //!
-//! To the kernel, credentials belong to a thread. So glibc has each of its threads make the call, by a signal (33). The
-//! signal's handler notes, in the thread block under the thread pointer, that the call was made, and the caller signals
-//! each thread again until it finds that note. Where the note is made in a goroutine's block, that would go on for
-//! ever. So our handler stands before glibc's and points the thread pointer at the M's own block while glibc's runs.
+//! To the kernel, credentials belong to a thread. So glibc has each of its threads make the call,
+//! by a signal (33). The signal's handler notes, in the thread block under the thread pointer, that
+//! the call was made, and the caller signals each thread again until it finds that note. Where the
+//! note is made in a goroutine's block, that would go on for ever. So our handler stands before
+//! glibc's and points the thread pointer at the M's own block while glibc's runs.
 //!
 //! glibc installs its handler with the first thread that it makes, and never again.
 
@@ -38,8 +39,8 @@ pub(crate) fn install() {
         return;
     }
     REAL.store(old.handler, Ordering::Release); // pairs with handler()
-    // All signals are blocked from its first instruction to its last: no goroutine is preempted in it and so moved to
-    // another M.
+    // All signals are blocked from its first instruction to its last: no goroutine is preempted in
+    // it and so moved to another M.
     let new = Action { handler: handler as *const () as usize, mask: !0, ..old };
     // SAFETY: as above; libc's flags and restorer are kept.
     unsafe { raw(libc::SYS_rt_sigaction, [SIGNAL, &raw const new as usize, 0, 8, 0, 0]) };
@@ -51,8 +52,9 @@ extern "C" fn handler(signal: c_int, info: *mut libc::siginfo_t, context: *mut c
     // There is none in a forked child, where the goroutine's block is that of a thread of glibc's.
     let Some(gp) = current::g() else { return real(signal, info, context) };
     let goroutines = goroutines_switch::thread_pointer();
-    // SAFETY: all signals are blocked, so the goroutine stays on its M. The M's own context holds the thread's own
-    // block, as switches write the stack pointer only, and nothing but `real` runs on that block.
+    // SAFETY: all signals are blocked, so the goroutine stays on its M. The M's own context holds
+    // the thread's own block, as switches write the stack pointer only, and nothing but `real` runs
+    // on that block.
     unsafe {
         let own = (*gp.m().g0.get()).thread_pointer();
         set_thread_pointer(own);

@@ -1,8 +1,8 @@
 //! Sending signals: to oneself, to a goroutine, to the process.
 //!
-//! What is directed at a goroutine never goes through the kernel's queue of the thread that it happens to be on, where it
-//! would stay behind. Only a signal that the calling goroutine lets through, and has a handler for, is sent as ever: it
-//! comes at once.
+//! What is directed at a goroutine never goes through the kernel's queue of the thread that it
+//! happens to be on, where it would stay behind. Only a signal that the calling goroutine lets
+//! through, and has a handler for, is sent as ever: it comes at once.
 
 use super::real::{Real, real, result};
 use super::signal::{self, Action};
@@ -18,7 +18,8 @@ fn is_signal(signal: c_int) -> bool {
     (1..=64).contains(&signal) && signal != 32 && signal != 33
 }
 
-/// The goroutine that `thread` is. In a forked child none is: the one that is left is an ordinary thread.
+/// The goroutine that `thread` is. In a forked child none is: the one that is left is an ordinary
+/// thread.
 fn goroutine(thread: pthread_t) -> Option<&'static G> {
     if SCHED.is_forked() { None } else { super::pthread::goroutine(thread) }
 }
@@ -120,8 +121,8 @@ unsafe extern "C" fn pthread_sigqueue(thread: pthread_t, signal: c_int, value: s
     }
 }
 
-/// Where a goroutine sends a signal to its own process, and is itself the one that is to take it, it has taken it when
-/// the call returns (POSIX, `kill`).
+/// Where a goroutine sends a signal to its own process, and is itself the one that is to take it,
+/// it has taken it when the call returns (POSIX, `kill`).
 fn for_oneself(pid: pid_t, signal: c_int) -> Option<&'static G> {
     let gp = current::g()?;
     let is_own = pid > 0 && pid as u32 == sys::own_pid() && is_signal(signal);

@@ -1,14 +1,16 @@
 //! What a program's epolls watch, as far as it changes how they are waited for.
 //!
-//! A goroutine that waits for an epoll waits in the runtime's poller, which watches the epoll. Two things can't be so:
+//! A goroutine that waits for an epoll waits in the runtime's poller, which watches the epoll. Two
+//! things can't be so:
 //!
-//! * **`EPOLLEXCLUSIVE`**: of several epolls that watch one descriptor the kernel wakes the one that a thread sleeps in.
-//!   An epoll that is watched by another one is no sleeper, so all of them would be woken.
-//! * **Limits**: the kernel allows 500 paths of two steps to one file, and epolls in epolls up to a depth. Where the
-//!   poller's watching uses them up, it is the program's own call that is refused.
+//! * **`EPOLLEXCLUSIVE`**: of several epolls that watch one descriptor the kernel wakes the one
+//!   that a thread sleeps in. An epoll that is watched by another one is no sleeper, so all of them
+//!   would be woken.
+//! * **Limits**: the kernel allows 500 paths of two steps to one file, and epolls in epolls up to a
+//!   depth. Where the poller's watching uses them up, it is the program's own call that is refused.
 //!
-//! In both cases the poller no longer watches the epoll ([`netpoll::bar`]): waits for it are announced, and hold a
-//! thread.
+//! In both cases the poller no longer watches the epoll ([`netpoll::bar`]): waits for it are
+//! announced, and hold a thread.
 
 use super::fd::may_renew;
 use super::kind::is_epoll;
@@ -45,8 +47,8 @@ pub(super) fn control<R: From<i32> + PartialEq>(
     result
 }
 
-/// A call was refused with `refused`, and the poller may be the reason: makes it again without the poller's watching of
-/// `epoll`, then without its watching of any epoll.
+/// A call was refused with `refused`, and the poller may be the reason: makes it again without the
+/// poller's watching of `epoll`, then without its watching of any epoll.
 #[cold]
 fn unwatched<R: From<i32> + PartialEq>(epoll: c_int, refused: R, real: impl Fn() -> R) -> R {
     let (error, mut barred) = (errno(), Vec::new());

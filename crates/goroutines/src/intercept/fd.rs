@@ -1,8 +1,8 @@
 //! Descriptor numbers: given out, and taken back.
 //!
-//! Whatever we know of a number ends with its `close`, and begins anew with the call that gives it out
-//! again (`netpoll/desc.rs`, "Incarnations"). Both are watched on all threads; a number that was never
-//! waited for costs a load.
+//! Whatever we know of a number ends with its `close`, and begins anew with the call that gives it
+//! out again (`netpoll/desc.rs`, "Incarnations"). Both are watched on all threads; a number that
+//! was never waited for costs a load.
 
 use super::real::{Real, caller, errno, real, result, set_errno, take_over};
 use super::wait::settings_changed;
@@ -30,8 +30,8 @@ pub(super) fn taken_back(fd: c_int) {
     }
 }
 
-/// Not in a signal handler, which may have interrupted who holds the descriptor's lock (the monitor finds out,
-/// as with a raw system call), and not in a forked child.
+/// Not in a signal handler, which may have interrupted who holds the descriptor's lock (the monitor
+/// finds out, as with a raw system call), and not in a forked child.
 pub(super) fn may_renew() -> bool {
     !is_forked() && !super::signal::in_handler()
 }
@@ -140,8 +140,8 @@ pub(super) fn close_by_number<R: From<i32>>(fd: c_int, real: impl FnOnce() -> R)
     result
 }
 
-/// `fd` has been closed: who has begun to wait since it was taken back would wait for ever. (One that polls
-/// does: it was told to look again, and found it open.)
+/// `fd` has been closed: who has begun to wait since it was taken back would wait for ever. (One
+/// that polls does: it was told to look again, and found it open.)
 fn now_closed(fd: c_int) {
     if netpoll::is_touched(fd) && may_renew() {
         let before = errno();
@@ -164,8 +164,8 @@ fn is_open(fd: c_int) -> bool {
     unsafe { raw(libc::SYS_fcntl, [fd as isize as usize, libc::F_GETFD as usize, 0, 0, 0, 0]) >= 0 }
 }
 
-/// `real` puts another file under the number `to`. A read or a write that waits there goes on with the file that was
-/// there before.
+/// `real` puts another file under the number `to`. A read or a write that waits there goes on with
+/// the file that was there before.
 pub(super) fn duplicated<R: From<i32>>(from: c_int, to: c_int, real: impl FnOnce() -> R) -> R {
     if from == to {
         return real();
@@ -264,7 +264,8 @@ fn close_each_from(first: c_uint) {
 /// At least this many numbers are looked at, whatever the limit is by now.
 const NUMBERS: u32 = 4_096;
 
-/// `fcntl`, either name of it: a new number is watched, a lock that is waited for is announced, and flags are the user's.
+/// `fcntl`, either name of it: a new number is watched, a lock that is waited for is announced, and
+/// flags are the user's.
 fn control(fd: c_int, command: c_int, argument: usize, real: impl FnOnce() -> c_int) -> c_int {
     match (command, caller()) {
         (libc::F_DUPFD | libc::F_DUPFD_CLOEXEC, _) => given_out(real()),

@@ -1,7 +1,8 @@
-//! Files: calls that may block the thread for as long as a disk, or somebody's lock, takes. The processor runs
-//! others meanwhile.
+//! Files: calls that may block the thread for as long as a disk, or somebody's lock, takes. The
+//! processor runs others meanwhile.
 //!
-//! (`open` and its kin are in `fd.rs`; `read` and `write` in `io.rs`; `splice` and its kin in `moves.rs`.)
+//! (`open` and its kin are in `fd.rs`; `read` and `write` in `io.rs`; `splice` and its kin in
+//! `moves.rs`.)
 
 use super::real::take_over;
 use crate::sched::syscall::announced;

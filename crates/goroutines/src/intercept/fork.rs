@@ -1,27 +1,30 @@
 //! `fork` in a goroutine, and its kin.
 //!
-//! The child has one thread: the one that called, which is the goroutine's. The child goes on as that goroutine alone,
-//! an ordinary thread: the scheduler's threads are not in the child, so it is not preempted, waiting blocks the thread,
-//! and starting another goroutine is an error. It may make threads, fork, `exec`, or exit; when its function returns
-//! the child ends with status 0. A child that no handler has told so finds it out when it first asks which goroutine it
-//! is (`base/origin.rs`).
+//! The child has one thread: the one that called, which is the goroutine's. The child goes on as
+//! that goroutine alone, an ordinary thread: the scheduler's threads are not in the child, so it is
+//! not preempted, waiting blocks the thread, and starting another goroutine is an error. It may
+//! make threads, fork, `exec`, or exit; when its function returns the child ends with status 0. A
+//! child that no handler has told so finds it out when it first asks which goroutine it is
+//! (`base/origin.rs`).
 //!
-//! **The thread block.** libc's `fork` knows one thread block in the child, the one under the thread pointer,
-//! which is the goroutine's. There it notes the thread's id, has the kernel clear it at the end, and registers
-//! the list of robust mutexes. The M's own block and stack are free memory in the child: given to new threads,
-//! and unmapped.
-//! * FO1: so the kernel's rseq area moves to the goroutine's block for the time of the fork, before the copy
-//!   is made: a handler that runs in the child may make threads.
-//! * FO2: in the child the block goes where libc has the first thread's, see [`Facts::adopt`]; and again in
-//!   each child of the child.
+//! **The thread block.** libc's `fork` knows one thread block in the child, the one under the
+//! thread pointer, which is the goroutine's. There it notes the thread's id, has the kernel clear
+//! it at the end, and registers the list of robust mutexes. The M's own block and stack are free
+//! memory in the child: given to new threads, and unmapped.
+//! * FO1: so the kernel's rseq area moves to the goroutine's block for the time of the fork, before
+//!   the copy is made: a handler that runs in the child may make threads.
+//! * FO2: in the child the block goes where libc has the first thread's, see [`Facts::adopt`]; and
+//!   again in each child of the child.
 //!
-//! **Other handlers.** A handler of `pthread_atfork` may want a lock that a preempted goroutine holds (an allocator's).
-//! So it must not run in a section, where the processor would be kept from that goroutine. But between FO1's move and
-//! the copy the goroutine must stay on its M. Taking `fork` over would not do: `daemon` and `forkpty` call it inside
-//! libc. So our handlers are registered when the program is loaded, as the first ones. "Prepare" handlers run in the
-//! reverse order of their registration, the others in that order, so ours run next to the copy. Handlers that are older
-//! nevertheless (a preloaded library's) run while the call is *announced*: the goroutine stays on its M, whatever they
-//! call is libc's own and may block the thread, and the P runs others meanwhile.
+//! **Other handlers.** A handler of `pthread_atfork` may want a lock that a preempted goroutine
+//! holds (an allocator's). So it must not run in a section, where the processor would be kept from
+//! that goroutine. But between FO1's move and the copy the goroutine must stay on its M. Taking
+//! `fork` over would not do: `daemon` and `forkpty` call it inside libc. So our handlers are
+//! registered when the program is loaded, as the first ones. "Prepare" handlers run in the reverse
+//! order of their registration, the others in that order, so ours run next to the copy. Handlers
+//! that are older nevertheless (a preloaded library's) run while the call is *announced*: the
+//! goroutine stays on its M, whatever they call is libc's own and may block the thread, and the P
+//! runs others meanwhile.
 //!
 //! [`Facts::adopt`]: goroutines_switch::thread_pointer::Facts::adopt
 
@@ -36,8 +39,8 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 /// The goroutine that is the first thread of this process, a forked child.
 static FORKED: AtomicPtr<G> = AtomicPtr::new(std::ptr::null_mut());
 
-/// Run before all constructors that have no number, and so before an allocator in the program registers its
-/// handlers.
+/// Run before all constructors that have no number, and so before an allocator in the program
+/// registers its handlers.
 #[used]
 #[unsafe(link_section = ".init_array.00101")]
 static AT_LOAD: extern "C" fn() = at_load;
@@ -50,7 +53,8 @@ extern "C" fn at_load() {
 pub(crate) fn watch() {
     static DONE: AtomicBool = AtomicBool::new(false);
     if !DONE.swap(true, Ordering::Relaxed) {
-        // SAFETY: three functions that may be called at any fork, before the runtime is started too.
+        // SAFETY: three functions that may be called at any fork, before the runtime is started
+        // too.
         unsafe { libc::pthread_atfork(Some(before), Some(parent), Some(child)) };
     }
 }
@@ -110,15 +114,16 @@ extern "C" fn child() {
     }
 }
 
-/// The caller, which was the goroutine `gp`, runs in a copy of the process. From here on it is what the kernel
-/// takes it for, the process's only thread: all that asks for the current goroutine finds none, and does what
-/// it does on ordinary threads. Async-signal-safe.
+/// The caller, which was the goroutine `gp`, runs in a copy of the process. From here on it is what
+/// the kernel takes it for, the process's only thread: all that asks for the current goroutine
+/// finds none, and does what it does on ordinary threads. Async-signal-safe.
 #[cold]
 pub(crate) fn is_copy(gp: &'static G) {
     let (tp, own) = blocks(gp);
     current::unset_g();
     FORKED.store(gp.as_ptr(), Ordering::Relaxed);
-    // SAFETY: this thread's blocks. Nothing is done where the area has moved before the copy was made (FO1).
+    // SAFETY: this thread's blocks. Nothing is done where the area has moved before the copy was
+    // made (FO1).
     unsafe { facts().move_rseq(own, tp) };
     adopt(gp);
     #[cfg(feature = "intercept")]
@@ -198,8 +203,8 @@ unsafe extern "C" fn _Fork() -> libc::pid_t {
     pid
 }
 
-/// In a goroutine `vfork` is `fork`: a child on the parent's memory would park the goroutine and run others, and
-/// tell the parent's waiters of what it closes.
+/// In a goroutine `vfork` is `fork`: a child on the parent's memory would park the goroutine and
+/// run others, and tell the parent's waiters of what it closes.
 #[cfg(feature = "intercept")]
 #[unsafe(no_mangle)]
 #[unsafe(naked)]

@@ -1,24 +1,26 @@
 //! Futexes: what std's locks, `thread::park`, parking_lot and crossbeam wait in.
 //!
-//! **The problem.** A goroutine that waits must not hold its thread; an ordinary thread that waits is the
-//! kernel's; and either may wake either.
+//! **The problem.** A goroutine that waits must not hold its thread; an ordinary thread that waits
+//! is the kernel's; and either may wake either.
 //!
-//! **Chosen.** Goroutines wait in a table of ours, hashed by address, first come, first served; threads wait in the
-//! kernel, as ever, and are counted. A waker looks into the table first, then asks the kernel for as many as are still
-//! wanted, if threads wait. So that threads don't starve beside goroutines that queue up again and again, the kernel is
-//! asked first every other time.
+//! **Chosen.** Goroutines wait in a table of ours, hashed by address, first come, first served;
+//! threads wait in the kernel, as ever, and are counted. A waker looks into the table first, then
+//! asks the kernel for as many as are still wanted, if threads wait. So that threads don't starve
+//! beside goroutines that queue up again and again, the kernel is asked first every other time.
 //!
-//! * FX1: a goroutine that waits is counted in its bucket before it compares the word; a waker has changed the word
-//!   before it looks at the count: one of them sees the other. Both are full barriers. The same holds for a thread, the
-//!   count of threads, and the kernel's comparison.
-//! * FX2: comparing the word and entering the list is one step under the bucket's lock, as is looking for
-//!   waiters.
-//! * FX3: the address at which a goroutine waits changes only under the locks of both buckets. So code that locks the
-//!   bucket of the address that the goroutine names, and then finds the same address there, has found the goroutine.
+//! * FX1: a goroutine that waits is counted in its bucket before it compares the word; a waker has
+//!   changed the word before it looks at the count: one of them sees the other. Both are full
+//!   barriers. The same holds for a thread, the count of threads, and the kernel's comparison.
+//! * FX2: comparing the word and entering the list is one step under the bucket's lock, as is
+//!   looking for waiters.
+//! * FX3: the address at which a goroutine waits changes only under the locks of both buckets. So
+//!   code that locks the bucket of the address that the goroutine names, and then finds the same
+//!   address there, has found the goroutine.
 //!
-//! Next: `futex_call.rs`, the calls. Futexes shared with other processes, and those with priority inheritance, are the
-//! kernel's; waiting there is announced. A goroutine that waits through `syscall` and is woken by a raw system call, or
-//! the other way round, stays asleep: no program does that, as std, libc and the crates each wake as they wait.
+//! Next: `futex_call.rs`, the calls. Futexes shared with other processes, and those with priority
+//! inheritance, are the kernel's; waiting there is announced. A goroutine that waits through
+//! `syscall` and is woken by a raw system call, or the other way round, stays asleep: no program
+//! does that, as std, libc and the crates each wake as they wait.
 
 use super::futex_call::{self, Arguments};
 use super::real::{Real, caller, real};
@@ -41,7 +43,8 @@ const BUCKETS: usize = 1024;
 const STARVING_NS: u64 = 500_000;
 /// What locks (std's, libc's; Drepper, "Futexes Are Tricky") hold while somebody waits for them.
 pub(super) const LOCKED: u32 = 2;
-/// Who waits for a lock again so soon after it was woken has not had it, unless it has unlocked it since.
+/// Who waits for a lock again so soon after it was woken has not had it, unless it has unlocked it
+/// since.
 pub(super) const AT_ONCE_NS: u64 = 50_000;
 
 /// Those who wait for addresses with one hash.
@@ -97,8 +100,8 @@ pub(super) fn wait_at_until_signal(
     wait_at_as(gp, (address, bits), until, why, is_changed, || true, wait_until_signal)
 }
 
-/// The same; `then` is called when the goroutine is in the list. If it says no, there is no wait. `why` is the reason
-/// of the wait, and the time that it counts from.
+/// The same; `then` is called when the goroutine is in the list. If it says no, there is no wait.
+/// `why` is the reason of the wait, and the time that it counts from.
 pub(super) fn wait_at_after(
     gp: &'static G,
     (address, bits): (usize, u32),
@@ -178,9 +181,9 @@ fn take_out(one: &Waiting) -> bool {
     }
 }
 
-/// Wakes up to `wake` of the goroutines that wait at `from`, and has up to `most` of the others wait at `to`. Returns
-/// how many were woken, and how many moved. None: `holds`, which is asked when no other code can change the lists any
-/// more, said no.
+/// Wakes up to `wake` of the goroutines that wait at `from`, and has up to `most` of the others
+/// wait at `to`. Returns how many were woken, and how many moved. None: `holds`, which is asked
+/// when no other code can change the lists any more, said no.
 pub(super) fn requeue_at(
     (from, to): (usize, usize),
     (wake, most): (usize, usize),
@@ -224,14 +227,16 @@ pub(super) fn requeue_at(
 
 /// Wakes up to `most` of the goroutines that wait at `address` for one of `bits`; how many.
 ///
-/// Who waits for a lock may find it taken again each time it is woken: its owner goes on, takes it again, and
-/// is preempted in the middle of it. So a waker lets one that has wanted the lock for [`STARVING_NS`] run
-/// first, while it is free (Go's mutexes hand themselves over after a millisecond), and any other when it has
-/// had its share of the processor itself (as the kernel does where it wakes a thread).
+/// Who waits for a lock may find it taken again each time it is woken: its owner goes on, takes it
+/// again, and is preempted in the middle of it. So a waker lets one that has wanted the lock for
+/// [`STARVING_NS`] run first, while it is free (Go's mutexes hand themselves over after a
+/// millisecond), and any other when it has had its share of the processor itself (as the kernel
+/// does where it wakes a thread).
 pub(super) fn wake_at(address: usize, most: usize, bits: u32) -> usize {
     fence(Ordering::SeqCst); // FX1
     let bucket = bucket(address);
-    // A forked child has nobody in its lists, whatever they say, and their locks may be held for ever.
+    // A forked child has nobody in its lists, whatever they say, and their locks may be held for
+    // ever.
     if bucket.waiting.load(Ordering::Relaxed) == 0 || SCHED.is_forked() {
         return 0;
     }
@@ -285,8 +290,8 @@ pub(super) fn forward(number: c_long, a: Arguments) -> c_long {
     }
 }
 
-/// The calls that block, or give out or take back descriptors, in other ways than through functions of
-/// their own.
+/// The calls that block, or give out or take back descriptors, in other ways than through functions
+/// of their own.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn syscall(
     number: c_long,

@@ -1,15 +1,16 @@
 //! The calls of `futex`, through `syscall`: `SYS_futex`, and its successors (Linux 5.16, 6.7).
 //!
-//! Goroutines are asked or parked in the table of `futex.rs`; whatever is not in order is left to the kernel to refuse:
-//! addresses that can't be read or are no multiple of four, invalid times and masks, flags that the kernel does not
-//! know. So the caller gets the kernel's answer.
+//! Goroutines are asked or parked in the table of `futex.rs`; whatever is not in order is left to
+//! the kernel to refuse: addresses that can't be read or are no multiple of four, invalid times and
+//! masks, flags that the kernel does not know. So the caller gets the kernel's answer.
 //!
-//! A word is read to see whether to wait, and must not lie where no memory is: the kernel is asked about its page, once
-//! a second ([`is_there`]). A word that goes away within that second is a crash (UM1 in `user_memory.rs`).
+//! A word is read to see whether to wait, and must not lie where no memory is: the kernel is asked
+//! about its page, once a second ([`is_there`]). A word that goes away within that second is a
+//! crash (UM1 in `user_memory.rs`).
 //!
-//! **Moving** (`REQUEUE`): the kernel moves threads, then goroutines are moved in the table, as many as the counts
-//! leave. **`WAKE_OP`** is carried out here where goroutines may wait for its words, as the kernel does not say what it
-//! has found.
+//! **Moving** (`REQUEUE`): the kernel moves threads, then goroutines are moved in the table, as
+//! many as the counts leave. **`WAKE_OP`** is carried out here where goroutines may wait for its
+//! words, as the kernel does not say what it has found.
 
 use super::futex::{
     AT_ONCE_NS, LOCKED, THREADS, Woken, forward, may_wait_at, requeue_at, wait_at_until_signal,
@@ -47,8 +48,8 @@ const LOCK_PI2: c_int = 13;
 /// No word of a program's lies above this address.
 const LAST_WORD: usize = (1 << 47) - 4096 - 4;
 
-/// All of `syscall`'s arguments: the kernel takes as many as the call has, and the others are whatever
-/// was there.
+/// All of `syscall`'s arguments: the kernel takes as many as the call has, and the others are
+/// whatever was there.
 pub(super) type Arguments = [usize; 6];
 
 /// Whether an address can be a futex's; if not, the kernel says why.
@@ -154,8 +155,8 @@ fn wait(gp: &'static G, wanted: Option<Wait>) -> Option<isize> {
     }
 }
 
-/// The time since which `gp` has wanted what it waits for at the word `at`. If it was woken there in vain just now,
-/// that is a time before that wake-up.
+/// The time since which `gp` has wanted what it waits for at the word `at`. If it was woken there
+/// in vain just now, that is a time before that wake-up.
 fn since_when(gp: &G, at: usize, value: u32, now: u64) -> u64 {
     let before = gp.losing.get();
     let in_vain =
@@ -223,8 +224,8 @@ fn with(mut a: Arguments, index: usize, count: usize) -> Arguments {
     a
 }
 
-/// `FUTEX_REQUEUE`, `FUTEX_CMP_REQUEUE`: threads first, as the kernel says what is wrong. Returns how many were woken
-/// or moved.
+/// `FUTEX_REQUEUE`, `FUTEX_CMP_REQUEUE`: threads first, as the kernel says what is wrong. Returns
+/// how many were woken or moved.
 fn requeue(a: Arguments, expected: Option<u32>) -> isize {
     let threads = forward(libc::SYS_futex, a) as isize;
     if threads < 0 {
@@ -233,8 +234,8 @@ fn requeue(a: Arguments, expected: Option<u32>) -> isize {
     move_rest((a[0], a[4]), (a[2], a[3]), threads as usize, expected)
 }
 
-/// Wakes and moves goroutines, as many as the counts leave after `threads` threads. Returns how many
-/// were woken or moved in all.
+/// Wakes and moves goroutines, as many as the counts leave after `threads` threads. Returns how
+/// many were woken or moved in all.
 fn move_rest(
     (from, to): (usize, usize),
     (wake, most): (usize, usize),
@@ -322,7 +323,8 @@ fn is_writable(at: usize) -> bool {
     static NOBODY: AtomicU32 = AtomicU32::new(0);
     const ADD_NOTHING: usize = 1 << 28 | 0x7ff;
     let op = (libc::FUTEX_WAKE_OP | libc::FUTEX_PRIVATE_FLAG) as usize;
-    // SAFETY: nothing waits at the first word; nothing is added to the second, or the kernel can't write it.
+    // SAFETY: nothing waits at the first word; nothing is added to the second, or the kernel can't
+    // write it.
     unsafe { raw(libc::SYS_futex, [NOBODY.as_ptr() as usize, op, 1, 0, at, ADD_NOTHING]) >= 0 }
 }
 

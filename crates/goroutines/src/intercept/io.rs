@@ -1,8 +1,9 @@
 //! Reading and writing: `read`, `write`, `readv`, `writev`, on whatever the descriptor stands for.
 //!
-//! What that is, how a call on it is tried, and when a goroutine may park for it, is said in `kind.rs`. The kind is
-//! found out once for each descriptor number, and forgotten with its incarnation. Where it was forgotten too late, the
-//! kernel says so (`ENOTSOCK`, `EOPNOTSUPP`), and we look again.
+//! What that is, how a call on it is tried, and when a goroutine may park for it, is said in
+//! `kind.rs`. The kind is found out once for each descriptor number, and forgotten with its
+//! incarnation. Where it was forgotten too late, the kernel says so (`ENOTSOCK`, `EOPNOTSUPP`), and
+//! we look again.
 
 use super::kind::{self, kind_of};
 use super::real::{result, take_over};
@@ -214,8 +215,8 @@ fn write_kind(
     }
 }
 
-/// Writes what is left of a list after `done` bytes, to the file's own number; blocks the thread. Returns how much of
-/// the list was written in all.
+/// Writes what is left of a list after `done` bytes, to the file's own number; blocks the thread.
+/// Returns how much of the list was written in all.
 fn write_rest(gp: &'static G, fd: i32, list: &[iovec], mut done: usize) -> isize {
     while done < length(list) {
         let more = rest_of(list, done, |rest| {
@@ -235,7 +236,8 @@ pub(super) fn length(list: &[iovec]) -> usize {
     list.iter().fold(0usize, |sum, one| sum.saturating_add(one.iov_len)).min(MOST)
 }
 
-/// Writes step by step until all is written or an error comes; what was written before an error counts.
+/// Writes step by step until all is written or an error comes; what was written before an error
+/// counts.
 pub(super) fn write_whole(
     waits: &mut Waits,
     list: &[iovec],

@@ -1,5 +1,5 @@
-//! Jumps: `siglongjmp` and its other names set the mask that `sigsetjmp` has noted, by a system call that no symbol
-//! stands for. So a goroutine's mask is set before the jump is made.
+//! Jumps: `siglongjmp` and its other names set the mask that `sigsetjmp` has noted, by a system
+//! call that no symbol stands for. So a goroutine's mask is set before the jump is made.
 //!
 //! A jump out of a handler is found out afterwards (SH3 in `signal.rs`).
 

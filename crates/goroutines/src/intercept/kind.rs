@@ -1,16 +1,17 @@
 //! What a descriptor stands for, and what is known of waiting for it.
 //!
-//! **The problem.** A call is tried in a way that does not block, and says that it would. That is not what the
-//! blocking call would do: it may return for reasons that the trial does not know and that `poll` has no edge for (a
-//! terminal's clock, a FIFO without writers), or it need not wait where `poll` says "not ready" (a device that is
-//! never "writable", a few bytes that fit into a pipe's last page). A goroutine that parks then waits for ever.
+//! **The problem.** A call is tried in a way that does not block, and says that it would. That is
+//! not what the blocking call would do: it may return for reasons that the trial does not know and
+//! that `poll` has no edge for (a terminal's clock, a FIFO without writers), or it need not wait
+//! where `poll` says "not ready" (a device that is never "writable", a few bytes that fit into a
+//! pipe's last page). A goroutine that parks then waits for ever.
 //!
-//! **The rule.** A goroutine parks only where the kernel's contract for that kind of descriptor and that call is known:
-//! *nothing but the edges that `poll` reports ends the wait*. Every other call is announced and really made: it costs a
-//! thread while it waits, and is right.
+//! **The rule.** A goroutine parks only where the kernel's contract for that kind of descriptor and
+//! that call is known: *nothing but the edges that `poll` reports ends the wait*. Every other call
+//! is announced and really made: it costs a thread while it waits, and is right.
 //!
-//! Read from Linux's sources (5.10 to 6.18). "Else" is what, besides an edge, ends the wait or makes the call return
-//! without one.
+//! Read from Linux's sources (5.10 to 6.18). "Else" is what, besides an edge, ends the wait or
+//! makes the call return without one.
 //!
 //! | descriptor | call | tried by | else | so |
 //! |---|---|---|---|---|
@@ -34,9 +35,10 @@
 //!
 //! Where `O_NONBLOCK` is set the kernel is always asked itself: it may know better than `EAGAIN`.
 //!
-//! Known and left: a process that is put into the background while one of its goroutines is parked for the terminal is
-//! told so (`SIGTTIN`) by the next key that is pressed, not at once. A stream that has less than a third of its buffer
-//! free counts as full for `sendfile` and `splice`, which can't be tried.
+//! Known and left: a process that is put into the background while one of its goroutines is parked
+//! for the terminal is told so (`SIGTTIN`) by the next key that is pressed, not at once. A stream
+//! that has less than a third of its buffer free counts as full for `sendfile` and `splice`, which
+//! can't be tried.
 
 use super::user_memory;
 use crate::g::G;
@@ -146,7 +148,8 @@ fn attributes(fd: i32) -> Option<Attributes> {
     // SAFETY: plain numbers.
     let mut all: Attributes = unsafe { std::mem::zeroed() };
     let args = [word(fd), libc::TCGETS as usize, &raw mut all as usize, 0, 0, 0];
-    // SAFETY: a `struct termios` to write. It is a device's number, and no driver has another meaning for this one.
+    // SAFETY: a `struct termios` to write. It is a device's number, and no driver has another
+    // meaning for this one.
     (unsafe { raw(libc::SYS_ioctl, args) } == 0).then_some(all)
 }
 
@@ -158,8 +161,8 @@ fn is_master(fd: i32) -> bool {
     unsafe { raw(libc::SYS_ioctl, args) == 0 }
 }
 
-/// A read of up to `bytes` bytes from a descriptor of this kind was tried in vain: is there nothing but an edge to end
-/// the wait?
+/// A read of up to `bytes` bytes from a descriptor of this kind was tried in vain: is there nothing
+/// but an edge to end the wait?
 pub(super) fn reading(
     gp: &'static G,
     fd: i32,
@@ -207,8 +210,8 @@ fn contract(fd: i32, kind: Kind, is_known: bool) -> Contract {
     if is_known && (says_itself || !is_nonblocking(fd)) { Contract::Edges } else { Contract::Make }
 }
 
-/// Whether there is a writer of an empty FIFO, or was one since the FIFO was opened. Once there was a writer, `poll`
-/// reports the end of the last one.
+/// Whether there is a writer of an empty FIFO, or was one since the FIFO was opened. Once there was
+/// a writer, `poll` reports the end of the last one.
 fn has_writer(fd: i32, desc: &Desc, look: Look) -> bool {
     let mut ends = [0i32; 2];
     let args = [ends.as_mut_ptr() as usize, libc::O_CLOEXEC as usize, 0, 0, 0, 0];
@@ -217,7 +220,8 @@ fn has_writer(fd: i32, desc: &Desc, look: Look) -> bool {
         return false;
     }
     let flags = libc::SPLICE_F_NONBLOCK as usize;
-    // SAFETY: no memory is involved. Nothing is taken from the FIFO: a byte that has come meanwhile is copied.
+    // SAFETY: no memory is involved. Nothing is taken from the FIFO: a byte that has come meanwhile
+    // is copied.
     let said = unsafe { raw(libc::SYS_tee, [word(fd), word(ends[1]), 1, flags, 0, 0]) };
     for end in ends {
         // SAFETY: our own.
@@ -230,7 +234,8 @@ fn has_writer(fd: i32, desc: &Desc, look: Look) -> bool {
     has
 }
 
-/// Whether a pipe that `poll` says is full has no room for the part of `bytes` that may go to its last page, either.
+/// Whether a pipe that `poll` says is full has no room for the part of `bytes` that may go to its
+/// last page, either.
 fn is_full(fd: i32, bytes: usize) -> bool {
     const PAGE: usize = 4096;
     let part = bytes % PAGE;
@@ -259,7 +264,8 @@ fn waits_for_keys(fd: i32, bytes: usize) -> bool {
     by_data && is_in_front(fd)
 }
 
-/// Whether job control has nothing to say: it is not the process's own terminal, or the process is in front.
+/// Whether job control has nothing to say: it is not the process's own terminal, or the process is
+/// in front.
 fn is_in_front(fd: i32) -> bool {
     let mut group = 0i32;
     let args = [word(fd), libc::TIOCGPGRP as usize, &raw mut group as usize, 0, 0, 0];

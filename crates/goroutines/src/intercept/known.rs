@@ -1,5 +1,5 @@
-//! How libc's objects that are shared between processes (or go by another clock) are told from plain ones: by
-//! making some, and looking where they differ. So no layout is guessed.
+//! How libc's objects that are shared between processes (or go by another clock) are told from
+//! plain ones: by making some, and looking where they differ. So no layout is guessed.
 
 use super::barrier::Words;
 use super::real::{Real, real};
@@ -67,7 +67,8 @@ const PREFER_WRITER_NONRECURSIVE: c_int = 2;
 /// Where `lock`, once it is locked for writing, bears the caller's thread id.
 fn writer_at(mut lock: MaybeUninit<pthread_rwlock_t>) -> Option<usize> {
     static TRYWRLOCK: Real = Real::new(c"pthread_rwlock_trywrlock");
-    // SAFETY: an initialised lock, which no other code knows; the caller's own thread block; words of the lock.
+    // SAFETY: an initialised lock, which no other code knows; the caller's own thread block; words
+    // of the lock.
     unsafe {
         real!(TRYWRLOCK as fn(*mut pthread_rwlock_t) -> c_int)(lock.as_mut_ptr());
         let id = facts().tid_of(libc::pthread_self() as usize);

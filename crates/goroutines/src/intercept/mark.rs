@@ -1,4 +1,5 @@
-//! Settings of sockets that the kernel looks at only where a call waits: marks and time-outs. And `shutdown`.
+//! Settings of sockets that the kernel looks at only where a call waits: marks and time-outs. And
+//! `shutdown`.
 
 use super::fd::may_renew;
 use super::real::{Real, real};
@@ -9,7 +10,8 @@ use crate::sched::wait::waking;
 use libc::{c_int, c_void, socklen_t};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// `SO_RCVLOWAT` of some socket was set. (A socket may have other numbers, and its connections have its mark.)
+/// `SO_RCVLOWAT` of some socket was set. (A socket may have other numbers, and its connections have
+/// its mark.)
 static MARKS: AtomicBool = AtomicBool::new(false);
 
 /// Whether any socket may have a mark.
@@ -18,8 +20,9 @@ pub(super) fn are_any() -> bool {
     MARKS.load(Ordering::Relaxed)
 }
 
-/// Waits until a stream has as many bytes as its mark (`SO_RCVLOWAT`) asks for in a call with so much `room`, or has
-/// ended: a call that does not wait would take less. False: the call is not to wait, and takes what there is.
+/// Waits until a stream has as many bytes as its mark (`SO_RCVLOWAT`) asks for in a call with so
+/// much `room`, or has ended: a call that does not wait would take less. False: the call is not to
+/// wait, and takes what there is.
 #[inline]
 pub(super) fn wait(waits: &mut Waits, fd: c_int, room: usize) -> Result<bool, Stopped> {
     if are_any() { wait_for_mark(waits, fd, room) } else { Ok(true) }
@@ -56,7 +59,8 @@ unsafe extern "C" fn setsockopt(
     value: *const c_void,
     len: socklen_t,
 ) -> c_int {
-    /// `SO_RCVTIMEO_NEW`, `SO_SNDTIMEO_NEW`: those of programs with times of 64 bits on 32-bit machines.
+    /// `SO_RCVTIMEO_NEW`, `SO_SNDTIMEO_NEW`: those of programs with times of 64 bits on 32-bit
+    /// machines.
     const NEW: [c_int; 2] = [66, 67];
     static REAL: Real = Real::new(c"setsockopt");
     let real = real!(REAL as fn(c_int, c_int, c_int, *const c_void, socklen_t) -> c_int);
@@ -96,8 +100,8 @@ pub(super) fn is_local(fd: c_int) -> bool {
     socket_option(fd, libc::SO_DOMAIN, &mut domain) == 0 && domain == libc::AF_UNIX
 }
 
-/// Shutting a local socket down for writing makes no edge: goroutines that wait to write to it are to
-/// look again.
+/// Shutting a local socket down for writing makes no edge: goroutines that wait to write to it are
+/// to look again.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn shutdown(fd: c_int, how: c_int) -> c_int {
     static REAL: Real = Real::new(c"shutdown");

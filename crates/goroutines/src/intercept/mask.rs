@@ -1,9 +1,10 @@
 //! Signal masks: a goroutine's own (`signals/masks.rs`).
 //!
-//! * MA1: the runtime's signal is never really blocked, or no time slice would end on that thread. A goroutine that
-//!   blocks it is told that it is blocked, and signals of the same number that are the program's wait until the
-//!   goroutine unblocks it.
-//! * MA2: what a handler changes ends with it: the kernel has it in the frame, and the goroutine stays on its M.
+//! * MA1: the runtime's signal is never really blocked, or no time slice would end on that thread.
+//!   A goroutine that blocks it is told that it is blocked, and signals of the same number that are
+//!   the program's wait until the goroutine unblocks it.
+//! * MA2: what a handler changes ends with it: the kernel has it in the frame, and the goroutine
+//!   stays on its M.
 
 use super::real::{Real, errno, real, result, set_errno};
 use super::signal;
@@ -44,12 +45,14 @@ fn changed(before: u64, how: c_int, set: u64) -> Option<u64> {
 
 /// `gp` has the mask `mask` from now on. In a section.
 pub(super) fn change(gp: &'static G, mask: u64) {
-    // A signal that comes before the kernel has the mask is kept, and judged by the new mask at the section's end.
+    // A signal that comes before the kernel has the mask is kept, and judged by the new mask at the
+    // section's end.
     masks::set(gp, mask, masks::real(mask));
     deliver::look(gp);
 }
 
-/// The kernel has got another mask for the thread of `gp` behind our back: by a frame, or by `siglongjmp`. In a section.
+/// The kernel has got another mask for the thread of `gp` behind our back: by a frame, or by
+/// `siglongjmp`. In a section.
 pub(super) fn adopt(gp: &'static G, now: u64) {
     let urgent = masks::of(gp) & OWN;
     masks::set(gp, now & !OWN | urgent, masks::real(now));
@@ -160,8 +163,8 @@ unsafe extern "C" fn sigpending(set: *mut sigset_t) -> c_int {
     0
 }
 
-/// Calls `f` with `mask`, the goroutine's for the time of the call; none: its own. What came before is delivered first.
-/// `None`: the mask can't be read.
+/// Calls `f` with `mask`, the goroutine's for the time of the call; none: its own. What came before
+/// is delivered first. `None`: the mask can't be read.
 pub(super) fn with_mask<R>(
     gp: &'static G,
     mask: *const sigset_t,

@@ -1,10 +1,11 @@
 //! Moving data from one descriptor to another: `splice`, `tee`, `vmsplice`, `sendfile`.
 //!
-//! These calls have no flag that keeps a *socket* from blocking, and the one they have (`SPLICE_F_NONBLOCK`) is the
-//! user's. So the goroutine waits for both ends, as `poll` sees them, and then makes the call, announced. It waits only
-//! where the call can be right, that is where it moves some bytes, in the right directions, between two kinds of
-//! descriptor that are known to allow it. With every other call the kernel says at once what is wrong, or it waits, and
-//! that costs a thread.
+//! These calls have no flag that keeps a *socket* from blocking, and the one they have
+//! (`SPLICE_F_NONBLOCK`) is the user's. So the goroutine waits for both ends, as `poll` sees them,
+//! and then makes the call, announced. It waits only where the call can be right, that is where it
+//! moves some bytes, in the right directions, between two kinds of descriptor that are known to
+//! allow it. With every other call the kernel says at once what is wrong, or it waits, and that
+//! costs a thread.
 
 use super::accept::listens;
 use super::kind::{self, Contract, kind_of};
@@ -20,8 +21,8 @@ use libc::{c_int, c_uint, iovec, off_t, off64_t, size_t, ssize_t};
 /// Flags with which these calls wait.
 const WAITING_FLAGS: c_uint = libc::SPLICE_F_MOVE | libc::SPLICE_F_MORE | libc::SPLICE_F_GIFT;
 
-/// How much goes to a socket at a time, as the call itself can't be told not to block: mostly less than
-/// a socket that is ready has room for.
+/// How much goes to a socket at a time, as the call itself can't be told not to block: mostly less
+/// than a socket that is ready has room for.
 const PIECE: size_t = 64 << 10;
 
 /// Linux moves no more at a time.
@@ -31,8 +32,8 @@ fn word(fd: c_int) -> usize {
     fd as isize as usize
 }
 
-/// Waits until `fd` is ready for some bytes that come from `source`, if it is of a kind that can be waited for. False:
-/// the call is to be made as it is.
+/// Waits until `fd` is ready for some bytes that come from `source`, if it is of a kind that can be
+/// waited for. False: the call is to be made as it is.
 ///
 /// # Errors
 /// An `errno`.
@@ -46,8 +47,8 @@ fn until_ready(
     let events = if direction == Direction::Read { libc::POLLIN } else { libc::POLLOUT };
     let mut waits = Waits::new(gp, fd, desc, direction);
     let contract = |look| match (kind_of(fd, desc), direction) {
-        // A pipe may be one that was opened by name: the trial that tells them apart is a read. So both
-        // are taken for FIFOs.
+        // A pipe may be one that was opened by name: the trial that tells them apart is a read. So
+        // both are taken for FIFOs.
         (Kind::Pipe | Kind::Fifo, Direction::Read) => {
             kind::reading(gp, fd, (desc, Kind::Fifo, look), 1)
         }
@@ -141,8 +142,8 @@ fn moved(
     announced(gp, call)
 }
 
-/// Whether a call that moves data to `fd` waits again and again: to a socket it does. In a pipe it takes what room
-/// there is.
+/// Whether a call that moves data to `fd` waits again and again: to a socket it does. In a pipe it
+/// takes what room there is.
 fn is_socket(fd: c_int) -> bool {
     netpoll::desc(fd).is_some_and(|desc| kind_of(fd, desc) == Kind::Socket)
 }
@@ -181,7 +182,8 @@ fn position(gp: &'static G, from: c_int, at: *const i64) -> i64 {
     unsafe { user_memory::read(gp, at) }.unwrap_or(-1)
 }
 
-/// Whether there is something for `sendfile` to move, as far as we see; else the kernel says at once what is wrong.
+/// Whether there is something for `sendfile` to move, as far as we see; else the kernel says at
+/// once what is wrong.
 fn has_more(gp: &'static G, from: c_int, at: *const i64) -> bool {
     let at = position(gp, from, at);
     at >= 0 && file_of(from).is_some_and(|(_, stat)| is_regular(&stat) && at < stat.st_size)

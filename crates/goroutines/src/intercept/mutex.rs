@@ -1,8 +1,9 @@
-//! C's mutexes. (`sync.rs` says how a goroutine waits for one, `bound.rs` which mutexes know their owner as a thread.)
+//! C's mutexes. (`sync.rs` says how a goroutine waits for one, `bound.rs` which mutexes know their
+//! owner as a thread.)
 //!
-//! **What unlocks unseen.** An ordinary thread's `pthread_cond_wait` unlocks the mutex inside libc. So such a thread
-//! marks the mutex first ([`InCond`]) and wakes the goroutines that wait for it; these, and those that come later, see
-//! the mark and wait in libc, announced.
+//! **What unlocks unseen.** An ordinary thread's `pthread_cond_wait` unlocks the mutex inside libc.
+//! So such a thread marks the mutex first ([`InCond`]) and wakes the goroutines that wait for it;
+//! these, and those that come later, see the mark and wait in libc, announced.
 
 use super::bound::{self, is_bound};
 use super::futex::wake_at;
@@ -47,8 +48,8 @@ static LOCK: Real = Real::new(c"pthread_mutex_lock");
 static UNLOCK: Real = Real::new(c"pthread_mutex_unlock");
 static TIMEDLOCK: Real = Real::new(c"pthread_mutex_timedlock");
 
-/// The kind of a mutex, without what was decided on lock elision (bits 8 and 9: yes, no; a type that is set
-/// by an attribute decides too).
+/// The kind of a mutex, without what was decided on lock elision (bits 8 and 9: yes, no; a type
+/// that is set by an attribute decides too).
 fn kind_of(mutex: *mut pthread_mutex_t) -> c_int {
     /// The place of the kind is a part of libc's interface: static initialisers fill it in.
     const KIND_AT: usize = 16;
@@ -84,8 +85,8 @@ fn real_timed_lock(mutex: *mut pthread_mutex_t, time: *const timespec) -> c_int 
     unsafe { real(mutex, time) }
 }
 
-/// What locking by a time long past returns: a trial does not tell that the caller itself has locked an error-checking
-/// mutex.
+/// What locking by a time long past returns: a trial does not tell that the caller itself has
+/// locked an error-checking mutex.
 fn lock_by_now(mutex: *mut pthread_mutex_t) -> c_int {
     static LONG_AGO: timespec = timespec { tv_sec: -1, tv_nsec: 0 };
     real_timed_lock(mutex, &raw const LONG_AGO)
@@ -187,7 +188,8 @@ fn other(mutex: *mut pthread_mutex_t, real: impl FnOnce() -> c_int) -> c_int {
     }
 }
 
-/// Makes libc's wait for a condition, which unlocks the mutex and locks it again, as a goroutine. Announced.
+/// Makes libc's wait for a condition, which unlocks the mutex and locks it again, as a goroutine.
+/// Announced.
 pub(super) fn while_waiting(
     gp: &'static G,
     mutex: *mut pthread_mutex_t,

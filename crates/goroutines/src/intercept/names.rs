@@ -1,7 +1,7 @@
 //! A thread's name, as the kernel keeps it: the goroutine's own.
 //!
-//! The name that `/proc` and a debugger show is the OS thread's, which runs other goroutines too. A goroutine that is
-//! locked to its thread gives it the name as well.
+//! The name that `/proc` and a debugger show is the OS thread's, which runs other goroutines too. A
+//! goroutine that is locked to its thread gives it the name as well.
 
 use super::pthread::goroutine;
 use super::real::{Real, caller, real, result};

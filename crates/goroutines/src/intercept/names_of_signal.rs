@@ -1,4 +1,5 @@
-//! `signal` and the other names under which a program installs a handler: each is `sigaction` with flags of its own.
+//! `signal` and the other names under which a program installs a handler: each is `sigaction` with
+//! flags of its own.
 
 use super::real::set_errno;
 use super::signal::{SIGNALS, sigaction};
@@ -14,7 +15,8 @@ fn is_signal(signal: c_int) -> bool {
     (1..SIGNALS as c_int).contains(&signal)
 }
 
-/// Installs `handler` with `flags`, and returns the handler before; where that fails, `SIG_ERR` with `errno` set.
+/// Installs `handler` with `flags`, and returns the handler before; where that fails, `SIG_ERR`
+/// with `errno` set.
 fn exchange(signal: c_int, handler: sighandler_t, flags: c_int, mask: u64) -> sighandler_t {
     if handler == libc::SIG_ERR || !is_signal(signal) {
         set_errno(libc::EINVAL);
@@ -35,8 +37,8 @@ fn exchange(signal: c_int, handler: sighandler_t, flags: c_int, mask: u64) -> si
     }
 }
 
-/// BSD's `signal`: the signal is blocked while the handler runs, and interrupted calls go on, unless `siginterrupt`
-/// says otherwise.
+/// BSD's `signal`: the signal is blocked while the handler runs, and interrupted calls go on,
+/// unless `siginterrupt` says otherwise.
 fn bsd(number: c_int, handler: sighandler_t) -> sighandler_t {
     let interrupts = is_signal(number) && INTERRUPTS.load(Ordering::Relaxed) & bit(number) != 0;
     let flags = if interrupts { 0 } else { libc::SA_RESTART };
@@ -100,8 +102,8 @@ unsafe extern "C" fn siginterrupt(signal: c_int, interrupts: c_int) -> c_int {
     unsafe { sigaction(signal, &raw const action, std::ptr::null_mut()) }
 }
 
-/// X/Open's: `SIG_HOLD` (2) blocks the signal, anything else unblocks it. The handler before counts as `SIG_HOLD` if
-/// the signal was blocked.
+/// X/Open's: `SIG_HOLD` (2) blocks the signal, anything else unblocks it. The handler before counts
+/// as `SIG_HOLD` if the signal was blocked.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sigset(signal: c_int, disposition: sighandler_t) -> sighandler_t {
     const SIG_HOLD: sighandler_t = 2;

@@ -1,12 +1,13 @@
 //! `pthread_once`.
 //!
-//! What is to be done once is the program's code: it may wait, so the call can't be announced. So each call is noted
-//! before libc is asked ([`RUNNING`]). Goroutines that come meanwhile wait in the futexes' table, under the control's
-//! address, and ask libc when the first call has returned, or was unwound. Where too many calls are under way,
-//! goroutines wait in libc.
+//! What is to be done once is the program's code: it may wait, so the call can't be announced. So
+//! each call is noted before libc is asked ([`RUNNING`]). Goroutines that come meanwhile wait in
+//! the futexes' table, under the control's address, and ask libc when the first call has returned,
+//! or was unwound. Where too many calls are under way, goroutines wait in libc.
 //!
-//! * ON1: a call that has returned is taken out of the notes before it wakes the others; a goroutine that waits is in
-//!   the table before it looks at the notes: one of them sees the other (FX1).
+//! * ON1: a call that has returned is taken out of the notes before it wakes the others; a
+//!   goroutine that waits is in the table before it looks at the notes: one of them sees the other
+//!   (FX1).
 
 use super::futex::{wait_at, wake_at};
 use super::real::{Real, caller, function};
@@ -52,8 +53,8 @@ impl Drop for Running {
 
 /// Has something done once, for a goroutine or a thread. `real` is libc's call.
 pub(super) fn once(control: *mut c_int, real: impl FnOnce() -> c_int) -> c_int {
-    /// The value of a control that libc has done with, for which no call need be noted. (Were it another value, calls
-    /// would be noted all the same.)
+    /// The value of a control that libc has done with, for which no call need be noted. (Were it
+    /// another value, calls would be noted all the same.)
     const DONE: i32 = 2;
     // SAFETY: the user's control.
     let state = unsafe { &*control.cast::<AtomicI32>() };

@@ -1,10 +1,12 @@
 //! Calls that change what the kernel keeps for the OS thread.
 //!
-//! A namespace, a capability, a priority, an affinity is a thread's. A goroutine that has changed one stays on that
-//! thread from then on, as if it had locked it (`runtime::lock_os_thread`), and the thread ends with the goroutine: no
-//! other goroutine finds itself with a setting that it did not ask for.
+//! A namespace, a capability, a priority, an affinity is a thread's. A goroutine that has changed
+//! one stays on that thread from then on, as if it had locked it (`runtime::lock_os_thread`), and
+//! the thread ends with the goroutine: no other goroutine finds itself with a setting that it did
+//! not ask for.
 //!
-//! Which calls those are is a list, for functions of libc and for `syscall`. A raw system call is not seen.
+//! Which calls those are is a list, for functions of libc and for `syscall`. A raw system call is
+//! not seen.
 
 use super::names;
 use super::real::{Real, caller, errno, real, set_errno, take_over};

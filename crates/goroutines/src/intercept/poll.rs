@@ -2,10 +2,11 @@
 //!
 //! `select` is in a file of its own.
 //!
-//! The call itself is made with a time-out of zero. If it has nothing to say, the goroutine becomes a waiter
-//! of each descriptor, one that only looks, and makes the call again when it is woken. Where a descriptor
-//! can't be waited for, the call blocks its thread, announced. A signal mask for the time of the call is the goroutine's
-//! meanwhile. A handler that runs ends the call with `EINTR`.
+//! The call itself is made with a time-out of zero. If it has nothing to say, the goroutine becomes
+//! a waiter of each descriptor, one that only looks, and makes the call again when it is woken.
+//! Where a descriptor can't be waited for, the call blocks its thread, announced. A signal mask for
+//! the time of the call is the goroutine's meanwhile. A handler that runs ends the call with
+//! `EINTR`.
 
 use super::mask::{fault, with_mask};
 use super::real::{result, take_over};
@@ -119,9 +120,9 @@ fn wait_for_any(
     }
 }
 
-/// Makes `attempt`, which does not block, until it says something other than 0 or the time `until` has come.
-/// `sources` says whom to wait for; none: the call blocks, as `plain` does. Where `can_end`, it ends with an
-/// error when the goroutine's context is cancelled.
+/// Makes `attempt`, which does not block, until it says something other than 0 or the time `until`
+/// has come. `sources` says whom to wait for; none: the call blocks, as `plain` does. Where
+/// `can_end`, it ends with an error when the goroutine's context is cancelled.
 pub(super) fn until_any(
     gp: &'static G,
     until: u64,
@@ -167,8 +168,8 @@ fn remaining(until: u64) -> Option<Duration> {
     Some(Duration::from_nanos(until.saturating_sub(crate::base::sys::nanotime())))
 }
 
-/// The time at which a call with the time-out `time` ends. None where the kernel, or libc, is to say what is wrong with
-/// `time`.
+/// The time at which a call with the time-out `time` ends. None where the kernel, or libc, is to
+/// say what is wrong with `time`.
 pub(super) fn time_limit(gp: &'static G, time: *const timespec) -> Option<u64> {
     if time.is_null() {
         return Some(NEVER);

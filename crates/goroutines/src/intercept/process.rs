@@ -1,14 +1,14 @@
 //! Waiting for a process, or for a thread of C's: by its pidfd, in the poller.
 //!
-//! Of several processes (`pid` -1 or a group), or for one to stop or go on, there is no descriptor to wait
-//! for: announced, like everything on a kernel without pidfds.
+//! Of several processes (`pid` -1 or a group), or for one to stop or go on, there is no descriptor
+//! to wait for: announced, like everything on a kernel without pidfds.
 //!
-//! **A tracer** is told of its child's stops whether it asks for them or not, and the child may ask to be traced at any
-//! time. So a wait looks again by itself, after a millisecond, two, four and so on. The waits of a goroutine that
-//! traces (it has called `ptrace`) are announced.
+//! **A tracer** is told of its child's stops whether it asks for them or not, and the child may ask
+//! to be traced at any time. So a wait looks again by itself, after a millisecond, two, four and so
+//! on. The waits of a goroutine that traces (it has called `ptrace`) are announced.
 //!
-//! **Parents.** To the kernel the parent is a thread. So an M on which a process was made does not end for want of
-//! work.
+//! **Parents.** To the kernel the parent is a thread. So an M on which a process was made does not
+//! end for want of work.
 
 use super::fd;
 use super::real::{Real, caller, real, result, take_over};
@@ -46,8 +46,8 @@ fn with_pidfd<R>(pid: pid_t, flags: usize, f: impl FnOnce(c_int) -> R) -> Option
     Some(result)
 }
 
-/// Waits until the pidfd `fd` says that its process has ended, or `is_told` finds something else to report of it.
-/// True: a handler has interrupted that.
+/// Waits until the pidfd `fd` says that its process has ended, or `is_told` finds something else to
+/// report of it. True: a handler has interrupted that.
 fn until_told(gp: &'static G, fd: c_int, mut is_told: impl FnMut() -> bool) -> bool {
     let Some(desc) = netpoll::desc(fd) else { return false };
     let mark = Mark::now(gp);
@@ -73,7 +73,8 @@ fn until_ended(gp: &'static G, fd: c_int) -> bool {
     Waits::new(gp, fd, desc, Direction::Read).done(attempt).is_ok()
 }
 
-/// The options of a wait. Which thread's children are meant makes no difference to goroutines that move.
+/// The options of a wait. Which thread's children are meant makes no difference to goroutines that
+/// move.
 fn options_of(gp: &'static G, options: c_int) -> c_int {
     if gp.is_locked() { options } else { options & !libc::__WNOTHREAD }
 }
@@ -175,8 +176,9 @@ fn made<R>(gp: &'static G, real: impl FnOnce() -> R) -> R {
     })
 }
 
-/// Joins a thread that libc has made, as far as that needs no wait: libc may refuse it (for a thread that is detached,
-/// or is the caller), or the thread has ended. None if the thread was running; then its end has been waited for.
+/// Joins a thread that libc has made, as far as that needs no wait: libc may refuse it (for a
+/// thread that is detached, or is the caller), or the thread has ended. None if the thread was
+/// running; then its end has been waited for.
 fn joined_at_once(gp: &'static G, thread: pthread_t, value: *mut *mut c_void) -> Option<c_int> {
     static REAL: Real = Real::new(c"pthread_timedjoin_np");
     let join = real!(REAL as fn(pthread_t, *mut *mut c_void, *const timespec) -> c_int);

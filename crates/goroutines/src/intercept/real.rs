@@ -45,8 +45,9 @@ impl Real {
     }
 }
 
-/// The goroutine that calls, if it is one that may be parked here: not on ordinary threads and on an M's own
-/// stack, not inside the runtime, a signal handler (`signal.rs`) or a call that is announced.
+/// The goroutine that calls, if it is one that may be parked here: not on ordinary threads and on
+/// an M's own stack, not inside the runtime, a signal handler (`signal.rs`) or a call that is
+/// announced.
 #[inline]
 pub(super) fn caller() -> Option<&'static G> {
     let gp = current::g()?;
@@ -99,8 +100,8 @@ macro_rules! real {
 }
 pub(super) use real;
 
-/// Takes over functions of libc: in a goroutine the block is the call; elsewhere libc's own function is
-/// called. `real` in the block's head is a closure that calls that.
+/// Takes over functions of libc: in a goroutine the block is the call; elsewhere libc's own
+/// function is called. `real` in the block's head is a closure that calls that.
 macro_rules! take_over {
     ($($(#[$meta:meta])* fn $name:ident($($arg:ident: $ty:ty),* $(,)?) -> $ret:ty
         = |$gp:ident, $real:ident| $body:expr;)*) => {$(

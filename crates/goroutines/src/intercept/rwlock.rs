@@ -1,12 +1,14 @@
 //! C's read-write locks. (`sync.rs` says how a goroutine waits for one.)
 //!
-//! **Locks that prefer writers.** A lock of the kind `PREFER_WRITER_NONRECURSIVE` lets no reader in while a writer
-//! waits. libc must know of that writer: so goroutines that want to write wait in libc, announced. Readers wait in the
-//! table; libc's trial tells them that a writer waits. A writer that gives up wakes them.
+//! **Locks that prefer writers.** A lock of the kind `PREFER_WRITER_NONRECURSIVE` lets no reader in
+//! while a writer waits. libc must know of that writer: so goroutines that want to write wait in
+//! libc, announced. Readers wait in the table; libc's trial tells them that a writer waits. A
+//! writer that gives up wakes them.
 //!
-//! **Locks that know their owner.** A lock that is shared between processes notes the id of the thread that has it for
-//! writing, to tell when that thread locks it again, and which of its two unlocks is meant. Calls on such locks are
-//! made as the OS thread (`bound.rs`). A trial does not say `EDEADLK`; locking by a time long past does.
+//! **Locks that know their owner.** A lock that is shared between processes notes the id of the
+//! thread that has it for writing, to tell when that thread locks it again, and which of its two
+//! unlocks is meant. Calls on such locks are made as the OS thread (`bound.rs`). A trial does not
+//! say `EDEADLK`; locking by a time long past does.
 
 use super::bound;
 use super::known::{Flag, known};

@@ -1,8 +1,9 @@
 //! `select` and `pselect`: as `poll` (`poll.rs`), with sets of descriptors.
 //!
-//! To the kernel a set is as long as the highest number needs, in whole words; programs may make sets of any length. So
-//! no more than these words are read and written, and they are written only when the kernel would write them: at the
-//! end, where the call has not failed. Meanwhile the runtime works on copies.
+//! To the kernel a set is as long as the highest number needs, in whole words; programs may make
+//! sets of any length. So no more than these words are read and written, and they are written only
+//! when the kernel would write them: at the end, where the call has not failed. Meanwhile the
+//! runtime works on copies.
 
 use super::mask::{fault, with_mask};
 use super::poll::{Source, time_limit, until_any};
@@ -21,7 +22,8 @@ use std::time::Duration;
 /// The bits of a word.
 const BITS: usize = u64::BITS as usize;
 
-/// The words of the longest set that is looked at here; longer sets, which some programs make, are left to the kernel.
+/// The words of the longest set that is looked at here; longer sets, which some programs make, are
+/// left to the kernel.
 const WORDS: usize = libc::FD_SETSIZE / BITS;
 
 /// Copies of the three sets of a call.

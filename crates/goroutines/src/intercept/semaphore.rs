@@ -1,7 +1,7 @@
 //! C's semaphores. (`sync.rs` says how a goroutine waits for one.)
 //!
-//! `sem_post` may be called in a signal handler, where no lock may be taken: then it leaves word, as every call that
-//! wakes does there, and the monitor looks ([`posted_in_handlers`]).
+//! `sem_post` may be called in a signal handler, where no lock may be taken: then it leaves word,
+//! as every call that wakes does there, and the monitor looks ([`posted_in_handlers`]).
 
 use super::futex::{wake_at, wake_everybody};
 use super::known::{Flag, known};

@@ -1,9 +1,10 @@
 //! Sending all there is to send, as a blocking call does.
 //!
-//! A stream takes what there is room for; the rest follows when there is more. What comes in between (an end, a reset)
-//! is reported by the *next* call, as in the kernel. So before each further attempt the runtime looks whether the
-//! connection is over ([`Waits::more`]), as the attempt would take the error away (an error that comes in between is
-//! kept for the next call: `Desc::leave_error`); and a further attempt raises no `SIGPIPE`.
+//! A stream takes what there is room for; the rest follows when there is more. What comes in
+//! between (an end, a reset) is reported by the *next* call, as in the kernel. So before each
+//! further attempt the runtime looks whether the connection is over ([`Waits::more`]), as the
+//! attempt would take the error away (an error that comes in between is kept for the next call:
+//! `Desc::leave_error`); and a further attempt raises no `SIGPIPE`.
 
 use super::real::{result, take_over};
 use super::socket::{Call, DONTWAIT, header, held, in_all, with_socket, word};
@@ -61,8 +62,8 @@ fn send_buffer(
     Ok(if first < 0 { first } else { done as isize })
 }
 
-/// Sends what is left of a list of which `first` of `whole` bytes were sent. Returns how much was sent
-/// in all, or `first` if that is an error.
+/// Sends what is left of a list of which `first` of `whole` bytes were sent. Returns how much was
+/// sent in all, or `first` if that is an error.
 fn send_rest(
     waits: &mut Waits,
     fd: i32,
@@ -102,8 +103,8 @@ fn rest_of(list: impl Iterator<Item = iovec>, mut done: usize) -> ([iovec; 16], 
     (rest, n)
 }
 
-/// Flags with which the call is left to the kernel: one that never waits, and one that connects first, as `connect`
-/// does.
+/// Flags with which the call is left to the kernel: one that never waits, and one that connects
+/// first, as `connect` does.
 const KERNELS: c_int = libc::MSG_DONTWAIT | libc::MSG_FASTOPEN;
 
 fn send_to(
@@ -179,7 +180,8 @@ fn send_message(gp: &'static G, fd: c_int, message: *const msghdr, flags: c_int)
     (with_socket(gp, fd, Direction::Write, Call { attempt, plain, rest }), whole)
 }
 
-/// Several messages. Like the kernel, it waits for each in turn, and returns those it has sent when an error comes.
+/// Several messages. Like the kernel, it waits for each in turn, and returns those it has sent when
+/// an error comes.
 fn send_messages(gp: &'static G, fd: c_int, list: *mut mmsghdr, n: c_uint, flags: c_int) -> isize {
     /// The kernel takes no more at a time (`UIO_MAXIOV`).
     const MOST: usize = 1024;

@@ -1,25 +1,27 @@
 //! Signal handlers: what they call goes straight through, and no goroutine is descheduled in one.
 //!
-//! **The problem.** A handler runs on whichever stack was interrupted, a goroutine's mostly, in the middle of
-//! anything: of `malloc`, of the runtime. What it calls (`write` to a pipe, `sem_post`) must not park that
-//! goroutine, nor take a lock that the interrupted code may hold; and as the kernel blocks signals for the
-//! *thread* while it runs, the goroutine must not move meanwhile.
+//! **The problem.** A handler runs on whichever stack was interrupted, a goroutine's mostly, in the
+//! middle of anything: of `malloc`, of the runtime. What it calls (`write` to a pipe, `sem_post`)
+//! must not park that goroutine, nor take a lock that the interrupted code may hold; and as the
+//! kernel blocks signals for the *thread* while it runs, the goroutine must not move meanwhile.
 //!
-//! **Chosen.** A handler that is installed through libc is kept in a table, and ours is installed in its place: it
-//! decides what becomes of the signal (`signals/post.rs`: what meets a thread of the runtime that runs no goroutine, or a
-//! section, is kept), raises the goroutine's no-preempt count, calls the user's, and sets the count right. With the
-//! count raised, what is taken over calls libc's own. A program that asks for the handler gets its own one back.
+//! **Chosen.** A handler that is installed through libc is kept in a table, and ours is installed
+//! in its place: it decides what becomes of the signal (`signals/post.rs`: what meets a thread of
+//! the runtime that runs no goroutine, or a section, is kept), raises the goroutine's no-preempt
+//! count, calls the user's, and sets the count right. With the count raised, what is taken over
+//! calls libc's own. A program that asks for the handler gets its own one back.
 //!
-//! * SH1: a handler may wait. Where the goroutine had its P, the handler's time is announced like a blocking
-//!   call's: the P may be taken, and the goroutine goes on without it.
-//! * SH2: a handler holds no lock of the runtime, and takes none: what it wakes is left to the monitor
-//!   (`semaphore.rs`, `leave_word`).
-//! * SH3: a handler may be left by `siglongjmp`. The outermost one notes where its frame is; code that finds the count
-//!   raised looks whether that frame still lives, and sets the count right if not ([`set_right`]).
+//! * SH1: a handler may wait. Where the goroutine had its P, the handler's time is announced like a
+//!   blocking call's: the P may be taken, and the goroutine goes on without it.
+//! * SH2: a handler holds no lock of the runtime, and takes none: what it wakes is left to the
+//!   monitor (`semaphore.rs`, `leave_word`).
+//! * SH3: a handler may be left by `siglongjmp`. The outermost one notes where its frame is; code
+//!   that finds the count raised looks whether that frame still lives, and sets the count right if
+//!   not ([`set_right`]).
 //!
-//! Handlers of faults (`SIGSEGV` and its kin) run as other code does: they may never return, and may come back on
-//! another M. Handlers installed by a raw system call are recognised by the signals they block (`sched/preempt.rs`,
-//! PR5).
+//! Handlers of faults (`SIGSEGV` and its kin) run as other code does: they may never return, and
+//! may come back on another M. Handlers installed by a raw system call are recognised by the
+//! signals they block (`sched/preempt.rs`, PR5).
 
 use super::mask;
 use super::real::{Real, real, result};
@@ -105,11 +107,12 @@ impl Frame {
         }
     }
 
-    /// Whether its handler was left. The caller, whose stack pointer is `sp`, runs on the thread or goroutine that the
-    /// handler ran on; `own` is a goroutine's stack.
+    /// Whether its handler was left. The caller, whose stack pointer is `sp`, runs on the thread or
+    /// goroutine that the handler ran on; `own` is a goroutine's stack.
     ///
-    /// Handlers stand below what they interrupt. So a caller above them has left them; a caller below is in them, or
-    /// was called from where `siglongjmp` went to, and then the seal is written over.
+    /// Handlers stand below what they interrupt. So a caller above them has left them; a caller
+    /// below is in them, or was called from where `siglongjmp` went to, and then the seal is
+    /// written over.
     fn was_left(&self, sp: usize, own: Option<&Range<usize>>) -> bool {
         /// No stack is larger: a stack pointer that is further away is on another one.
         const FAR: usize = 8 << 20;
@@ -119,8 +122,8 @@ impl Frame {
             return false;
         }
         if on_own(self.interrupted) != on_own(sp) {
-            // The flow has gone from another library's stack to the goroutine's; or the handler runs on a stack of its
-            // own.
+            // The flow has gone from another library's stack to the goroutine's; or the handler
+            // runs on a stack of its own.
             return on_own(sp);
         }
         if self.interrupted.abs_diff(sp) >= FAR {
@@ -139,8 +142,9 @@ fn stack_pointer(context: &libc::ucontext_t) -> usize {
     context.uc_mcontext.gregs[libc::REG_RSP as usize] as usize
 }
 
-/// Looks whether the handler that the calling flow seems to be in was left by `siglongjmp` (SH3), and if so
-/// forgets it: true. `sp` is the flow's stack pointer, `blocked` its signal mask; none: the present one.
+/// Looks whether the handler that the calling flow seems to be in was left by `siglongjmp` (SH3),
+/// and if so forgets it: true. `sp` is the flow's stack pointer, `blocked` its signal mask; none:
+/// the present one.
 #[cold]
 pub(crate) fn set_right(gp: Option<&'static G>, sp: usize, blocked: Option<u64>) -> bool {
     if DEPTH.get() == 0 {
@@ -152,8 +156,8 @@ pub(crate) fn set_right(gp: Option<&'static G>, sp: usize, blocked: Option<u64>)
     }
     DEPTH.set(0);
     if let Some(gp) = gp {
-        // The call that the handler interrupted was left with the handler: no announcement of either lasts. What has
-        // been raised since belongs to sections that live.
+        // The call that the handler interrupted was left with the handler: no announcement of
+        // either lasts. What has been raised since belongs to sections that live.
         end_announcement(gp);
         let count = gp.nopreempt.load(Ordering::Relaxed);
         let now = count.saturating_sub(RAISED.get());
@@ -173,7 +177,8 @@ pub(crate) fn in_handler() -> bool {
     !set_right(current::g(), &raw const here as usize, None)
 }
 
-/// Announces the time of a handler, if the goroutine has a P that could be taken (SH1). The count is raised.
+/// Announces the time of a handler, if the goroutine has a P that could be taken (SH1). The count
+/// is raised.
 fn announce(gp: &'static G) -> bool {
     let mp = gp.m();
     let Some(pp) = mp.p().filter(|_| mp.lease.is_owned()) else { return false };
@@ -184,8 +189,8 @@ fn announce(gp: &'static G) -> bool {
     true
 }
 
-/// Ends the announcement; the count is still raised. A goroutine whose P is gone looks for one when it enters the
-/// runtime, not here, where the interrupted code may be libc's (PR4).
+/// Ends the announcement; the count is still raised. A goroutine whose P is gone looks for one when
+/// it enters the runtime, not here, where the interrupted code may be libc's (PR4).
 fn end_announcement(gp: &'static G) {
     gp.in_call.store(false, Ordering::Relaxed);
     let lease = &gp.m().lease;
@@ -216,8 +221,8 @@ fn is_own(signal: c_int, info: &siginfo_t) -> bool {
         )
 }
 
-/// Whether the calling thread is an M's, where it has no goroutine: on its own stack, or in a goroutine's first
-/// instructions, which does not know itself yet.
+/// Whether the calling thread is an M's, where it has no goroutine: on its own stack, or in a
+/// goroutine's first instructions, which does not know itself yet.
 fn is_on_m() -> bool {
     let is_one = || {
         let tid = sys::gettid();
@@ -226,8 +231,8 @@ fn is_on_m() -> bool {
     current::m_of_g0().is_some() || is_one()
 }
 
-/// Keeps a signal that has met a thread of the runtime's (SG2), for the process; or, if it was directed at that thread,
-/// for the goroutine that is locked to it.
+/// Keeps a signal that has met a thread of the runtime's (SG2), for the process; or, if it was
+/// directed at that thread, for the goroutine that is locked to it.
 fn keep_for_another(info: &siginfo_t) {
     let mp = current::running().map(G::m).or_else(current::m_of_g0);
     // SAFETY: null, or a G, which is never freed.
@@ -281,7 +286,8 @@ fn fate(gp: Option<&'static G>, signal: c_int, info: &mut siginfo_t) -> Fate {
     if is_free && !is_blocked {
         return Fate::Run;
     }
-    // On the way to another goroutine, or to the M's own stack, the kernel's mask is the next one's.
+    // On the way to another goroutine, or to the M's own stack, the kernel's mask is the next
+    // one's.
     let is_anothers = !is_blocked && !post::lets(gp, signal);
     if is_anothers || !is_blocked && !is_own(signal, info) && post::main_takes(gp, signal) {
         keep_for_another(info);
@@ -354,8 +360,8 @@ extern "C" fn handler(signal: c_int, info: *mut siginfo_t, context: *mut c_void)
     std::hint::black_box(&seal);
 }
 
-/// `SA_RESETHAND`: the action is the default one from now on. (The kernel would do so as the signal comes, and one that is
-/// kept and sent again would find it.) False: another thread was faster.
+/// `SA_RESETHAND`: the action is the default one from now on. (The kernel would do so as the signal
+/// comes, and one that is kept and sent again would find it.) False: another thread was faster.
 fn once_if_wanted(signal: c_int, slot: &Slot, user: usize) -> bool {
     let flags = slot.flags.load(Ordering::Relaxed);
     if flags & libc::SA_RESETHAND == 0 {
@@ -388,9 +394,9 @@ fn came_meanwhile(gp: &'static G) {
     }
 }
 
-/// Calls the user's handler of the runtime's own signal, which the kernel did not deliver for it: with the signals
-/// blocked that it is to block, only once where that was asked for, and on the thread's alternate stack if it is to run
-/// there.
+/// Calls the user's handler of the runtime's own signal, which the kernel did not deliver for it:
+/// with the signals blocked that it is to block, only once where that was asked for, and on the
+/// thread's alternate stack if it is to run there.
 fn as_the_kernel_does(slot: &Slot, stack: &libc::stack_t, call: impl FnOnce()) {
     let flags = slot.flags.load(Ordering::Relaxed);
     let mut mask = slot.mask.load(Ordering::Relaxed);
@@ -416,11 +422,12 @@ fn as_the_kernel_does(slot: &Slot, stack: &libc::stack_t, call: impl FnOnce()) {
     crate::base::sys::block_signal(preempt::SIGNAL, true);
 }
 
-/// What the kernel calls for the user's handlers of faults: it may wait, and come back on another M; but not from
-/// the M's own stack (AS4).
+/// What the kernel calls for the user's handlers of faults: it may wait, and come back on another
+/// M; but not from the M's own stack (AS4).
 extern "C" fn fault_handler(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
     let here = 0u8;
-    // SAFETY: the kernel's siginfo. One that was sent is no fault: no instruction would raise it again.
+    // SAFETY: the kernel's siginfo. One that was sent is no fault: no instruction would raise it
+    // again.
     let is_sent = unsafe { (*info).si_code } <= 0;
     let is_on_own =
         || current::g().is_some_and(|gp| altstack::is_on_own(gp.m(), &raw const here as usize));
@@ -473,8 +480,8 @@ pub(crate) fn address() -> usize {
     handler as *const () as usize
 }
 
-/// The runtime takes its signal: the handler that was installed for it, even by a raw system call, is
-/// kept as the user's.
+/// The runtime takes its signal: the handler that was installed for it, even by a raw system call,
+/// is kept as the user's.
 pub(crate) fn adopt(before: &libc::sigaction) {
     store(&SLOTS[preempt::SIGNAL as usize], before);
 }

@@ -1,5 +1,5 @@
-//! Receiving from sockets, tried with `MSG_DONTWAIT`. (Sending: `send.rs`. `accept.rs`, `connect.rs`: these calls know no
-//! such flag. Options, and the end of a connection: `mark.rs`.)
+//! Receiving from sockets, tried with `MSG_DONTWAIT`. (Sending: `send.rs`. `accept.rs`,
+//! `connect.rs`: these calls know no such flag. Options, and the end of a connection: `mark.rs`.)
 
 use super::fd;
 use super::mark::{self, is_local};
@@ -51,8 +51,8 @@ pub(super) fn receive_list(waits: &mut Waits, fd: i32, list: &[iovec]) -> Result
     waits.done(attempt)
 }
 
-/// Makes a call that blocks the thread. Linux restarts no call with a time-out after a handler, so our signal is kept
-/// away.
+/// Makes a call that blocks the thread. Linux restarts no call with a time-out after a handler, so
+/// our signal is kept away.
 pub(super) fn held(gp: &'static G, number: libc::c_long, args: [usize; 6]) -> isize {
     // SAFETY: the user's own call.
     undisturbed(gp, || unsafe { raw(number, args) })
@@ -64,8 +64,8 @@ pub(super) struct Call<A, P, R> {
     pub(super) attempt: A,
     /// Makes it, and blocks.
     pub(super) plain: P,
-    /// Makes the rest of it, after so many bytes or messages, and blocks: what has been done in all. Under the number
-    /// that the file has now.
+    /// Makes the rest of it, after so many bytes or messages, and blocks: what has been done in
+    /// all. Under the number that the file has now.
     pub(super) rest: R,
 }
 
@@ -82,7 +82,8 @@ where
     R: Fn(i32, usize) -> isize,
 {
     let mut fd = fd;
-    // The file's new number, once another file was put under the number that the call was made with.
+    // The file's new number, once another file was put under the number that the call was made
+    // with.
     let mut _held: Option<Moved> = None;
     loop {
         let Some(desc) = netpoll::desc(fd) else { return (call.plain)(fd) };
@@ -119,8 +120,8 @@ pub(super) fn in_all(done: usize, more: isize) -> isize {
 /// Linux moves no more at a time.
 const MOST: usize = 0x7fff_f000;
 
-/// Flags with which most sockets never wait, and some do: datagram sockets know no urgent byte, local ones no queue of
-/// errors.
+/// Flags with which most sockets never wait, and some do: datagram sockets know no urgent byte,
+/// local ones no queue of errors.
 const ASIDE: c_int = libc::MSG_ERRQUEUE | libc::MSG_OOB;
 
 fn receive_from(
@@ -174,8 +175,8 @@ fn receive_from(
 enum Way {
     /// As it comes.
     Plain,
-    /// From a local socket: descriptors end the call, though they are not asked for. That they are there shows only in
-    /// a message's flags.
+    /// From a local socket: descriptors end the call, though they are not asked for. That they are
+    /// there shows only in a message's flags.
     Message,
     /// Not in steps: the kernel makes the whole call.
     Kernel,
@@ -197,8 +198,8 @@ impl Way {
     }
 }
 
-/// `MSG_WAITALL` on a stream: receives until there are `n` bytes, or its end, an error, descriptors, or the mark of an
-/// urgent byte.
+/// `MSG_WAITALL` on a stream: receives until there are `n` bytes, or its end, an error,
+/// descriptors, or the mark of an urgent byte.
 fn receive_whole(
     waits: &mut Waits,
     fd: c_int,

@@ -1,17 +1,18 @@
 //! What C's locks have in common: how a goroutine waits for one.
 //!
-//! **The problem.** A goroutine that waits for one of these must not hold its thread. The objects are libc's,
-//! and stay so: threads wait in them as ever, and libc itself looks into them.
+//! **The problem.** A goroutine that waits for one of these must not hold its thread. The objects
+//! are libc's, and stay so: threads wait in them as ever, and libc itself looks into them.
 //!
-//! **Chosen.** A goroutine *tries* (`trylock`, `trywait`); where it would wait, it waits in the futexes' table, under
-//! the object's address, and tries again when woken. An unlock or a post, on any thread, calls libc's function and then
-//! looks for goroutines in the table. While no goroutine waits for anything of C's, that is one load.
+//! **Chosen.** A goroutine *tries* (`trylock`, `trywait`); where it would wait, it waits in the
+//! futexes' table, under the object's address, and tries again when woken. An unlock or a post, on
+//! any thread, calls libc's function and then looks for goroutines in the table. While no goroutine
+//! waits for anything of C's, that is one load.
 //!
-//! * PT1: a goroutine that waits is counted in [`WAITING`] before it tries for the last time; a thread that unlocks has
-//!   unlocked before it looks: one of them sees the other.
+//! * PT1: a goroutine that waits is counted in [`WAITING`] before it tries for the last time; a
+//!   thread that unlocks has unlocked before it looks: one of them sees the other.
 //!
-//! Objects shared between processes, robust ones and those with priority protocols are waited for in libc,
-//! announced. How libc tells them from others is found out by making some (`known.rs`).
+//! Objects shared between processes, robust ones and those with priority protocols are waited for
+//! in libc, announced. How libc tells them from others is found out by making some (`known.rs`).
 //!
 //! Next: `mutex.rs`, `cond.rs`, `rwlock.rs`, `semaphore.rs`, `barrier.rs`; `bound.rs`.
 
@@ -33,8 +34,8 @@ pub(super) const ALL: u32 = u32::MAX;
 /// Goroutines that wait for anything of C's, or are about to.
 static WAITING: AtomicU32 = AtomicU32::new(0);
 
-/// Whether goroutines may wait. After an unlock, which on x86 is a locked instruction and so the barrier of
-/// PT1; elsewhere it would have to be made.
+/// Whether goroutines may wait. After an unlock, which on x86 is a locked instruction and so the
+/// barrier of PT1; elsewhere it would have to be made.
 #[inline]
 pub(super) fn anybody_waits() -> bool {
     const { assert!(cfg!(target_arch = "x86_64"), "PT1 needs a fence here") };
@@ -58,7 +59,8 @@ impl Drop for WaitingForC {
     }
 }
 
-/// Waits for the object at `address` until `attempt` says something other than `busy`. None: in libc.
+/// Waits for the object at `address` until `attempt` says something other than `busy`. None: in
+/// libc.
 pub(super) fn wait_for(
     gp: &'static G,
     address: usize,
@@ -88,8 +90,8 @@ pub(super) fn wait_for(
     }
 }
 
-/// The same for a semaphore, whose waits handlers interrupt: those with a time limit always. (Linux does not restart
-/// them, whatever signal(7) says.)
+/// The same for a semaphore, whose waits handlers interrupt: those with a time limit always. (Linux
+/// does not restart them, whatever signal(7) says.)
 pub(super) fn wait_for_post(
     gp: &'static G,
     address: usize,

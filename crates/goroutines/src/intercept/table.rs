@@ -1,11 +1,13 @@
 //! What is taken over, what is not, and why.
 //!
-//! "Elsewhere" (on ordinary threads, before the runtime is started, on an M's own stack, in a signal handler, in
-//! a forked child) libc's own function is called: a load, a compare and a jump more.
+//! "Elsewhere" (on ordinary threads, before the runtime is started, on an M's own stack, in a
+//! signal handler, in a forked child) libc's own function is called: a load, a compare and a jump
+//! more.
 //!
-//! **Parked**: the goroutine waits, its thread does not. **Announced**: the thread may block, its P runs others
-//! after some 20 µs (`sched/syscall.rs`). Whatever is in neither list, raw system calls too, is found out by the
-//! monitor when it blocks (`m/lease.rs`): only more threads are needed then.
+//! **Parked**: the goroutine waits, its thread does not. **Announced**: the thread may block, its P
+//! runs others after some 20 µs (`sched/syscall.rs`). Whatever is in neither list, raw system calls
+//! too, is found out by the monitor when it blocks (`m/lease.rs`): only more threads are needed
+//! then.
 //!
 //! | symbols | file | in a goroutine |
 //! |---|---|---|
@@ -67,29 +69,32 @@
 //!
 //! Not taken over, and why:
 //!
-//! * stdio (`fread`, `fgets`, `getline` …): libc reads with calls of its own that have no symbol. `readdir`,
-//!   `stat` and the like: they don't wait, but for a network's disk.
+//! * stdio (`fread`, `fgets`, `getline` …): libc reads with calls of its own that have no symbol.
+//!   `readdir`, `stat` and the like: they don't wait, but for a network's disk.
 //! * `io_uring_enter`, through `syscall`: a program that uses it has an executor of its own.
 //! * `ioctl`, but for `FIONBIO`: some block; which ones only their drivers know.
-//! * `tgkill`, and `timer_create` with `SIGEV_THREAD_ID`: a thread id is the OS thread's, and the signal reaches the
-//!   goroutine that is on it.
+//! * `tgkill`, and `timer_create` with `SIGEV_THREAD_ID`: a thread id is the OS thread's, and the
+//!   signal reaches the goroutine that is on it.
 //! * `setcontext` and `swapcontext` set the OS thread's mask.
-//! * `fork` and `clone` as raw system calls: the child is an ordinary thread from the first call on that is taken
-//!   over. (What `clone` with `CLONE_VM` makes shares the goroutine's memory and thread-locals, and must make no
-//!   such call.)
+//! * `fork` and `clone` as raw system calls: the child is an ordinary thread from the first call on
+//!   that is taken over. (What `clone` with `CLONE_VM` makes shares the goroutine's memory and
+//!   thread-locals, and must make no such call.)
 //!
-//! **A number that is closed while a goroutine waits for it.** The goroutine is told so: `EBADF`. (A thread goes on
-//! with the file, or waits for ever.) Where `dup2` puts another file under the number, calls that read, write, send or
-//! receive go on with the file that was there before, as on a thread, in the middle of what they move, too; `accept`,
-//! `poll` and their like look at the new one.
+//! **A number that is closed while a goroutine waits for it.** The goroutine is told so: `EBADF`.
+//! (A thread goes on with the file, or waits for ever.) Where `dup2` puts another file under the
+//! number, calls that read, write, send or receive go on with the file that was there before, as on
+//! a thread, in the middle of what they move, too; `accept`, `poll` and their like look at the new
+//! one.
 //!
-//! **`O_NONBLOCK` that another process sets, or a raw system call,** while it shares the open file: a goroutine that
-//! reads a TCP stream which it has read empty before asks for it only when the registration is verified, and is told
-//! `EAGAIN` after 0.1 s to 0.2 s. (A thread that calls then is told at once. To ask each time would be a system call
-//! more for each wait. What has begun to wait goes on waiting on a thread.)
+//! **`O_NONBLOCK` that another process sets, or a raw system call,** while it shares the open file:
+//! a goroutine that reads a TCP stream which it has read empty before asks for it only when the
+//! registration is verified, and is told `EAGAIN` after 0.1 s to 0.2 s. (A thread that calls then
+//! is told at once. To ask each time would be a system call more for each wait. What has begun to
+//! wait goes on waiting on a thread.)
 //!
-//! **`EINTR`.** A goroutine that waits and gets a signal runs the handler; the call then ends with `EINTR` or goes on as
-//! signal(7) has it for that call and `SA_RESTART` (`signals/deliver.rs`). Waits of the runtime's own (channels, groups,
-//! joins) go on. The runtime's own signal restarts what it interrupts; calls that Linux never restarts (a read with
-//! `SO_RCVTIMEO`, `poll`, `nanosleep`) can end early only where they are made by raw system calls, or with interception
+//! **`EINTR`.** A goroutine that waits and gets a signal runs the handler; the call then ends with
+//! `EINTR` or goes on as signal(7) has it for that call and `SA_RESTART` (`signals/deliver.rs`).
+//! Waits of the runtime's own (channels, groups, joins) go on. The runtime's own signal restarts
+//! what it interrupts; calls that Linux never restarts (a read with `SO_RCVTIMEO`, `poll`,
+//! `nanosleep`) can end early only where they are made by raw system calls, or with interception
 //! off.

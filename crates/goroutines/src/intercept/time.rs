@@ -42,7 +42,8 @@ fn sleep_for(gp: &'static G, time: Duration) -> bool {
     time.is_zero() || sleep_while(gp, after(time), || !mark.has_run(gp))
 }
 
-/// `nanosleep`: 0, or the number of an error. What is left of the time is written where a handler has ended it.
+/// `nanosleep`: 0, or the number of an error. What is left of the time is written where a handler
+/// has ended it.
 fn sleep_or_rest(gp: &'static G, time: Duration, rest: *mut timespec) -> c_int {
     let start = sys::nanotime();
     if sleep_for(gp, time) {
@@ -71,8 +72,8 @@ fn sleep_until_time(gp: &'static G, clock: clockid_t, time: Duration) -> c_int {
     }
 }
 
-/// The clocks of which an hour is an hour: others (of CPU time, that go on in suspend) are left to the
-/// kernel.
+/// The clocks of which an hour is an hour: others (of CPU time, that go on in suspend) are left to
+/// the kernel.
 fn is_plain(clock: clockid_t) -> bool {
     matches!(clock, libc::CLOCK_MONOTONIC | libc::CLOCK_REALTIME | libc::CLOCK_TAI)
 }
@@ -119,7 +120,8 @@ take_over! {
     fn sleep(seconds: c_uint) -> c_uint = |gp, real| {
         let (start, time) = (sys::nanotime(), Duration::from_secs(seconds.into()));
         sleep_for(gp, time);
-        // What is left, where a context or a handler has ended it, in whole seconds, as libc says it.
+        // What is left, where a context or a handler has ended it, in whole seconds, as libc says
+        // it.
         let slept = Duration::from_nanos(sys::nanotime().saturating_sub(start));
         let left = time.saturating_sub(slept);
         // A signal comes a moment late, which makes no second.

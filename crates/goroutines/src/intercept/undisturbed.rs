@@ -1,11 +1,14 @@
-//! Calls that end with `EINTR` when a signal comes, and that Linux never restarts: the runtime's own signal must not
-//! end them. Those that wait for a queue of the kernel's are announced, and the signal waits until they are over.
+//! Calls that end with `EINTR` when a signal comes, and that Linux never restarts: the runtime's
+//! own signal must not end them. Those that wait for a queue of the kernel's are announced, and the
+//! signal waits until they are over.
 //!
-//! **Waiting for a handler** (`pause`, `sigsuspend`): the goroutine is parked until one has run on it.
+//! **Waiting for a handler** (`pause`, `sigsuspend`): the goroutine is parked until one has run on
+//! it.
 //!
-//! **Waiting for a signal** (`sigwait` and its kin): what is pending for the goroutine is taken; else the call is made,
-//! announced, as what all goroutines block is pending in the kernel (SG1). A signal that is directed at the goroutine
-//! meanwhile is told to it by a knock (`signals/post.rs`), which ends the call.
+//! **Waiting for a signal** (`sigwait` and its kin): what is pending for the goroutine is taken;
+//! else the call is made, announced, as what all goroutines block is pending in the kernel (SG1). A
+//! signal that is directed at the goroutine meanwhile is told to it by a knock (`signals/post.rs`),
+//! which ends the call.
 
 use super::mask;
 use super::real::{result, set_errno, take_over};
@@ -32,8 +35,8 @@ pub(crate) fn anybody_pauses() -> bool {
     PAUSING.load(Ordering::SeqCst) != 0
 }
 
-/// Waits until a handler has run, with the mask `mask`, or the goroutine's own where there is none. Returns `-EINTR`,
-/// always.
+/// Waits until a handler has run, with the mask `mask`, or the goroutine's own where there is none.
+/// Returns `-EINTR`, always.
 fn until_handled(gp: &'static G, mask: Option<u64>) -> isize {
     let mark = Mark::now(gp);
     PAUSING.fetch_add(1, Ordering::SeqCst);

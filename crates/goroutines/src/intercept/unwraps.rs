@@ -1,19 +1,21 @@
 //! What std takes for impossible, in a context that ends.
 //!
-//! **The problem.** `Command::output` and `Child::wait_with_output` unwrap what comes of waiting for the child's pipes
-//! and of reading them: a context that ends these waits with an error makes std panic. Only the last thing that they do,
-//! to wait for the child, may fail. And `Command::spawn`, where it forks, panics if it can't read whether the child
-//! has come to its program, or can't wait for one that has not.
+//! **The problem.** `Command::output` and `Child::wait_with_output` unwrap what comes of waiting
+//! for the child's pipes and of reading them: a context that ends these waits with an error makes
+//! std panic. Only the last thing that they do, to wait for the child, may fail. And
+//! `Command::spawn`, where it forks, panics if it can't read whether the child has come to its
+//! program, or can't wait for one that has not.
 //!
-//! **Chosen.** Where a context has ended such a wait, the callers are looked at. Below `output` and `wait_with_output`
-//! the pipes are at their end, without an error, and the wait for the child that follows fails instead ([`Run`]
-//! notes that), even if the child has ended meanwhile: its output is not whole. Below `spawn` the wait is not
-//! ended, which is short. The functions are known by their addresses, and frames by the unwinder's tables, which are
-//! there without debug information. Where link-time optimisation has put such a function into its caller, or a plug-in
-//! has a std of its own, it is not found, and std panics.
+//! **Chosen.** Where a context has ended such a wait, the callers are looked at. Below `output` and
+//! `wait_with_output` the pipes are at their end, without an error, and the wait for the child that
+//! follows fails instead ([`Run`] notes that), even if the child has ended meanwhile: its output is
+//! not whole. Below `spawn` the wait is not ended, which is short. The functions are known by their
+//! addresses, and frames by the unwinder's tables, which are there without debug information. Where
+//! link-time optimisation has put such a function into its caller, or a plug-in has a std of its
+//! own, it is not found, and std panics.
 //!
-//! **Rejected**: not to end what waits for pipes; to end all pipes of children without an error, which would make a
-//! part of the data seem the whole to callers that never wait for the child.
+//! **Rejected**: not to end what waits for pipes; to end all pipes of children without an error,
+//! which would make a part of the data seem the whole to callers that never wait for the child.
 //!
 //! [`Run`]: crate::sched::ambient::Run
 
@@ -25,7 +27,8 @@ use libc::{c_int, c_void, pollfd};
 use std::io;
 use std::process::{Child, Command, ExitStatus, Output};
 
-/// What the child of a `spawn` that forks writes where it can't run its program: an `errno`, and this.
+/// What the child of a `spawn` that forks writes where it can't run its program: an `errno`, and
+/// this.
 const NO_PROGRAM: &[u8; 4] = b"NOEX";
 /// How much that is.
 const NO_PROGRAM_BYTES: usize = 8;

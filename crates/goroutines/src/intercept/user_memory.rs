@@ -1,21 +1,26 @@
 //! The caller's memory: looked at only where the kernel would not say `EFAULT`.
 //!
-//! **The problem.** A call with a bad pointer is an error to the kernel, and must not become a crash because the
-//! runtime reads a list of buffers, a time or a set of descriptors before the kernel does.
+//! **The problem.** A call with a bad pointer is an error to the kernel, and must not become a
+//! crash because the runtime reads a list of buffers, a time or a set of descriptors before the
+//! kernel does.
 //!
-//! **Chosen.** Before memory is touched the kernel is asked, once for each page, by calls that read or write a word of
-//! it and do nothing else: `rt_sigprocmask` copies the new mask before it finds that it does not know what to do with
-//! it; `futex(WAKE_OP)` adds nothing to a word. Both are calls that no sandbox can refuse to a program with threads;
-//! where one does, the memory is taken to be valid. A caller's own stack, where most lists are, is not asked about.
+//! **Chosen.** Before memory is touched the kernel is asked, once for each page, by calls that read
+//! or write a word of it and do nothing else: `rt_sigprocmask` copies the new mask before it finds
+//! that it does not know what to do with it; `futex(WAKE_OP)` adds nothing to a word. Both are
+//! calls that no sandbox can refuse to a program with threads; where one does, the memory is taken
+//! to be valid. A caller's own stack, where most lists are, is not asked about.
 //!
-//! Rejected: `process_vm_readv` of oneself, which sandboxes refuse, and which can't read a device's memory; a pipe,
-//! which costs four system calls and two descriptors; a handler of `SIGSEGV`, which is the program's.
+//! Rejected: `process_vm_readv` of oneself, which sandboxes refuse, and which can't read a device's
+//! memory; a pipe, which costs four system calls and two descriptors; a handler of `SIGSEGV`, which
+//! is the program's.
 //!
-//! * UM1: memory that is unmapped by another thread between the question and the access is a crash, where a
-//!   thread's call would say `EFAULT` most times. A program that does so has lost the race on a thread, too.
+//! * UM1: memory that is unmapped by another thread between the question and the access is a crash,
+//!   where a thread's call would say `EFAULT` most times. A program that does so has lost the race
+//!   on a thread, too.
 //!
-//! Everything that is read or written here is plain old data of C, possibly unaligned, and shared with threads that
-//! the runtime knows nothing of: it is copied once, by raw pointers. (Lists of buffers are used in place.)
+//! Everything that is read or written here is plain old data of C, possibly unaligned, and shared
+//! with threads that the runtime knows nothing of: it is copied once, by raw pointers. (Lists of
+//! buffers are used in place.)
 
 #![expect(dead_code, reason = "its users come one after the other")]
 
@@ -66,7 +71,8 @@ pub(super) fn is_readable(gp: &'static G, at: usize, bytes: usize) -> Result<(),
     }
     each_page(at, bytes, |at| {
         let args = [NOTHING, at, 0, size_of::<u64>(), 0, 0];
-        // SAFETY: the kernel reads a word, or finds that it can't, and refuses what it is to do with it.
+        // SAFETY: the kernel reads a word, or finds that it can't, and refuses what it is to do
+        // with it.
         unsafe { raw(libc::SYS_rt_sigprocmask, args) != FAULT }
     })
 }
@@ -78,8 +84,8 @@ pub(super) fn is_readable(gp: &'static G, at: usize, bytes: usize) -> Result<(),
 pub(super) fn is_writable(gp: &'static G, at: usize, bytes: usize) -> Result<(), Errno> {
     /// Nothing waits at this word.
     static NOBODY: AtomicU32 = AtomicU32::new(0);
-    /// `FUTEX_OP(FUTEX_OP_ADD, 0, FUTEX_OP_CMP_EQ, 2047)`. (Were the word 2047, and a futex, one of its waiters would
-    /// be woken for no reason, as futexes may be.)
+    /// `FUTEX_OP(FUTEX_OP_ADD, 0, FUTEX_OP_CMP_EQ, 2047)`. (Were the word 2047, and a futex, one of
+    /// its waiters would be woken for no reason, as futexes may be.)
     const ADD_NOTHING: usize = (libc::FUTEX_OP_ADD as usize) << 28 | 0x7ff;
     if is_on_stack(gp, at, bytes) {
         return Ok(());
@@ -105,8 +111,8 @@ pub(super) unsafe fn read<T: Copy>(gp: &'static G, at: *const T) -> Result<T, Er
     Ok(unsafe { at.read_unaligned() })
 }
 
-/// Copies `n` values from the caller's memory to the beginning of `to`, which has room for them, and returns them
-/// there.
+/// Copies `n` values from the caller's memory to the beginning of `to`, which has room for them,
+/// and returns them there.
 ///
 /// # Errors
 /// `EFAULT`.
@@ -170,8 +176,8 @@ impl Buffers {
     /// Linux takes no more (`UIO_MAXIOV`).
     const MOST: usize = 1024;
 
-    /// The list of `n` buffers at `at`. None where the kernel is to say what is wrong with it: it has too many buffers,
-    /// or can't be read, or has an invalid length.
+    /// The list of `n` buffers at `at`. None where the kernel is to say what is wrong with it: it
+    /// has too many buffers, or can't be read, or has an invalid length.
     pub(super) fn of(gp: &'static G, at: *const iovec, n: usize) -> Option<Self> {
         if n > Self::MOST || is_readable(gp, at as usize, n * size_of::<iovec>()).is_err() {
             return None;
@@ -206,8 +212,8 @@ impl Buffers {
     pub(super) fn as_slice(&self) -> Option<&[iovec]> {
         match self.n {
             0 => Some(&[]),
-            // SAFETY: UM1: the kernel could read the list when this was made. One that is changed meanwhile gives other
-            // numbers, each of which is good for the kernel.
+            // SAFETY: UM1: the kernel could read the list when this was made. One that is changed
+            // meanwhile gives other numbers, each of which is good for the kernel.
             n if self.at.is_aligned() => Some(unsafe { std::slice::from_raw_parts(self.at, n) }),
             _ => None,
         }

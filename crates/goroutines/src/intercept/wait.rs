@@ -1,16 +1,17 @@
 //! Waiting for a descriptor in the middle of a call.
 //!
-//! A call is tried in a way that does not block; if it would, the goroutine waits for an edge and tries
-//! again. What the user has set is asked for then: `O_NONBLOCK` (the answer is `EAGAIN`), `SO_RCVTIMEO` and
-//! `SO_SNDTIMEO` (the time is that of the whole call). Where the trial's "would block" is not what the blocking call
-//! would do, `kind.rs` says so.
+//! A call is tried in a way that does not block; if it would, the goroutine waits for an edge and
+//! tries again. What the user has set is asked for then: `O_NONBLOCK` (the answer is `EAGAIN`),
+//! `SO_RCVTIMEO` and `SO_SNDTIMEO` (the time is that of the whole call). Where the trial's "would
+//! block" is not what the blocking call would do, `kind.rs` says so.
 //!
-//! **A TCP stream that is read again and again** would be asked the same each time, and tried in vain first: three
-//! system calls a wait. That it is blocking and has no time-out is remembered until anybody in the process changes
-//! such a setting of any descriptor ([`settings_changed`]: `fcntl`, `ioctl`, `setsockopt`), and with it goes what the
-//! kernel would say where the last read was short (`netpoll/desc.rs`, D4), unless edges are seen late now, as all
-//! Ps compute: the data may be there before its edge. A change by a raw system call, or by another process, is
-//! seen when the registration is verified: a read that waits may go on to do so for 0.2 s.
+//! **A TCP stream that is read again and again** would be asked the same each time, and tried in
+//! vain first: three system calls a wait. That it is blocking and has no time-out is remembered
+//! until anybody in the process changes such a setting of any descriptor ([`settings_changed`]:
+//! `fcntl`, `ioctl`, `setsockopt`), and with it goes what the kernel would say where the last read
+//! was short (`netpoll/desc.rs`, D4), unless edges are seen late now, as all Ps compute: the data
+//! may be there before its edge. A change by a raw system call, or by another process, is seen when
+//! the registration is verified: a read that waits may go on to do so for 0.2 s.
 
 use super::kind::Contract;
 use crate::g::reason::WaitReason;
@@ -68,7 +69,8 @@ pub(super) struct Waits {
     moved: i32,
     /// Whether a context ends the wait.
     can_end: bool,
-    /// Handlers that had run as the call began; and whether it is one that is never restarted after one.
+    /// Handlers that had run as the call began; and whether it is one that is never restarted after
+    /// one.
     mark: Mark,
     is_never_restarted: bool,
 }
@@ -96,9 +98,9 @@ impl Waits {
         }
     }
 
-    /// The waits of a call that goes on with its file where another is put under its number. The call is stopped then
-    /// (with `CantWait`, or with what it has done), and [`take_moved`](Self::take_moved) says under which number it
-    /// goes on.
+    /// The waits of a call that goes on with its file where another is put under its number. The
+    /// call is stopped then (with `CantWait`, or with what it has done), and
+    /// [`take_moved`](Self::take_moved) says under which number it goes on.
     pub(super) fn movable(
         gp: &'static G,
         fd: i32,
@@ -110,7 +112,8 @@ impl Waits {
         waits
     }
 
-    /// Whether another file was put under the number since the call began to wait: then it goes on under another number.
+    /// Whether another file was put under the number since the call began to wait: then it goes on
+    /// under another number.
     #[inline]
     fn is_moved(&mut self, look: Look) -> bool {
         self.awake.is_some_and(|incarnation| look.is_after(incarnation)) && self.find_moved()
@@ -124,8 +127,9 @@ impl Waits {
         kept.is_some()
     }
 
-    /// The call has moved a part, and goes on with the same file: until its next step, and its end, it counts as awake.
-    /// False: the file is there no more (or, where [`take_moved`](Self::take_moved) has one, under another number).
+    /// The call has moved a part, and goes on with the same file: until its next step, and its end,
+    /// it counts as awake. False: the file is there no more (or, where
+    /// [`take_moved`](Self::take_moved) has one, under another number).
     pub(super) fn goes_on(&mut self) -> bool {
         if self.bits & MOVES == 0 {
             return true;
@@ -148,12 +152,13 @@ impl Waits {
     /// The number under which the call is to go on, which is the caller's from now on.
     pub(super) fn take_moved(&mut self) -> Option<Moved> {
         let number = std::mem::replace(&mut self.moved, -1);
-        // Not `then_some`, which would make one first, and drop it: a system call in each read and write.
+        // Not `then_some`, which would make one first, and drop it: a system call in each read and
+        // write.
         if number >= 0 { Some(Moved(number)) } else { None }
     }
 
-    /// Waits until `poll` says that one of `events` is there: true; or until the call is to be made without that, as
-    /// `contract` says.
+    /// Waits until `poll` says that one of `events` is there: true; or until the call is to be made
+    /// without that, as `contract` says.
     pub(super) fn until_ready(
         &mut self,
         events: i16,
@@ -178,8 +183,8 @@ impl Waits {
         Self { asked: true, until, ..self }
     }
 
-    /// Asks `attempt` until it says something else than `EAGAIN`. Several times for one call, if that has
-    /// several steps.
+    /// Asks `attempt` until it says something else than `EAGAIN`. Several times for one call, if
+    /// that has several steps.
     pub(super) fn done(&mut self, mut attempt: impl FnMut() -> isize) -> Result<isize, Stopped> {
         if let Some(error) = self.desc.take_error() {
             return Ok(-(error as isize));
@@ -202,9 +207,10 @@ impl Waits {
         }
     }
 
-    /// Makes a further step of a call on a socket that has moved something, and returns how much more it has moved.
-    /// None: the call is over. What ended it stays for the next call, where `attempt` would take it away; and an error
-    /// that came so late that `attempt` has taken it is left for that call.
+    /// Makes a further step of a call on a socket that has moved something, and returns how much
+    /// more it has moved. None: the call is over. What ended it stays for the next call, where
+    /// `attempt` would take it away; and an error that came so late that `attempt` has taken it is
+    /// left for that call.
     pub(super) fn more(
         &mut self,
         of: Further,
@@ -239,12 +245,14 @@ impl Waits {
         self.desc.look(self.direction)
     }
 
-    /// Whether a call that would wait on a socket waits for something that makes no edge of that socket, so that the
-    /// kernel is to wait for it.
+    /// Whether a call that would wait on a socket waits for something that makes no edge of that
+    /// socket, so that the kernel is to wait for it.
     ///
-    /// * A datagram socket that was shut down for reading: the kernel looks at that only where it would wait.
-    /// * A datagram for which its receiver has no room, while its sender has: only the receiver's side shows when there
-    ///   is room. (In a context the goroutine is parked, and looks again when the registration is verified.)
+    /// * A datagram socket that was shut down for reading: the kernel looks at that only where it
+    ///   would wait.
+    /// * A datagram for which its receiver has no room, while its sender has: only the receiver's
+    ///   side shows when there is room. (In a context the goroutine is parked, and looks again when
+    ///   the registration is verified.)
     fn has_no_edge(&self) -> bool {
         match self.direction {
             Direction::Read => {
@@ -261,8 +269,8 @@ impl Waits {
         }
     }
 
-    /// The same for a read from a stream to `room` bytes, if it is one: it need not be tried where the one before has
-    /// taken all.
+    /// The same for a read from a stream to `room` bytes, if it is one: it need not be tried where
+    /// the one before has taken all.
     pub(super) fn received(
         &mut self,
         room: usize,
@@ -560,8 +568,9 @@ pub(super) fn socket_option<T>(fd: i32, option: i32, value: &mut T) -> isize {
     unsafe { raw(libc::SYS_getsockopt, args) }
 }
 
-/// Makes a call that does not wait. The kernel may say `EINTR` all the same, as `poll` does when a signal (the
-/// runtime's own, say) comes in the middle of it: to take that for "not ready" would be to miss an edge.
+/// Makes a call that does not wait. The kernel may say `EINTR` all the same, as `poll` does when a
+/// signal (the runtime's own, say) comes in the middle of it: to take that for "not ready" would be
+/// to miss an edge.
 pub(super) fn at_once(mut call: impl FnMut() -> isize) -> isize {
     loop {
         let word = call();

@@ -1,21 +1,23 @@
 //! Alternate signal stacks.
 //!
-//! **The problem.** The kernel keeps one per OS thread. Libraries set one per thread, on which their handlers of faults
-//! run, and drop it with their thread-locals. And each M has one of the runtime's, without which a stack overflow could
-//! not be reported.
+//! **The problem.** The kernel keeps one per OS thread. Libraries set one per thread, on which
+//! their handlers of faults run, and drop it with their thread-locals. And each M has one of the
+//! runtime's, without which a stack overflow could not be reported.
 //!
-//! **Chosen.** A goroutine's alternate stack is its own: installed while the goroutine runs, on whichever M. One that
-//! has set none runs with the M's. A switch that changes the alternate stack tells the kernel, which returns at the
-//! same time what the goroutine before had: only the kernel knows that (a handler on a stack with `SS_AUTODISARM` runs
-//! without any, and gets it back when it returns). All other switches pay a load.
+//! **Chosen.** A goroutine's alternate stack is its own: installed while the goroutine runs, on
+//! whichever M. One that has set none runs with the M's. A switch that changes the alternate stack
+//! tells the kernel, which returns at the same time what the goroutine before had: only the kernel
+//! knows that (a handler on a stack with `SS_AUTODISARM` runs without any, and gets it back when it
+//! returns). All other switches pay a load.
 //!
-//! * AS1: `M::altstack_of` is the goroutine whose alternate stack the kernel has; null: the M's own.
-//! * AS2: a goroutine's alternate stack is taken from the kernel before the goroutine is published, so no signal comes
-//!   to the stack of a goroutine that runs elsewhere.
+//! * AS1: `M::altstack_of` is the goroutine whose alternate stack the kernel has; null: the M's
+//!   own.
+//! * AS2: a goroutine's alternate stack is taken from the kernel before the goroutine is published,
+//!   so no signal comes to the stack of a goroutine that runs elsewhere.
 //! * AS3: a signal frame that goes on elsewhere must name the alternate stack that the kernel has
 //!   there ([`restored`]).
-//! * AS4: code that runs on an M's own alternate stack does not leave the M: handlers there run with the count raised,
-//!   those of faults too (`intercept/signal.rs`).
+//! * AS4: code that runs on an M's own alternate stack does not leave the M: handlers there run
+//!   with the count raised, those of faults too (`intercept/signal.rs`).
 
 use super::M;
 use crate::g::{G, odd};
@@ -80,13 +82,14 @@ fn set(stack: &libc::stack_t) {
     unsafe { sys::raw(libc::SYS_sigaltstack, args) };
 }
 
-/// Makes `stack` the calling thread's. The caller may run on the thread's present alternate stack, where the kernel
-/// would refuse that: so the kernel is asked from `elsewhere`, the end of a stack. Returns what the thread had.
+/// Makes `stack` the calling thread's. The caller may run on the thread's present alternate stack,
+/// where the kernel would refuse that: so the kernel is asked from `elsewhere`, the end of a stack.
+/// Returns what the thread had.
 fn exchange(stack: &libc::stack_t, elsewhere: usize) -> libc::stack_t {
     let mut before = NONE;
     let (new, old) = (std::ptr::from_ref(stack), &raw mut before);
-    // SAFETY: stacks to read and to write. A signal that comes meanwhile finds a stack with room, which no code runs
-    // on. Registers are as in `sys::raw`.
+    // SAFETY: stacks to read and to write. A signal that comes meanwhile finds a stack with room,
+    // which no code runs on. Registers are as in `sys::raw`.
     unsafe {
         std::arch::asm!(
             "xchg rsp, {elsewhere}",
@@ -105,8 +108,8 @@ fn end(stack: &libc::stack_t) -> usize {
     (stack.ss_sp as usize + stack.ss_size) & !15
 }
 
-/// The goroutine `next` (none: g0) is about to run on `mp`, and it or the goroutine before has an alternate stack.
-/// Called on `mp`, with the count raised, before the switch (AS2).
+/// The goroutine `next` (none: g0) is about to run on `mp`, and it or the goroutine before has an
+/// alternate stack. Called on `mp`, with the count raised, before the switch (AS2).
 #[cold]
 #[inline(never)]
 pub(crate) fn change(mp: &M, next: Option<&'static G>) {
@@ -141,8 +144,8 @@ pub(crate) fn is_on_own(mp: &M, sp: usize) -> bool {
     (own.ss_sp as usize..end(&own)).contains(&sp)
 }
 
-/// `sigaltstack` of the goroutine `gp`, on `mp`, with the count raised. Returns the kernel's word: the kernel judges
-/// the arguments, also by where the stack pointer is.
+/// `sigaltstack` of the goroutine `gp`, on `mp`, with the count raised. Returns the kernel's word:
+/// the kernel judges the arguments, also by where the stack pointer is.
 #[cfg(feature = "intercept")]
 pub(crate) fn call(
     gp: &'static G,

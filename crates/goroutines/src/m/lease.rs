@@ -1,16 +1,17 @@
 //! Whether an M still has its P.
 //!
-//! **The problem.** A goroutine may block its thread in a way nobody announced: a raw system call, a
-//! contended lock of foreign code, a page fault. Its P must go to another M, without a signal (which
-//! would show as `EINTR`), and when the goroutine comes back to the runtime it must notice. Coming back
-//! happens at every runtime operation, so noticing may cost no more than a load.
+//! **The problem.** A goroutine may block its thread in a way nobody announced: a raw system call,
+//! a contended lock of foreign code, a page fault. Its P must go to another M, without a signal
+//! (which would show as `EINTR`), and when the goroutine comes back to the runtime it must notice.
+//! Coming back happens at every runtime operation, so noticing may cost no more than a load.
 //!
 //! **Rejected.** A compare-and-swap at each entry: 10 ns, half a context switch. A signal: `EINTR`.
 //!
-//! **Chosen**: Dekker's protocol with the cost on one side. The goroutine raises its no-preempt count
-//! (plain store), then reads the lease (plain load). The monitor writes the lease, executes a barrier on
-//! all threads (`membarrier`), then reads the count. Either the goroutine sees `TAKING`, or the monitor
-//! sees the raised count; if each sees the other, a compare-and-swap on the lease decides.
+//! **Chosen**: Dekker's protocol with the cost on one side. The goroutine raises its no-preempt
+//! count (plain store), then reads the lease (plain load). The monitor writes the lease, executes a
+//! barrier on all threads (`membarrier`), then reads the count. Either the goroutine sees `TAKING`,
+//! or the monitor sees the raised count; if each sees the other, a compare-and-swap on the lease
+//! decides.
 //!
 //! ```text
 //!                 enter_syscall                    take_syscall
@@ -24,19 +25,19 @@
 //! ```
 //!
 //! **Invariants.**
-//! * LE1: while the lease is `OWNED` or `SYSCALL`, the P is this M's; it passes to the monitor exactly
-//!   when a compare-and-swap makes the lease `TAKEN`.
+//! * LE1: while the lease is `OWNED` or `SYSCALL`, the P is this M's; it passes to the monitor
+//!   exactly when a compare-and-swap makes the lease `TAKEN`.
 //! * LE2: the monitor makes it `TAKEN` from `TAKING` only if it saw, after the barrier, this M's
 //!   goroutine outside the runtime, and no switch on this M since before `TAKING`.
 //!   One thread at a time tries that (two could mistake each other's `TAKING` for their own).
-//! * LE3: in a section (count raised, `reclaim` done) the lease is `OWNED`, or `TAKING` for a moment,
-//!   and never `TAKEN`.
+//! * LE3: in a section (count raised, `reclaim` done) the lease is `OWNED`, or `TAKING` for a
+//!   moment, and never `TAKEN`.
 //!
 //! Who takes the P of an announced call names the P: the M may have come back, got another one, and
 //! announced another call since it was looked at.
 //!
-//! Why LE3: once the count is raised and visible, the monitor does not finish; an attempt begun before
-//! is ended by `reclaim`, one way or the other; one begun later sees the count.
+//! Why LE3: once the count is raised and visible, the monitor does not finish; an attempt begun
+//! before is ended by `reclaim`, one way or the other; one begun later sees the count.
 
 use crate::base::atomic::{AtomicU32, Ordering};
 
@@ -80,7 +81,8 @@ impl Lease {
         self.is(OWNED)
     }
 
-    /// The same at a section's beginning, where `owned` is [`OWNED`], or 0 if the caller is to look closer.
+    /// The same at a section's beginning, where `owned` is [`OWNED`], or 0 if the caller is to look
+    /// closer.
     #[inline]
     pub(crate) fn is(&self, owned: u32) -> bool {
         self.0.load(Ordering::Relaxed) == owned
@@ -96,7 +98,8 @@ impl Lease {
         self.0.load(Ordering::Relaxed) == TAKEN
     }
 
-    /// Coming back, with the count raised: ends an attempt to take the P, or learns that it is gone.
+    /// Coming back, with the count raised: ends an attempt to take the P, or learns that it is
+    /// gone.
     pub(crate) fn reclaim(&self) -> Reclaimed {
         loop {
             let seen = self.0.load(Ordering::Acquire);
@@ -119,10 +122,11 @@ impl Lease {
         self.0.store(OWNED, Ordering::Release);
     }
 
-    /// Announces a blocking call, with the P number `p` at hand; in a section, which ends right after.
+    /// Announces a blocking call, with the P number `p` at hand; in a section, which ends right
+    /// after.
     pub(crate) fn enter_syscall(&self, p: u32) {
-        // From OWNED, or from TAKING: then the attempt fails, and the monitor finds SYSCALL instead.
-        // Release: all done with the P is visible to who takes it.
+        // From OWNED, or from TAKING: then the attempt fails, and the monitor finds SYSCALL
+        // instead. Release: all done with the P is visible to who takes it.
         self.0.swap(SYSCALL | p << SHIFT, Ordering::AcqRel);
     }
 
@@ -136,9 +140,9 @@ impl Lease {
 
     /// Tries to take the P of a goroutine in user code. True: it is the caller's.
     ///
-    /// `barrier` is the heavy barrier (false: there is none just now, so nothing is taken). `in_user_code` is
-    /// asked after it: is this M's goroutine still the one seen before, is its count 0, and is the P the
-    /// one meant (LE2)? One thread at a time.
+    /// `barrier` is the heavy barrier (false: there is none just now, so nothing is taken).
+    /// `in_user_code` is asked after it: is this M's goroutine still the one seen before, is its
+    /// count 0, and is the P the one meant (LE2)? One thread at a time.
     #[must_use]
     pub(crate) fn take_from_user_code(
         &self,

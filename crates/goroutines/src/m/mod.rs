@@ -25,7 +25,8 @@ use std::cell::{Cell, UnsafeCell};
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, Ordering};
 
-/// One OS thread of the scheduler. Never freed; used again for a new thread when its thread has ended.
+/// One OS thread of the scheduler. Never freed; used again for a new thread when its thread has
+/// ended.
 #[repr(C, align(128))]
 pub(crate) struct M {
     pub(crate) id: u64,
@@ -55,8 +56,8 @@ pub(crate) struct M {
     pub(crate) waits_for_lockedg: Cell<bool>,
     /// It is to end with the goroutine that was locked to it. Its own.
     pub(crate) dying: Cell<bool>,
-    /// It has made a process. To the kernel the child's parent is this thread (`PR_SET_PDEATHSIG`, `ptrace`), so it
-    /// does not end for want of work. Its own.
+    /// It has made a process. To the kernel the child's parent is this thread (`PR_SET_PDEATHSIG`,
+    /// `ptrace`), so it does not end for want of work. Its own.
     pub(crate) is_parent: Cell<bool>,
     /// Its thread's CPU clock when that was last looked at for a goroutine's sake. Its own.
     #[cfg(feature = "intercept")]
@@ -77,7 +78,8 @@ pub(crate) struct M {
     pub(crate) state: AtomicU32,
     /// Its place among those that somebody asks about.
     pub(crate) asked: Hook<M>,
-    /// Its place among those whose P was taken; its place in the monitor's queue of them, and whether it has one.
+    /// Its place among those whose P was taken; its place in the monitor's queue of them, and
+    /// whether it has one.
     pub(crate) bereft: Hook<M>,
     pub(crate) next_detached: Cell<*mut M>,
     pub(crate) is_queued: Cell<bool>,
@@ -87,8 +89,8 @@ pub(crate) struct M {
     pub(crate) preempt_tick: AtomicU32,
     /// The signal met it where it can't stop, inside libc mostly: ask again soon.
     pub(crate) in_libc: AtomicBool,
-    /// How often sending it the runtime's signal was begun, and done; and how much of that was done when it had the
-    /// signal last.
+    /// How often sending it the runtime's signal was begun, and done; and how much of that was done
+    /// when it had the signal last.
     pub(crate) signals_begun: AtomicU32,
     pub(crate) signals_done: AtomicU32,
     pub(crate) signals_seen: AtomicU32,
@@ -100,7 +102,8 @@ pub(crate) struct M {
     /// The signal that it is sending to itself, for a goroutine (`signals/deliver.rs`). Its own.
     #[cfg(feature = "intercept")]
     pub(crate) resent: AtomicPtr<crate::signals::deliver::Resent>,
-    /// The signal by which it was told, since it has begun to send one to itself (`signals/deliver.rs`). Its own.
+    /// The signal by which it was told, since it has begun to send one to itself
+    /// (`signals/deliver.rs`). Its own.
     #[cfg(feature = "intercept")]
     pub(crate) knocked: AtomicI32,
     /// The runtime's alternate stack on this thread.

@@ -1,11 +1,12 @@
 //! What is noted of the signal mask of a thread of the runtime's, for other threads.
 //!
-//! Next: `signals/masks.rs`, which knows the helpers' mask and waits until threads have it. Models: `tests/models/src/masks.rs`.
+//! Next: `signals/masks.rs`, which knows the helpers' mask and waits until threads have it. Models:
+//! `tests/models/src/masks.rs`.
 
 use crate::base::atomic::{AtomicU64, Ordering};
 
-/// In what is noted of a thread's mask: the thread is about to take over the helpers'. (A bit of libc's own signals, which
-/// no mask has.)
+/// In what is noted of a thread's mask: the thread is about to take over the helpers'. (A bit of
+/// libc's own signals, which no mask has.)
 const IN_CHANGE: u64 = 1 << 32;
 
 /// What is noted of a thread's mask, for others. Written on that thread.
@@ -43,12 +44,13 @@ impl Noted {
         self.0.load(Ordering::Relaxed) & IN_CHANGE != 0
     }
 
-    /// The calling thread takes over `helpers`, the helpers' mask, which `install` gives to the kernel. In a handler that has
-    /// interrupted just this, nothing is done: false.
+    /// The calling thread takes over `helpers`, the helpers' mask, which `install` gives to the
+    /// kernel. In a handler that has interrupted just this, nothing is done: false.
     ///
-    /// The thread may have another mask before, a goroutine's or the helpers' of a moment ago, and the code that adds to the
-    /// helpers' mask must not take that for the one to come. So `IN_CHANGE` is noted before the helpers' mask is read; the
-    /// other side adds to that first, and waits while the bit is noted.
+    /// The thread may have another mask before, a goroutine's or the helpers' of a moment ago, and
+    /// the code that adds to the helpers' mask must not take that for the one to come. So
+    /// `IN_CHANGE` is noted before the helpers' mask is read; the other side adds to that first,
+    /// and waits while the bit is noted.
     pub(crate) fn take_over(&self, helpers: &AtomicU64, install: impl Fn(u64)) -> bool {
         if self.is_in_change() {
             return false;

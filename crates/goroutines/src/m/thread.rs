@@ -1,17 +1,18 @@
 //! Making the OS threads that Ms are.
 //!
 //! With `pthread_create` rather than `std::thread`: nothing here may use the program's global
-//! allocator, whose locks a descheduled goroutine may hold. (glibc's own allocator can't be: nobody is
-//! descheduled inside libc, see `sched/preempt.rs`.) Only the monitor thread makes threads, so they
-//! inherit nothing from whichever goroutine needed one.
+//! allocator, whose locks a descheduled goroutine may hold. (glibc's own allocator can't be: nobody
+//! is descheduled inside libc, see `sched/preempt.rs`.) Only the monitor thread makes threads, so
+//! they inherit nothing from whichever goroutine needed one.
 //!
-//! **Helpers** are the runtime's threads that are no Ms: the monitor and its onlooker. All goroutines depend on them, so
-//! they depend on nothing of the program's:
+//! **Helpers** are the runtime's threads that are no Ms: the monitor and its onlooker. All
+//! goroutines depend on them, so they depend on nothing of the program's:
 //!
-//! * HT1: no handler of the program's runs on them. They block all signals but those of faults from before their first
-//!   instruction. (A handler may wait; and the onlooker has none of the program's descriptors.)
-//! * HT2: they do not enter the program's allocator, whose lock a descheduled goroutine may hold. An allocator can ask
-//!   [`is_helper`]: that of the tests ends the process then.
+//! * HT1: no handler of the program's runs on them. They block all signals but those of faults from
+//!   before their first instruction. (A handler may wait; and the onlooker has none of the
+//!   program's descriptors.)
+//! * HT2: they do not enter the program's allocator, whose lock a descheduled goroutine may hold.
+//!   An allocator can ask [`is_helper`]: that of the tests ends the process then.
 
 use super::M;
 use std::cell::Cell;
@@ -19,8 +20,8 @@ use std::ffi::{CStr, c_int, c_void};
 use std::io;
 use std::sync::OnceLock;
 
-/// Bytes of an M's own stack: the scheduler's, and of signal handlers that find it there. The monitor's
-/// too, which prints dumps. (Addresses: memory is used as touched.)
+/// Bytes of an M's own stack: the scheduler's, and of signal handlers that find it there. The
+/// monitor's too, which prints dumps. (Addresses: memory is used as touched.)
 const STACK_BYTES: usize = 1 << 20;
 
 /// The signal mask that Ms run with: that of whoever started the runtime.
@@ -47,8 +48,8 @@ pub(crate) fn word_of(set: &libc::sigset_t) -> u64 {
     unsafe { std::ptr::from_ref(set).cast::<u64>().read() }
 }
 
-/// Whether the code that was interrupted on `mp`, with `mask` in its signal frame, may go on elsewhere: it is in no
-/// handler that we don't know (PR5).
+/// Whether the code that was interrupted on `mp`, with `mask` in its signal frame, may go on
+/// elsewhere: it is in no handler that we don't know (PR5).
 pub(crate) fn may_leave(mp: &M, mask: &libc::sigset_t) -> bool {
     mp.kernel_mask.mask() == word_of(mask)
 }
@@ -80,7 +81,8 @@ pub(crate) fn is_helper_no_more() {
 pub(crate) fn start_helper(main: extern "C" fn(*mut c_void) -> *mut c_void) -> io::Result<()> {
     const FAULTS: [c_int; 6] =
         [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP, libc::SIGSYS];
-    // SAFETY: plain old data, written by the calls. (libc keeps the signals out that it needs itself.)
+    // SAFETY: plain old data, written by the calls. (libc keeps the signals out that it needs
+    // itself.)
     unsafe {
         let mut all: libc::sigset_t = std::mem::zeroed();
         libc::sigfillset(&raw mut all);
@@ -116,8 +118,8 @@ pub(crate) fn start(
     }
 }
 
-/// Names the calling thread, which is that of `mp`, for debuggers and `/proc`, and gives it a signal mask. Its number is
-/// known to others.
+/// Names the calling thread, which is that of `mp`, for debuggers and `/proc`, and gives it a
+/// signal mask. Its number is known to others.
 pub(crate) fn settle(mp: &M, name: &CStr) {
     self::name(name);
     #[cfg(feature = "intercept")]

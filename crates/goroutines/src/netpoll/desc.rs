@@ -1,37 +1,46 @@
 //! A descriptor: who waits for it, and whether it is registered.
 //!
-//! **The problem.** A goroutine has tried a call, was told that it would block, and waits for an edge. The
-//! edge may come between the two. Several may wait. And the number may stand for another file by now.
+//! **The problem.** A goroutine has tried a call, was told that it would block, and waits for an
+//! edge. The edge may come between the two. Several may wait. And the number may stand for another
+//! file by now.
 //!
-//! **Edges are counted.** Each direction has a count of the edges that were seen. Who is about to try a
-//! call notes the count before; who then wants to wait does so only if it is still the same, under the
-//! descriptor's lock. A flag, cleared by whoever looked, would be one waiter's news taken by another.
+//! **Edges are counted.** Each direction has a count of the edges that were seen. Who is about to
+//! try a call notes the count before; who then wants to wait does so only if it is still the same,
+//! under the descriptor's lock. A flag, cleared by whoever looked, would be one waiter's news taken
+//! by another.
 //!
-//! **One edge, many waiters.** Those who only look (`poll`) are all woken. Of those who take something
-//! away (`read`, `accept`) the first is; when it has got something, it passes the news on
+//! **One edge, many waiters.** Those who only look (`poll`) are all woken. Of those who take
+//! something away (`read`, `accept`) the first is; when it has got something, it passes the news on
 //! ([`Desc::pass_on`]), for there may be more and the kernel does not say so twice.
 //!
-//! **Incarnations.** A number that is closed, or given out anew, begins another *incarnation*: goroutines that wait are
-//! told that it is gone, and an event that is still on its way for an earlier one is not looked at. Where `dup2` puts
-//! another file under a number, a read or a write that waits, or was woken just now, goes on with the file that was
-//! there before, under a number of its own ([`MOVES`], [`Desc::take_kept`]); other waits look at the new file. We see
-//! most of that happen (`intercept/fd.rs`). What we don't see, a number closed and given out by raw system calls,
-//! leaves us with a registration that the kernel has dropped: so the registrations of goroutines that wait long are
-//! renewed now and then ([`Desc::verify`], by the monitor), which finds that out.
+//! **Incarnations.** A number that is closed, or given out anew, begins another *incarnation*:
+//! goroutines that wait are told that it is gone, and an event that is still on its way for an
+//! earlier one is not looked at. Where `dup2` puts another file under a number, a read or a write
+//! that waits, or was woken just now, goes on with the file that was there before, under a number
+//! of its own ([`MOVES`], [`Desc::take_kept`]); other waits look at the new file. We see most of
+//! that happen (`intercept/fd.rs`). What we don't see, a number closed and given out by raw system
+//! calls, leaves us with a registration that the kernel has dropped: so the registrations of
+//! goroutines that wait long are renewed now and then ([`Desc::verify`], by the monitor), which
+//! finds that out.
 //!
-//! **What is drained.** A read of a TCP stream that gets less than it has room for has emptied it: what comes later
-//! comes with an edge. Until then another read need not be tried, if the descriptor is *plain*: a TCP stream, not
-//! `O_NONBLOCK`, without a time-out, as was asked when somebody last waited, and nobody has changed any such setting since
-//! (`intercept/wait.rs`). Not so where its end, an error or an urgent byte was reported.
+//! **What is drained.** A read of a TCP stream that gets less than it has room for has emptied it:
+//! what comes later comes with an edge. Until then another read need not be tried, if the
+//! descriptor is *plain*: a TCP stream, not `O_NONBLOCK`, without a time-out, as was asked when
+//! somebody last waited, and nobody has changed any such setting since (`intercept/wait.rs`). Not
+//! so where its end, an error or an urgent byte was reported.
 //!
-//! * D1: a waiter in a list has noted the current count of that direction and the current incarnation.
+//! * D1: a waiter in a list has noted the current count of that direction and the current
+//!   incarnation.
 //! * D2: while somebody is in a list, the descriptor is registered, as far as we know.
-//! * D3: an edge that the kernel reports after a registration, for its incarnation, raises the count.
-//! * D4: `drained` is one more than a count noted before a short read, and all that came with that count's edges was
-//!   taken by it. What it says of an earlier incarnation does no harm: a registration brings an edge.
-//! * D5: a call that moves, and that another call has taken out of a list, counts as awake until it is back in the
-//!   list, or has passed the news on. When another file is put under the number, a number of the old file is kept for
-//!   as many calls as wait and are awake; the last of these takes it, or has it closed.
+//! * D3: an edge that the kernel reports after a registration, for its incarnation, raises the
+//!   count.
+//! * D4: `drained` is one more than a count noted before a short read, and all that came with that
+//!   count's edges was taken by it. What it says of an earlier incarnation does no harm: a
+//!   registration brings an edge.
+//! * D5: a call that moves, and that another call has taken out of a list, counts as awake until it
+//!   is back in the list, or has passed the news on. When another file is put under the number, a
+//!   number of the old file is kept for as many calls as wait and are awake; the last of these
+//!   takes it, or has it closed.
 
 use super::kind::Kind;
 use super::own::{close_own, own_number};
@@ -87,7 +96,8 @@ pub(crate) struct Desc {
     odd: AtomicU8,
     /// Calls that would wait end with `EAGAIN`, by direction (a bit each).
     hasty: AtomicU8,
-    /// The error that a call with a part has met, for the next call; 0: none. If there is one, it is odd.
+    /// The error that a call with a part has met, for the next call; 0: none. If there is one, it
+    /// is odd.
     left: AtomicU8,
     /// D4; 0: never.
     drained: AtomicU32,
@@ -209,7 +219,8 @@ impl Desc {
         self.odd.load(Ordering::Relaxed) != 0
     }
 
-    /// A call that has moved something since `look` has met `error`, which the kernel does not say again.
+    /// A call that has moved something since `look` has met `error`, which the kernel does not say
+    /// again.
     #[cold]
     pub(crate) fn leave_error(&self, error: i32, look: Look) {
         let _section = current::enter();
@@ -230,8 +241,8 @@ impl Desc {
         Some(i32::from(self.left.swap(0, Ordering::Relaxed))).filter(|error| *error != 0)
     }
 
-    /// Whether calls that would wait end with `EAGAIN`: they have a time-out below zero, which the kernel takes for
-    /// zero and does not tell.
+    /// Whether calls that would wait end with `EAGAIN`: they have a time-out below zero, which the
+    /// kernel takes for zero and does not tell.
     pub(crate) fn is_hasty(&self, direction: Direction) -> bool {
         self.hasty.load(Ordering::Relaxed) & 1 << direction as u8 != 0
     }
@@ -289,8 +300,8 @@ impl Desc {
         if state.barred {
             return -(libc::EINVAL as isize);
         }
-        // Before it is registered. SeqCst: pairs with renew(). A call that puts another file under the number sees this
-        // afterwards, or it is the other file that is registered.
+        // Before it is registered. SeqCst: pairs with renew(). A call that puts another file under
+        // the number sees this afterwards, or it is the other file that is registered.
         self.touched.store(1, Ordering::SeqCst);
         let result = EPOLL.add(fd, self.data(fd));
         state.registered = result == 0;
@@ -320,8 +331,8 @@ impl Desc {
         }
     }
 
-    /// Makes `one` a waiter of `fd`, this descriptor, unless there was an edge since `look`; without a look,
-    /// unless nobody is accepting any more. In a section.
+    /// Makes `one` a waiter of `fd`, this descriptor, unless there was an edge since `look`;
+    /// without a look, unless nobody is accepting any more. In a section.
     ///
     /// # Safety
     /// * It stays where it is until it was taken out (by its end, or [`delist`](Self::delist)).
@@ -408,17 +419,17 @@ impl Desc {
         !self.state.lock().waiters[Direction::Write as usize].is_empty()
     }
 
-    /// Something has happened that goroutines which wait to write are to look at, and that the kernel makes no edge of.
-    /// In a section.
+    /// Something has happened that goroutines which wait to write are to look at, and that the
+    /// kernel makes no edge of. In a section.
     pub(super) fn rouse_writers(&self, out: &mut RunList) {
         let mut state = self.state.lock();
         self.count(Direction::Write);
         state.end(Direction::Write as usize, Cause::Ready, out);
     }
 
-    /// A goroutine that was woken has got something: the next may look too. `awake`: it counts as awake, in that
-    /// incarnation. If a number was kept for such goroutines and this is the last of them, the number is returned, and
-    /// is the caller's to close. In a section.
+    /// A goroutine that was woken has got something: the next may look too. `awake`: it counts as
+    /// awake, in that incarnation. If a number was kept for such goroutines and this is the last of
+    /// them, the number is returned, and is the caller's to close. In a section.
     #[must_use]
     pub(crate) fn pass_on(
         &self,
@@ -438,8 +449,8 @@ impl Desc {
         state.take_kept(incarnation).filter(|_| state.kept.left == 0)
     }
 
-    /// A call that goes on with the file of `incarnation` counts as awake (D5). False: that incarnation is over. In a
-    /// section.
+    /// A call that goes on with the file of `incarnation` counts as awake (D5). False: that
+    /// incarnation is over. In a section.
     pub(crate) fn stay(&self, incarnation: u32) -> bool {
         let mut state = self.state.lock();
         // SeqCst: pairs with renew(), as in register().
@@ -449,8 +460,9 @@ impl Desc {
         is
     }
 
-    /// A number for the file that was here in `incarnation`, if another file was put under this number since. It is for
-    /// a call that counts as awake in that incarnation, and after this no longer does. In a section.
+    /// A number for the file that was here in `incarnation`, if another file was put under this
+    /// number since. It is for a call that counts as awake in that incarnation, and after this no
+    /// longer does. In a section.
     pub(crate) fn take_kept(&self, incarnation: u32) -> Option<i32> {
         let mut state = self.state.lock();
         let number = state.take_kept(incarnation)?;
@@ -504,8 +516,8 @@ impl Desc {
         self.state.lock().registered
     }
 
-    /// Takes it out of the poller for this incarnation, or lets it in again. Goroutines that wait look anew: they block
-    /// their threads while it is out. In a section.
+    /// Takes it out of the poller for this incarnation, or lets it in again. Goroutines that wait
+    /// look anew: they block their threads while it is out. In a section.
     pub(super) fn bar(&self, fd: i32, on: bool, out: &mut RunList) {
         let mut state = self.state.lock();
         state.barred = on;
@@ -517,22 +529,23 @@ impl Desc {
         state.end_all(Cause::Ready, out);
     }
 
-    /// Renews the registration of one who waits long, in case the kernel has lost it without our knowing.
-    /// False if nobody waits.
+    /// Renews the registration of one who waits long, in case the kernel has lost it without our
+    /// knowing. False if nobody waits.
     pub(super) fn verify(&self, fd: i32, all: bool, out: &mut RunList) -> bool {
         let mut state = self.state.lock();
         if state.waiters.iter().all(WaitList::is_empty) {
             return false;
         }
         state.verified = state.verified.saturating_add(1);
-        // The first look may come right after the wait began: the second is one round later, for sure.
+        // The first look may come right after the wait began: the second is one round later, for
+        // sure.
         if state.verified != 2 && !all {
             return state.verified < 2;
         }
         match -EPOLL.again(fd, self.data(fd)) as i32 {
             0 if self.is_plain(CHANGES.load(Ordering::Relaxed)) && is_nonblocking(fd) => {
-                // Set behind our back, maybe before the wait began: goroutines that wait are to be told. (What this
-                // process sets ends no wait that has begun.)
+                // Set behind our back, maybe before the wait began: goroutines that wait are to be
+                // told. (What this process sets ends no wait that has begun.)
                 self.plain.store(0, Ordering::Relaxed);
                 state.end_all(Cause::Ready, out);
             }
@@ -544,7 +557,8 @@ impl Desc {
                 state.awake = 0;
             }
             _ => {
-                // It stands for another file now, or for the same, opened again: they shall look anew.
+                // It stands for another file now, or for the same, opened again: they shall look
+                // anew.
                 state.registered = false;
                 self.next_incarnation(&mut state);
                 state.end_all(Cause::Ready, out);
@@ -596,8 +610,8 @@ impl State {
         self.end(Direction::Write as usize, Cause::Ready, out);
     }
 
-    /// The same when a registration was verified: a local socket that another process has shut down for writing reports
-    /// nothing. They look soon in the first second, then in the rounds for all.
+    /// The same when a registration was verified: a local socket that another process has shut down
+    /// for writing reports nothing. They look soon in the first second, then in the rounds for all.
     fn rouse_now_and_then(&mut self, all: bool, out: &mut RunList) {
         const SOON: u8 = 4;
         if all || self.roused < SOON {

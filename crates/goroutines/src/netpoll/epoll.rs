@@ -1,12 +1,13 @@
 //! The kernel's side of the poller: one epoll, edge-triggered, and an eventfd to interrupt it.
 //!
-//! Sleeps are as precise as the kernel's timers (`epoll_pwait2`, Linux 5.11; before that, and where a sandbox refuses it,
-//! a timerfd; without that they are rounded up to a millisecond), not rounded up as Go's are. Where there is no eventfd
-//! a pipe takes its place.
+//! Sleeps are as precise as the kernel's timers (`epoll_pwait2`, Linux 5.11; before that, and where
+//! a sandbox refuses it, a timerfd; without that they are rounded up to a millisecond), not rounded
+//! up as Go's are. Where there is no eventfd a pipe takes its place.
 //!
-//! **The descriptors live high** (`own.rs`). A program that puts a file of its own under one of these numbers gets it:
-//! the runtime's moves ([`Epoll::make_way`]). What is taken away all the same, by a system call that the runtime does
-//! not see, is made anew ([`Epoll::renew`]); `mod.rs` registers all again.
+//! **The descriptors live high** (`own.rs`). A program that puts a file of its own under one of
+//! these numbers gets it: the runtime's moves ([`Epoll::make_way`]). What is taken away all the
+//! same, by a system call that the runtime does not see, is made anew ([`Epoll::renew`]); `mod.rs`
+//! registers all again.
 
 use super::own::{close_own, own_number, raise};
 use crate::base::fatal::throw;
@@ -132,8 +133,8 @@ impl Epoll {
         true
     }
 
-    /// Makes all descriptors anew, where the epoll that was `lost` is still the current one. The lost ones are not
-    /// closed: their numbers may be the program's by now.
+    /// Makes all descriptors anew, where the epoll that was `lost` is still the current one. The
+    /// lost ones are not closed: their numbers may be the program's by now.
     #[cold]
     pub(super) fn renew(&self, lost: i32) {
         /// Code that takes numbers away may take the next one, too, while it is made.
@@ -152,9 +153,9 @@ impl Epoll {
         self.epoll.load(Ordering::Acquire)
     }
 
-    /// Moves what stands under the number `fd`, if it is one of the poller's, to another number, as the program wants
-    /// this one. What is registered stays registered, and a thread that sleeps in it sleeps on. False if there is no
-    /// other number.
+    /// Moves what stands under the number `fd`, if it is one of the poller's, to another number, as
+    /// the program wants this one. What is registered stays registered, and a thread that sleeps in
+    /// it sleeps on. False if there is no other number.
     pub(super) fn make_way(&self, fd: i32) -> bool {
         let _renewing = self.renewing.lock();
         for own in self.all() {
@@ -235,15 +236,16 @@ impl Epoll {
         }
         let one = 1u64;
         let fd = word(self.interrupts.load(Ordering::Relaxed));
-        // An eventfd is never read: each write is an edge, and 2^64 don't come. A pipe is, and a full one has an edge
-        // that no wait has seen yet. SAFETY: eight bytes to read.
+        // An eventfd is never read: each write is an edge, and 2^64 don't come. A pipe is, and a
+        // full one has an edge that no wait has seen yet. SAFETY: eight bytes to read.
         let written = unsafe { raw(libc::SYS_write, [fd, &raw const one as usize, 8, 0, 0, 0]) };
         if written < 0 && written != -(libc::EAGAIN as isize) {
             self.lost();
         }
     }
 
-    /// Makes what is gone anew. The thread that sleeps in the old epoll is woken by a signal, and finds out (`mod.rs`).
+    /// Makes what is gone anew. The thread that sleeps in the old epoll is woken by a signal, and
+    /// finds out (`mod.rs`).
     #[cold]
     fn lost(&self) {
         self.broken.store(false, Ordering::SeqCst);
@@ -308,7 +310,8 @@ impl Epoll {
             if n >= 0 || n == -(libc::EINTR as isize) || n == -(libc::EBADF as isize) {
                 return n;
             }
-            // Any other error is that of a call that is not here, or not allowed; unless there is no epoll.
+            // Any other error is that of a call that is not here, or not allowed; unless there is
+            // no epoll.
             match wait(0) {
                 0 => self.make_timer(),
                 n => return n,

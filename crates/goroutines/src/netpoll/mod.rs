@@ -1,8 +1,8 @@
 //! The network poller: waiting for descriptors costs no thread. (Go: `netpoll.go`.)
 //!
-//! One epoll, edge-triggered, with one registration a descriptor, made when somebody first waits for it.
-//! [`poll`] returns the goroutines whose wait has ended; it readies none. Who calls it, and when, is
-//! decided in `sched/watch.rs`.
+//! One epoll, edge-triggered, with one registration a descriptor, made when somebody first waits
+//! for it. [`poll`] returns the goroutines whose wait has ended; it readies none. Who calls it, and
+//! when, is decided in `sched/watch.rs`.
 //!
 //! Descriptors stay blocking in the eyes of everybody: calls are *tried* in ways that don't block
 //! (`intercept/io.rs`), and no flag of the user's is touched but for a moment (`moment.rs`).
@@ -35,7 +35,8 @@ static REGISTERED: AtomicI32 = AtomicI32::new(-1);
 /// Waiters in the lists of descriptors: goroutines that may be woken by an event.
 static WAITERS: AtomicU32 = AtomicU32::new(0);
 
-/// Counts changes of the settings of descriptors: `O_NONBLOCK`, time-outs (`intercept/wait.rs`). From 1.
+/// Counts changes of the settings of descriptors: `O_NONBLOCK`, time-outs (`intercept/wait.rs`).
+/// From 1.
 pub(crate) static CHANGES: AtomicU32 = AtomicU32::new(1);
 
 /// The waiters that wait to write.
@@ -47,8 +48,8 @@ static NEW_WAITERS: AtomicBool = AtomicBool::new(false);
 const CHUNK: usize = 1024;
 const CHUNKS: usize = 16 << 10;
 
-/// The descriptors, by number, in chunks that are mapped at need and never unmapped. All zeroes is a valid
-/// one.
+/// The descriptors, by number, in chunks that are mapped at need and never unmapped. All zeroes is
+/// a valid one.
 static TABLE: [AtomicPtr<Desc>; CHUNKS] = [const { AtomicPtr::new(null_mut()) }; CHUNKS];
 
 /// One more than the number of the last chunk there is.
@@ -80,7 +81,8 @@ pub(crate) fn own() -> impl Iterator<Item = u32> {
     own.into_iter().filter_map(|fd| u32::try_from(fd).ok())
 }
 
-/// The descriptor with a number; none where the number is none, or is too large, or there is no memory.
+/// The descriptor with a number; none where the number is none, or is too large, or there is no
+/// memory.
 #[inline]
 pub(crate) fn desc(fd: i32) -> Option<&'static Desc> {
     match known(fd) {
@@ -121,9 +123,9 @@ pub(crate) fn waiters() -> u32 {
     WAITERS.load(Ordering::SeqCst)
 }
 
-/// Waits for events, for `timeout_ns` at the most (none: for ever); the goroutines whose wait has ended
-/// go to `out`. One at a time. May return early. `awake` is called after the wait, before any of them is
-/// taken from its list of waiters.
+/// Waits for events, for `timeout_ns` at the most (none: for ever); the goroutines whose wait has
+/// ended go to `out`. One at a time. May return early. `awake` is called after the wait, before any
+/// of them is taken from its list of waiters.
 pub(crate) fn poll(timeout_ns: Option<u64>, awake: impl FnOnce(), out: &mut RunList) {
     let mut events = [Event { events: 0, u64: 0 }; 128];
     let before = EPOLL.number();
@@ -192,8 +194,9 @@ pub(crate) fn closed(fd: i32, out: &mut RunList) {
     }
 }
 
-/// `fd`, a local socket, was shut down for writing, of which the kernel makes no edge: goroutines that wait to write to
-/// it, by whatever number (`is_same` says which numbers are its), are to look. In a section.
+/// `fd`, a local socket, was shut down for writing, of which the kernel makes no edge: goroutines
+/// that wait to write to it, by whatever number (`is_same` says which numbers are its), are to
+/// look. In a section.
 #[cfg(feature = "intercept")]
 pub(crate) fn shut_down(fd: i32, is_same: impl Fn(i32) -> bool, out: &mut RunList) {
     if let Some(desc) = known(fd) {
@@ -239,7 +242,8 @@ pub(crate) fn replaced(fd: i32, out: &mut RunList) {
     }
 }
 
-/// The poller does not watch `epoll`, an epoll of the program's, until that number is closed. In a section.
+/// The poller does not watch `epoll`, an epoll of the program's, until that number is closed. In a
+/// section.
 #[cfg(feature = "intercept")]
 pub(crate) fn bar(epoll: i32, out: &mut RunList) {
     if let Some(desc) = desc(epoll) {
@@ -275,7 +279,8 @@ pub(crate) fn numbers_used(first: u32, last: u32) -> impl Iterator<Item = i32> {
         .filter(|fd| is_touched(*fd))
 }
 
-/// A round of verifying the registrations of goroutines that wait, a slice at a time. On the monitor's thread.
+/// A round of verifying the registrations of goroutines that wait, a slice at a time. On the
+/// monitor's thread.
 pub(crate) struct Sweep {
     /// Of each, or of those in their second round.
     all: bool,
@@ -298,7 +303,8 @@ impl Sweep {
         Self { all, chunk: 0, soon: false }
     }
 
-    /// Verifies some more. After the last ones: whether there are some to come back for after [`SWEEP_NS`].
+    /// Verifies some more. After the last ones: whether there are some to come back for after
+    /// [`SWEEP_NS`].
     pub(crate) fn slice(&mut self, out: &mut RunList) -> Option<bool> {
         let first = self.chunk;
         let mut seen = 0;

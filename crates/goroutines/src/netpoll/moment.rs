@@ -1,13 +1,15 @@
-//! `O_NONBLOCK` for the moment of a call: a few calls (`connect`) have no flag that says "don't block".
+//! `O_NONBLOCK` for the moment of a call: a few calls (`connect`) have no flag that says "don't
+//! block".
 //!
-//! The flag belongs to the open file, so every other part of the process sees it meanwhile. One moment at a time is there
-//! for a file, and code of ours that asks whether the flag is *the user's* ([`is_nonblocking`]) asks again where
-//! a moment may have been amid its question. Two numbers tell: of moments that have begun, and of those that have ended.
-//! If all that had begun by the answer had ended before the question, the flag was nobody's but the user's.
+//! The flag belongs to the open file, so every other part of the process sees it meanwhile. One
+//! moment at a time is there for a file, and code of ours that asks whether the flag is *the
+//! user's* ([`is_nonblocking`]) asks again where a moment may have been amid its question. Two
+//! numbers tell: of moments that have begun, and of those that have ended. If all that had begun by
+//! the answer had ended before the question, the flag was nobody's but the user's.
 //!
-//! Known and left: threads that run no goroutine, handlers of signals, and other processes that share the file may see
-//! the flag, and what they set amid a moment is undone at its end. (They can't take the lock: a handler may interrupt
-//! its holder.)
+//! Known and left: threads that run no goroutine, handlers of signals, and other processes that
+//! share the file may see the flag, and what they set amid a moment is undone at its end. (They
+//! can't take the lock: a handler may interrupt its holder.)
 
 use crate::base::lock::Lock;
 use crate::base::sys::file_of;

@@ -1,8 +1,9 @@
 //! Descriptor numbers of the runtime's own.
 //!
-//! Programs like to name the low ones (`dup2(fd, 3)`, socket activation, shells' redirections), and expect that an
-//! `open` gives the lowest that is free. So the runtime's own live high, where programs don't meet them: from 1,000 on,
-//! or near the limit where that is lower; where it is very low, wherever there is room.
+//! Programs like to name the low ones (`dup2(fd, 3)`, socket activation, shells' redirections), and
+//! expect that an `open` gives the lowest that is free. So the runtime's own live high, where
+//! programs don't meet them: from 1,000 on, or near the limit where that is lower; where it is very
+//! low, wherever there is room.
 
 use goroutines_switch::sys::raw;
 
@@ -18,7 +19,8 @@ fn lowest() -> usize {
     HIGH.min(limit.saturating_sub(24))
 }
 
-/// Another number of the runtime's own for the file that `fd` stands for, closed on `exec`. None if there is none.
+/// Another number of the runtime's own for the file that `fd` stands for, closed on `exec`. None if
+/// there is none.
 pub(crate) fn own_number(fd: i32) -> Option<i32> {
     let duplicate = |from: usize| {
         let args = [fd as isize as usize, libc::F_DUPFD_CLOEXEC as usize, from, 0, 0, 0];

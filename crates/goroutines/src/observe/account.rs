@@ -86,8 +86,8 @@ impl std::fmt::Display for GoroutineInfo {
     }
 }
 
-/// All goroutines that exist, by number. Stops the world for the time it takes to look at them (about
-/// 10 ns each, more where they are cold).
+/// All goroutines that exist, by number. Stops the world for the time it takes to look at them
+/// (about 10 ns each, more where they are cold).
 #[must_use]
 pub fn goroutines() -> Vec<GoroutineInfo> {
     boot::ensure();
@@ -169,7 +169,8 @@ pub(crate) fn every_g() -> impl Iterator<Item = &'static G> {
     })
 }
 
-/// What is known of a goroutine that can't change now; none of one that is over, or the runtime's own.
+/// What is known of a goroutine that can't change now; none of one that is over, or the runtime's
+/// own.
 pub(crate) fn info(gp: &'static G, now: u64) -> Option<GoroutineInfo> {
     let status = gp.status.get();
     if matches!(status, State::Idle | State::Dead) {

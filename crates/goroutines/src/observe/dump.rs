@@ -1,8 +1,8 @@
 //! Dumps: the stacks of goroutines, as Go prints them when a program can't go on.
 //!
-//! A suspended goroutine's stack is walked from its own point of view: its context is borrowed, and the
-//! unwinder runs on top of its frames (see `goroutines_switch::borrow`). Only addresses are collected
-//! there; names are looked up afterwards, on this stack.
+//! A suspended goroutine's stack is walked from its own point of view: its context is borrowed, and
+//! the unwinder runs on top of its frames (see `goroutines_switch::borrow`). Only addresses are
+//! collected there; names are looked up afterwards, on this stack.
 
 use super::account::{GoroutineInfo, every_g, info};
 use crate::base::{fatal, sys};
@@ -37,7 +37,8 @@ unsafe extern "C" fn walk(data: *mut u8) {
 /// Walks the stack of a goroutine that is off its stack, and can't be resumed meanwhile.
 fn stack_of(gp: &'static G) -> Walk {
     let mut found = Walk { at: [std::ptr::null_mut(); FRAMES], len: 0 };
-    // SAFETY: suspended; the caller says that nobody continues it; `walk` neither unwinds nor switches.
+    // SAFETY: suspended; the caller says that nobody continues it; `walk` neither unwinds nor
+    // switches.
     unsafe { borrow(gp.context.get(), walk, (&raw mut found).cast()) };
     found
 }
@@ -48,8 +49,8 @@ struct Entry {
     stack: Option<Walk>,
 }
 
-/// Looks at all goroutines that have begun, while none can be resumed. False if there is no room: it
-/// does not allocate.
+/// Looks at all goroutines that have begun, while none can be resumed. False if there is no room:
+/// it does not allocate.
 fn collect(all: &mut Vec<Entry>) -> bool {
     let now = sys::coarse_nanotime();
     for gp in every_g() {
@@ -118,7 +119,8 @@ impl Frame {
         }
     }
 
-    /// Whether its name says where it is: that of an inlined function may be bare, but for its type arguments.
+    /// Whether its name says where it is: that of an inlined function may be bare, but for its type
+    /// arguments.
     fn has_path(&self) -> bool {
         let bare =
             self.name.find('<').filter(|at| *at > 0).map_or(&*self.name, |at| &self.name[..at]);
@@ -130,8 +132,8 @@ impl Frame {
         self.has_path() && !self.name.starts_with("goroutines::sched::")
     }
 
-    /// Whether it is the runtime's or std's: by its file, where that is known (names of inlined functions may
-    /// lack their path), else by its name.
+    /// Whether it is the runtime's or std's: by its file, where that is known (names of inlined
+    /// functions may lack their path), else by its name.
     fn is_ours(&self) -> bool {
         const NAMES: [&str; 12] = [
             "goroutines::",
@@ -167,8 +169,8 @@ fn directory(file: &'static str) -> &'static str {
     file.find("src/").map_or(file, |at| &file[..at + 4])
 }
 
-/// From the user's call into the runtime to where the goroutine began. The runtime's frames below and above say
-/// nothing.
+/// From the user's call into the runtime to where the goroutine began. The runtime's frames below
+/// and above say nothing.
 fn print_frames(text: &mut String, walk: &Walk) {
     let mut frames = Vec::new();
     for ip in &walk.at[..walk.len] {
@@ -184,8 +186,8 @@ fn print_frames(text: &mut String, walk: &Walk) {
     let last = frames.iter().rposition(|frame| !frame.is_ours());
     match (first, last) {
         (Some(first), Some(last)) => {
-            // What the user called, if it has a name that tells. Its own frame may be gone, where its last
-            // act was to call the scheduler.
+            // What the user called, if it has a name that tells. Its own frame may be gone, where
+            // its last act was to call the scheduler.
             let called = first.checked_sub(1).filter(|at| frames[*at].tells());
             frames[called.unwrap_or(first)..=last].iter().for_each(|frame| frame.print(text));
         }

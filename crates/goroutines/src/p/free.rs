@@ -1,7 +1,8 @@
 //! A P's free list: goroutines that ended on it, to be used again, the warmest first.
 //!
-//! Between two looks of the scavenger some of them are not used at all: the coldest, as many as have always been in the
-//! list. Those are given to all Ps, and their pages to the kernel. (Bonwick's working set, as in `memory.rs`.)
+//! Between two looks of the scavenger some of them are not used at all: the coldest, as many as
+//! have always been in the list. Those are given to all Ps, and their pages to the kernel.
+//! (Bonwick's working set, as in `memory.rs`.)
 
 use crate::g::{G, GList};
 

@@ -1,14 +1,15 @@
 //! The memory of tasks: magazines.
 //!
-//! **The problem.** A task is freed where its goroutine ran, not where it was made, and by a goroutine, whose libc cache
-//! (a thread's) is cold and soon full: where one processor makes goroutines and others run them, both are in libc's
-//! arena all the time, and fight for its lock.
+//! **The problem.** A task is freed where its goroutine ran, not where it was made, and by a
+//! goroutine, whose libc cache (a thread's) is cold and soon full: where one processor makes
+//! goroutines and others run them, both are in libc's arena all the time, and fight for its lock.
 //!
-//! **Chosen** (Bonwick and Adams, "Magazines and Vmem", 2001). Blocks of a few sizes, from the program's allocator. A P
-//! keeps up to two magazines of each size, and exchanges full ones with all others at a depot; so it is there once for
-//! [`MAGAZINE`] goroutines. Blocks go back to the allocator when the depot has too many, by one processor at a time, and
-//! a second or two after they were last used: the scavenger takes as many as the depot never was without since it
-//! last looked (the paper's working set).
+//! **Chosen** (Bonwick and Adams, "Magazines and Vmem", 2001). Blocks of a few sizes, from the
+//! program's allocator. A P keeps up to two magazines of each size, and exchanges full ones with
+//! all others at a depot; so it is there once for [`MAGAZINE`] goroutines. Blocks go back to the
+//! allocator when the depot has too many, by one processor at a time, and a second or two after
+//! they were last used: the scavenger takes as many as the depot never was without since it last
+//! looked (the paper's working set).
 //!
 //! * ME1: a block is the caller's, in one magazine, or the allocator's.
 
@@ -95,7 +96,8 @@ struct Shelf {
 }
 
 impl Shelf {
-    /// Puts a block of that size in. Whether the depot has too many then. In a section, or with the world stopped.
+    /// Puts a block of that size in. Whether the depot has too many then. In a section, or with the
+    /// world stopped.
     #[inline]
     fn push(&mut self, block: NonNull<Block>, size: usize) -> bool {
         let mut are_many = false;
@@ -119,8 +121,8 @@ impl Store {
         Self(UnsafeCell::new([empty; SIZES]))
     }
 
-    /// Gives all blocks to `other`, and to the depot what `other` has no room for. With the world stopped: nothing is
-    /// given to the allocator here.
+    /// Gives all blocks to `other`, and to the depot what `other` has no room for. With the world
+    /// stopped: nothing is given to the allocator here.
     ///
     /// # Safety
     /// * They are of two Ps, which the caller owns.
@@ -240,7 +242,8 @@ fn free_one(size: usize) {
     }
 }
 
-/// Gives what was not used since the last time back to the allocator; whether there is more. By the scavenger.
+/// Gives what was not used since the last time back to the allocator; whether there is more. By the
+/// scavenger.
 pub(crate) fn trim() -> bool {
     let mut are_left = false;
     for (size, depot) in DEPOT.iter().enumerate() {

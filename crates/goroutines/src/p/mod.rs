@@ -67,7 +67,8 @@ pub(crate) struct P {
     /// Goroutines begun and ended on this P. Written by the owner only.
     pub(crate) created: AtomicU64,
     pub(crate) ended: AtomicU64,
-    /// The slice that goes on here is a fair share already: who is woken may go first. By the monitor.
+    /// The slice that goes on here is a fair share already: who is woken may go first. By the
+    /// monitor.
     pub(crate) had_share: AtomicBool,
     /// How many may be queued here without an M being woken for them.
     pub(crate) pace: pace::Pace,

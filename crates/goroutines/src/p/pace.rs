@@ -1,11 +1,12 @@
 //! How many goroutines a processor comes round to before another could be woken for them.
 //!
-//! Where goroutines run for a fraction of a microsecond each, as those that exchange messages do, what is queued
-//! on a P runs sooner there than on another, which takes some five microseconds to wake, and the two do not get
-//! in each other's way. So the monitor (`sched/sysmon.rs`) counts how many a P runs in that time: up to so many
-//! may be queued before an M is woken for them. If then one of them goes on and on while others wait, the
-//! monitor sees that too: it wakes an M, and the next guess has to be right for longer before it counts.
-//! (Go wakes an M whenever something is queued and a P is idle.)
+//! Where goroutines run for a fraction of a microsecond each, as those that exchange messages do,
+//! what is queued on a P runs sooner there than on another, which takes some five microseconds to
+//! wake, and the two do not get in each other's way. So the monitor (`sched/sysmon.rs`) counts how
+//! many a P runs in that time: up to so many may be queued before an M is woken for them. If then
+//! one of them goes on and on while others wait, the monitor sees that too: it wakes an M, and the
+//! next guess has to be right for longer before it counts. (Go wakes an M whenever something is
+//! queued and a P is idle.)
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -1,15 +1,17 @@
 //! The local run queue: a ring of 256 and one slot in front of it.
 //!
-//! Previous: `sched/go.rs` and `sched/ready.rs` put goroutines here. Next: `sched/find.rs` takes them.
+//! Previous: `sched/go.rs` and `sched/ready.rs` put goroutines here. Next: `sched/find.rs` takes
+//! them.
 //!
 //! **Protocol** (Go: `runqput`, `runqget`, `runqgrab`). The owner alone writes `tail` and the slots
-//! between `tail` and `head + N`; owner and thieves alike move `head`, by compare-and-swap. A slot's
-//! content counts only if the compare-and-swap on `head` that follows its reading succeeds, so slots
-//! are atomics read relaxed: a thief may read a slot that is being overwritten, and then fails.
+//! between `tail` and `head + N`; owner and thieves alike move `head`, by compare-and-swap. A
+//! slot's content counts only if the compare-and-swap on `head` that follows its reading succeeds,
+//! so slots are atomics read relaxed: a thief may read a slot that is being overwritten, and then
+//! fails.
 //!
 //! **`runnext`** is a slot before the ring's front, for the goroutine readied last: what was just
-//! written is still in the cache, and a pair that talks to each other stays together. It inherits the
-//! time slice of the one that readied it, so such a pair can't starve the ring.
+//! written is still in the cache, and a pair that talks to each other stays together. It inherits
+//! the time slice of the one that readied it, so such a pair can't starve the ring.
 //!
 //! * R1: `tail − head ≤ N` always (wrapping).
 //! * R2: an element is returned by exactly one of: `get`, a thief's `steal`, an overflow batch.
@@ -91,8 +93,8 @@ impl<T> LocalQueue<T> {
         }
     }
 
-    /// Puts an element in the slot in front; the one that was there goes to the tail. If the ring is
-    /// full, `spill` gets the overflow.
+    /// Puts an element in the slot in front; the one that was there goes to the tail. If the ring
+    /// is full, `spill` gets the overflow.
     ///
     /// # Safety
     /// * The caller owns this queue. R3 for `element`.
@@ -106,7 +108,8 @@ impl<T> LocalQueue<T> {
         }
     }
 
-    /// Puts what is in the slot in front at the tail. If the ring is full, `spill` gets the overflow.
+    /// Puts what is in the slot in front at the tail. If the ring is full, `spill` gets the
+    /// overflow.
     ///
     /// # Safety
     /// * The caller owns this queue.
@@ -144,8 +147,8 @@ impl<T> LocalQueue<T> {
         true
     }
 
-    /// Takes half of a full ring out, unless a thief was faster (then there is room). Apart, for the
-    /// kilobyte of stack it needs.
+    /// Takes half of a full ring out, unless a thief was faster (then there is room). Apart, for
+    /// the kilobyte of stack it needs.
     #[cold]
     #[inline(never)]
     fn put_full(&self, element: *mut T, spill: impl FnOnce(&Overflow<T>)) {

@@ -1,18 +1,21 @@
-//! Cancellation from outside: the context a goroutine runs in ends, and with it what the goroutine waits for.
+//! Cancellation from outside: the context a goroutine runs in ends, and with it what the goroutine
+//! waits for.
 //!
 //! Previous: `context/mod.rs`. Next: the waits that can be ended so (`wait.rs`, `chan/party.rs`).
 //!
-//! `Context::run` puts a [`Run`] on its stack and makes it the goroutine's innermost one; who cancels the context
-//! marks it and ends the wait the goroutine is in, if that is one of those that can be.
+//! `Context::run` puts a [`Run`] on its stack and makes it the goroutine's innermost one; who
+//! cancels the context marks it and ends the wait the goroutine is in, if that is one of those that
+//! can be.
 //!
-//! * AM1: a wait that can be ended is announced in `G::cancel_ticket`, then the mark is looked at (Dekker);
-//!   who cancels sets the mark, then looks at the ticket. So either the goroutine sees that it is cancelled, or
-//!   its wait is ended.
-//! * AM2: tickets are numbers of waits, which are never used again (`g/wait.rs`): an old one ends nothing.
-//! * AM3: runs nest, and who cancels an outer one may take the wait of an inner one for its own. So a wait
-//!   that was ended so is begun anew if its own run was not cancelled.
-//! * AM4: a `Run` is taken out of its context's list, under the context's lock, before it is gone; who cancels
-//!   marks it under that lock. A goroutine with a `Run` has not ended.
+//! * AM1: a wait that can be ended is announced in `G::cancel_ticket`, then the mark is looked at
+//!   (Dekker); who cancels sets the mark, then looks at the ticket. So either the goroutine sees
+//!   that it is cancelled, or its wait is ended.
+//! * AM2: tickets are numbers of waits, which are never used again (`g/wait.rs`): an old one ends
+//!   nothing.
+//! * AM3: runs nest, and who cancels an outer one may take the wait of an inner one for its own. So
+//!   a wait that was ended so is begun anew if its own run was not cancelled.
+//! * AM4: a `Run` is taken out of its context's list, under the context's lock, before it is gone;
+//!   who cancels marks it under that lock. A goroutine with a `Run` has not ended.
 
 use crate::g::wait::{Cause, Ticket};
 use crate::g::{G, current};
@@ -31,7 +34,8 @@ pub(crate) struct Run {
     cut: AtomicI32,
 }
 
-/// What the next wait for a child is to come to, as std has read that child's pipes (`intercept/unwraps.rs`).
+/// What the next wait for a child is to come to, as std has read that child's pipes
+/// (`intercept/unwraps.rs`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg(feature = "intercept")]
 pub(crate) enum Cut {
@@ -67,7 +71,8 @@ impl Run {
         self.gp.ambient.store(self.outer.load(Ordering::Relaxed), Ordering::SeqCst);
     }
 
-    /// Marks it, and ends what its goroutine waits for, if that can be. Under the context's lock (AM4).
+    /// Marks it, and ends what its goroutine waits for, if that can be. Under the context's lock
+    /// (AM4).
     pub(crate) fn cancel(&self, error: i32) {
         self.error.store(error, Ordering::SeqCst);
         fence(Ordering::SeqCst); // AM1
@@ -116,8 +121,8 @@ pub(crate) fn set_cut(gp: &G, cut: Cut) {
     }
 }
 
-/// The wait `ticket`, which has begun, can be ended from now on; and is, if the context was cancelled. In a
-/// section.
+/// The wait `ticket`, which has begun, can be ended from now on; and is, if the context was
+/// cancelled. In a section.
 #[inline]
 pub(crate) fn announce(gp: &'static G, ticket: Ticket) {
     if is_any(gp) {

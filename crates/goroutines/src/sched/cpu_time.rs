@@ -1,8 +1,9 @@
 //! The CPU time that a goroutine has had: what `CLOCK_THREAD_CPUTIME_ID` is in one.
 //!
-//! The thread's own clock counts for all goroutines that run on it, and would go back for a goroutine that goes on on
-//! another thread. So from the first question on, whichever goroutine asks it, each switch charges the goroutine that
-//! leaves: one system call per switch, in programs that ask.
+//! The thread's own clock counts for all goroutines that run on it, and would go back for a
+//! goroutine that goes on on another thread. So from the first question on, whichever goroutine
+//! asks it, each switch charges the goroutine that leaves: one system call per switch, in programs
+//! that ask.
 
 use crate::base::sys;
 use crate::g::G;
@@ -41,8 +42,8 @@ fn charge(gp: &G, before: u64, now: u64) {
     gp.cpu_ns.set(gp.cpu_ns.get() + now.saturating_sub(before));
 }
 
-/// The CPU time of `gp`, the caller, in ns. In a section. It is the thread's time where no goroutine
-/// has asked before.
+/// The CPU time of `gp`, the caller, in ns. In a section. It is the thread's time where no
+/// goroutine has asked before.
 pub(crate) fn of(gp: &G) -> u64 {
     ASKED.store(true, Ordering::Relaxed);
     super::run::switches_are_looked_at();

@@ -1,11 +1,12 @@
 //! All goroutines asleep. (Go: `checkdead`.)
 //!
-//! Looked at by the monitor when it is about to sleep because all Ps are idle. (Go looks whenever an M
-//! goes idle; here that costs the Ms nothing, and a deadlock is found some milliseconds later.) There is
-//! a deadlock if no M runs or is about to, no goroutine is runnable, and the process has no other thread
-//! that could wake one. A goroutine that blocks its thread keeps its M from being idle; so this never
-//! fires while anything in the process could still end a wait. Where another thread exists, the monitor
-//! looks again from time to time: it may end without waking anybody.
+//! Looked at by the monitor when it is about to sleep because all Ps are idle. (Go looks whenever
+//! an M goes idle; here that costs the Ms nothing, and a deadlock is found some milliseconds
+//! later.) There is a deadlock if no M runs or is about to, no goroutine is runnable, and the
+//! process has no other thread that could wake one. A goroutine that blocks its thread keeps its M
+//! from being idle; so this never fires while anything in the process could still end a wait. Where
+//! another thread exists, the monitor looks again from time to time: it may end without waking
+//! anybody.
 
 use super::sysmon::{maker, onlooker};
 use super::{SCHED, Shared, StaticGuard, exit};
@@ -25,8 +26,8 @@ pub(crate) enum Verdict {
     NotYet,
 }
 
-/// Ends the process if all goroutines are asleep for ever. Takes the scheduler lock's guard, as it has
-/// to report without it.
+/// Ends the process if all goroutines are asleep for ever. Takes the scheduler lock's guard, as it
+/// has to report without it.
 pub(crate) fn check(shared: StaticGuard<Shared>) -> Verdict {
     if super::watch::anybody_waits() {
         return Verdict::Nobody;
@@ -55,8 +56,9 @@ pub(crate) fn check(shared: StaticGuard<Shared>) -> Verdict {
     }
 }
 
-/// Whether the program has a handler that might wake a goroutine, by whatever name it was installed: a handler of any
-/// signal but those of faults, which the runtime and std have handlers for.
+/// Whether the program has a handler that might wake a goroutine, by whatever name it was
+/// installed: a handler of any signal but those of faults, which the runtime and std have handlers
+/// for.
 fn handler_may_wake() -> bool {
     let is_fault = |signal| {
         matches!(
@@ -112,8 +114,8 @@ fn report() -> ! {
         fatal::fatal("no goroutines (main called runtime.Goexit) - deadlock!");
     }
     sys::write_all(2, b"fatal error: all goroutines are asleep - deadlock!\n");
-    // The dump allocates. Where an allocator's lock is among those that are never given back, the process ends all the
-    // same.
+    // The dump allocates. Where an allocator's lock is among those that are never given back, the
+    // process ends all the same.
     crate::m::thread::is_helper_no_more();
     if fatal::watch(PATIENCE, 2) {
         crate::observe::dump::print_all();

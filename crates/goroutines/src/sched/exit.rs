@@ -2,8 +2,8 @@
 //!
 //! Previous: the goroutine's function has returned. Next: the free list, and `go.rs`.
 //!
-//! In this order: destructors of `thread_local!`s (they may block, and be preempted), then joiners are
-//! woken (who has joined knows that the destructors have run), then the stack is left for good.
+//! In this order: destructors of `thread_local!`s (they may block, and be preempted), then joiners
+//! are woken (who has joined knows that the destructors have run), then the stack is left for good.
 
 use super::run::{leave_to, pick};
 use super::{SCHED, go};

@@ -1,7 +1,8 @@
 //! Stack overflow: a fault in a goroutine's guard page.
 //!
-//! The handler runs on the alternate stack, mostly the M's, as the goroutine's own stack has no room. A fault elsewhere
-//! goes to the handler that was there before (std's own, a debugger's, or the default).
+//! The handler runs on the alternate stack, mostly the M's, as the goroutine's own stack has no
+//! room. A fault elsewhere goes to the handler that was there before (std's own, a debugger's, or
+//! the default).
 
 use crate::base::sys;
 use crate::g::current;
@@ -37,8 +38,9 @@ pub(crate) fn install() {
     }
 }
 
-/// A handler of a fault is about to return: its frame is amended for the M that it is on now, which may be another than
-/// the one that it came from. (From here on it stays there: the fault's signal is blocked, PR5.)
+/// A handler of a fault is about to return: its frame is amended for the M that it is on now, which
+/// may be another than the one that it came from. (From here on it stays there: the fault's signal
+/// is blocked, PR5.)
 pub(crate) fn amend(frame: &mut libc::ucontext_t) {
     if let Some(gp) = current::g() {
         current::raise(gp);

@@ -2,15 +2,15 @@
 //!
 //! Previous: `wake.rs` (somebody gave this M a P). Next: `run.rs`.
 //!
-//! The order: every 61st slice the global queue first (so that two goroutines which keep readying each
-//! other can't starve it) → `runnext` and the local ring → a batch of the global queue → the poller →
-//! stealing → giving the P up, looking once more, sleeping (`watch.rs`). Timers that are due come first of
-//! all.
+//! The order: every 61st slice the global queue first (so that two goroutines which keep readying
+//! each other can't starve it) → `runnext` and the local ring → a batch of the global queue → the
+//! poller → stealing → giving the P up, looking once more, sleeping (`watch.rs`). Timers that are
+//! due come first of all.
 //!
-//! **Yielding.** Go puts a goroutine that yields at the global queue's tail, under the scheduler lock,
-//! which Ps that yield much then fight for. Here it goes to a second ring of its P, which counts as this
-//! P's share of that tail: it is looked at where the global queue is, after it, emptied into it whenever
-//! the lock is taken for a batch, and stolen from like the first.
+//! **Yielding.** Go puts a goroutine that yields at the global queue's tail, under the scheduler
+//! lock, which Ps that yield much then fight for. Here it goes to a second ring of its P, which
+//! counts as this P's share of that tail: it is looked at where the global queue is, after it,
+//! emptied into it whenever the lock is taken for a batch, and stolen from like the first.
 
 use super::run::Next;
 use super::sysmon::SHARE_NS;
@@ -23,7 +23,8 @@ use crate::p::runq::RING;
 use crate::p::{P, wanted};
 use std::sync::atomic::Ordering;
 
-/// Every so many slices the global queue comes first. A prime, so that it does not beat with anything.
+/// Every so many slices the global queue comes first. A prime, so that it does not beat with
+/// anything.
 const GLOBAL_EVERY: u32 = 61;
 
 /// For longer than this nobody is made to wait in turn.
@@ -51,8 +52,8 @@ pub(crate) enum Found {
     End,
 }
 
-/// The same as [`at_hand`], for a goroutine that leaves: none where timers are due, which take more of a stack than a
-/// parked goroutine is to keep. They are g0's. In a section, owning `pp`.
+/// The same as [`at_hand`], for a goroutine that leaves: none where timers are due, which take more
+/// of a stack than a parked goroutine is to keep. They are g0's. In a section, owning `pp`.
 #[inline(always)]
 pub(crate) fn at_hand_of_goroutine(pp: &'static P) -> Option<Candidate> {
     if watch::are_timers_due(pp) {
@@ -97,9 +98,10 @@ fn in_queues(pp: &'static P) -> Option<Candidate> {
     if SCHED.runq_size.load(Ordering::Relaxed) > 0 { try_global(pp) } else { yielded(pp) }
 }
 
-/// Those whose wait for a timer or a descriptor has ended while all Ps compute are put before those in the ring that have
-/// used up a slice, who have had more of the time. Unless those who went first before took longer than a slice,
-/// which has not been made up for. (The kernel lets a thread that wakes go first, too.)
+/// Those whose wait for a timer or a descriptor has ended while all Ps compute are put before those
+/// in the ring that have used up a slice, who have had more of the time. Unless those who went
+/// first before took longer than a slice, which has not been made up for. (The kernel lets a thread
+/// that wakes go first, too.)
 fn let_first_ones_go(shared: &mut Shared, pp: &'static P) {
     let lead = &pp.lead;
     let now = sys::nanotime();
@@ -155,10 +157,10 @@ fn see_to(pp: &'static P) {
     }
 }
 
-/// A slice was used up. What is in `runnext` would go on with it, and a chain of goroutines each of which
-/// starts the next would never end: it goes to the tail of the ring. And as slices are long, what waits in
-/// the global queue need not wait for the ring to become empty: this P's share goes to the ring's tail.
-/// (Go does neither.)
+/// A slice was used up. What is in `runnext` would go on with it, and a chain of goroutines each of
+/// which starts the next would never end: it goes to the tail of the ring. And as slices are long,
+/// what waits in the global queue need not wait for the ring to become empty: this P's share goes
+/// to the ring's tail. (Go does neither.)
 fn after_slice(pp: &'static P) {
     // SAFETY: the caller owns pp.
     unsafe { pp.runq.demote_next(|overflow| ready::spill(&mut SCHED.lock(), overflow)) };
@@ -188,8 +190,8 @@ fn global_first(pp: &'static P) -> Option<Candidate> {
     shared.runq_pop().map(Candidate::fresh)
 }
 
-/// Those that yielded here go to the global queue's tail, where they would have gone at once, were it not
-/// for the lock.
+/// Those that yielded here go to the global queue's tail, where they would have gone at once, were
+/// it not for the lock.
 fn merge_yielded(shared: &mut Shared, pp: &'static P) {
     // SAFETY: the caller owns pp; its queue holds Runnables.
     unsafe {
@@ -208,7 +210,8 @@ fn try_global(pp: &'static P) -> Option<Candidate> {
     take_batch(&mut shared, pp)
 }
 
-/// Go: `globrunqget`. This P's share of the queue, but no more than half a ring; the first to be run.
+/// Go: `globrunqget`. This P's share of the queue, but no more than half a ring; the first to be
+/// run.
 fn take_batch(shared: &mut Shared, pp: &'static P) -> Option<Candidate> {
     let first = shared.runq_pop()?;
     take_share(shared, pp, RING / 2);
@@ -226,8 +229,8 @@ fn take_share(shared: &mut Shared, pp: &'static P, most: usize) {
     }
 }
 
-/// The goroutine of what was found, if it can be switched to from another's stack; if it is locked to
-/// another thread, or has no stack and none is at hand, g0 sees to it.
+/// The goroutine of what was found, if it can be switched to from another's stack; if it is locked
+/// to another thread, or has no stack and none is at hand, g0 sees to it.
 #[inline]
 pub(crate) fn ready_made(mp: &'static M, pp: &'static P, found: Candidate) -> Option<Next> {
     let gp = match found.one.kind() {
@@ -308,8 +311,8 @@ fn give_up(mp: &'static M, pp: &'static P) -> Option<Found> {
     None
 }
 
-/// The delicate part (ID1): after the P is idle and we don't count as spinning any more, look at all
-/// queues once more. Who put work there before seeing us gone counted on us.
+/// The delicate part (ID1): after the P is idle and we don't count as spinning any more, look at
+/// all queues once more. Who put work there before seeing us gone counted on us.
 fn was_spinning_and_missed(mp: &'static M) -> bool {
     if !mp.spinning.get() {
         return false;
@@ -328,7 +331,8 @@ fn was_spinning_and_missed(mp: &'static M) -> bool {
         return true;
     }
     let Some(pp) = wake::get_idle(&mut shared, None) else {
-        // All busy now; but who put that work there counted on us, and so on whichever is idle next.
+        // All busy now; but who put that work there counted on us, and so on whichever is idle
+        // next.
         SCHED.idle.leave_word();
         return false;
     };

@@ -1,14 +1,15 @@
 //! The global run queue: first in, first out, in blocks of pointers.
 //!
-//! **The problem.** Where a million are queued, half a ring at a time comes here and goes again. A list linked through
-//! them would have to touch each twice, long before and long after it is near: two misses a goroutine, under the
-//! scheduler lock. (Go links them.)
+//! **The problem.** Where a million are queued, half a ring at a time comes here and goes again. A
+//! list linked through them would have to touch each twice, long before and long after it is near:
+//! two misses a goroutine, under the scheduler lock. (Go links them.)
 //!
 //! **Chosen.** Blocks of a page, mapped at need, as nothing may be allocated here. Where the system
-//! has no memory for one, those that come are linked after all, behind the blocks. The scavenger gives those back that are
-//! too many.
+//! has no memory for one, those that come are linked after all, behind the blocks. The scavenger
+//! gives those back that are too many.
 //!
-//! **A few go first**: those whose wait for a timer or a descriptor has ended while all Ps compute (`find.rs`).
+//! **A few go first**: those whose wait for a timer or a descriptor has ended while all Ps compute
+//! (`find.rs`).
 
 use crate::g::task::{Opaque, RunList, Runnable};
 use goroutines_switch::sys;
@@ -18,7 +19,8 @@ const BLOCK_BYTES: usize = 4096;
 const BLOCK: usize = BLOCK_BYTES / size_of::<usize>() - 1;
 /// Free blocks that are kept for good.
 const KEPT: usize = 8;
-/// How many go first, at most: what they do before they wait again takes a share of the time, half a millisecond or so.
+/// How many go first, at most: what they do before they wait again takes a share of the time, half
+/// a millisecond or so.
 const FEW: usize = 128;
 
 #[repr(C)]

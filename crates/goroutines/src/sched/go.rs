@@ -2,10 +2,10 @@
 //!
 //! Next: `p/runq.rs`, then `run.rs`.
 //!
-//! `go` makes a task (`g/task.rs`) and queues it. Its stack comes with its first run: from the free list
-//! of the P that runs it, where the goroutine that has just ended left one, still warm; else from the
-//! global free list; else g0 makes some. Where the caller wants to be told that there is no memory for a
-//! stack (`thread::Builder`), or wants another size, it gets its stack at once.
+//! `go` makes a task (`g/task.rs`) and queues it. Its stack comes with its first run: from the free
+//! list of the P that runs it, where the goroutine that has just ended left one, still warm; else
+//! from the global free list; else g0 makes some. Where the caller wants to be told that there is
+//! no memory for a stack (`thread::Builder`), or wants another size, it gets its stack at once.
 //!
 //! Making a carrier allocates (in libc), so it is not done in a section, but on g0.
 
@@ -196,8 +196,8 @@ pub(crate) unsafe fn attach_local(pp: &'static P, task: *const Task) -> Option<&
     Some(gp)
 }
 
-/// Gives a task a goroutine, made if need be. None if there is no memory for one now, or the P was lost
-/// meanwhile: the task is queued again then. On g0.
+/// Gives a task a goroutine, made if need be. None if there is no memory for one now, or the P was
+/// lost meanwhile: the task is queued again then. On g0.
 ///
 /// # Safety
 /// * The task's reference is the caller's, and passes on.
@@ -234,9 +234,9 @@ pub(crate) unsafe fn attach(mp: &'static M, task: *const Task) -> Option<&'stati
 
 /// Makes a carrier, or cleans one that was found. On g0.
 ///
-/// It allocates, from libc's allocator, whose locks are held by running threads only (PR4): the P is kept
-/// meanwhile. Where the program brings its own `malloc`, a descheduled goroutine may hold its locks: then
-/// the P is there to be taken, as in a system call.
+/// It allocates, from libc's allocator, whose locks are held by running threads only (PR4): the P
+/// is kept meanwhile. Where the program brings its own `malloc`, a descheduled goroutine may hold
+/// its locks: then the P is there to be taken, as in a system call.
 #[cold]
 fn make_one(
     mp: &'static M,
@@ -254,8 +254,8 @@ fn make_one(
     if !goroutines_switch::thread_pointer::facts().malloc_in_program() {
         return make();
     }
-    // A goroutine that this `malloc` wakes, as its lock is free again, goes to the global queue: this P may be another
-    // M's by then.
+    // A goroutine that this `malloc` wakes, as its lock is free again, goes to the global queue:
+    // this P may be another M's by then.
     let own = mp.p.swap(null_mut(), Ordering::Relaxed);
     // SAFETY: null, or one of the static Ps.
     if let Some(pp) = unsafe { own.as_ref() } {
@@ -271,15 +271,15 @@ fn make_one(
     made
 }
 
-/// There is no memory for a stack: the goroutine waits, off the queues, for one that ends and leaves its
-/// own, or for the monitor, which tries again from time to time.
+/// There is no memory for a stack: the goroutine waits, off the queues, for one that ends and
+/// leaves its own, or for the monitor, which tries again from time to time.
 #[cold]
 fn starve(one: Runnable) {
     SCHED.starved.push(one);
 }
 
-/// A stack is free, or there may be memory again: at most `count` of those that wait for a stack are
-/// queued. How many still wait.
+/// A stack is free, or there may be memory again: at most `count` of those that wait for a stack
+/// are queued. How many still wait.
 #[cold]
 pub(crate) fn feed(count: usize) -> usize {
     let mut shared = SCHED.lock();
@@ -348,8 +348,8 @@ fn flush(free: &mut FreeList, class: &'static Class) {
     }
 }
 
-/// Gives the goroutines on the free list of `pp` that were not used since the last call of this to all Ps. The rest is
-/// looked at again.
+/// Gives the goroutines on the free list of `pp` that were not used since the last call of this to
+/// all Ps. The rest is looked at again.
 ///
 /// # Safety
 /// * The caller owns `pp`.

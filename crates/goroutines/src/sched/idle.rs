@@ -1,26 +1,28 @@
 //! How many Ms look for work, and who must wake one more.
 //!
-//! **The problem** (Go: proc.go, "Worker thread parking/unparking"). Threads must be parked when there
-//! is nothing to do and woken when there is; both sides decide without a common lock. Waking one for
-//! every goroutine readied would thrash (a wake-up costs microseconds, a goroutine may be over in less);
-//! waking none would leave processors idle beside work.
+//! **The problem** (Go: proc.go, "Worker thread parking/unparking"). Threads must be parked when
+//! there is nothing to do and woken when there is; both sides decide without a common lock. Waking
+//! one for every goroutine readied would thrash (a wake-up costs microseconds, a goroutine may be
+//! over in less); waking none would leave processors idle beside work.
 //!
-//! **Chosen, as Go.** An M without work *spins*: it goes round all queues before it parks. Who makes
-//! work wakes an M only if a P is idle and nobody spins. A spinning M that finds work wakes the next
-//! one: so wake-ups follow the work without a herd.
+//! **Chosen, as Go.** An M without work *spins*: it goes round all queues before it parks. Who
+//! makes work wakes an M only if a P is idle and nobody spins. A spinning M that finds work wakes
+//! the next one: so wake-ups follow the work without a herd.
 //!
-//! **Protocol.** Who submits: (1) puts the work in a queue, (2) full barrier, (3) reads `spinning`. Who
-//! stops spinning: (1) gives its P to the idle list, (2) takes itself off `spinning`, (3) full barrier,
-//! (4) looks at all queues once more. One of the two sees the other.
+//! **Protocol.** Who submits: (1) puts the work in a queue, (2) full barrier, (3) reads `spinning`.
+//! Who stops spinning: (1) gives its P to the idle list, (2) takes itself off `spinning`, (3) full
+//! barrier, (4) looks at all queues once more. One of the two sees the other.
 //!
-//! An M that does not spin and gives its P up, and one that submits and finds no idle P, miss each other
-//! the same way: the submitter leaves `needed`, and the other takes its P back and spins if it finds it.
+//! An M that does not spin and gives its P up, and one that submits and finds no idle P, miss each
+//! other the same way: the submitter leaves `needed`, and the other takes its P back and spins if
+//! it finds it.
 //!
-//! **Not every work is submitted.** Where the P will probably come round to it before another M could, nobody is
-//! woken (`g/haste.rs`, `p/pace.rs`): the monitor looks whether that was right.
+//! **Not every work is submitted.** Where the P will probably come round to it before another M
+//! could, nobody is woken (`g/haste.rs`, `p/pace.rs`): the monitor looks whether that was right.
 //!
-//! * ID1: if work is in a queue and a P is idle, then an M spins, is being woken, or will look at that
-//!   queue before it parks; or the queue is that of a running P, and the monitor will look at it.
+//! * ID1: if work is in a queue and a P is idle, then an M spins, is being woken, or will look at
+//!   that queue before it parks; or the queue is that of a running P, and the monitor will look at
+//!   it.
 
 use crate::base::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering, fence};
 
@@ -54,8 +56,8 @@ impl Idle {
         }
     }
 
-    /// After work was put in a queue: must the caller wake a spinning M? If so it has been counted, and
-    /// the caller either starts it or calls [`stop_spinning`](Self::stop_spinning).
+    /// After work was put in a queue: must the caller wake a spinning M? If so it has been counted,
+    /// and the caller either starts it or calls [`stop_spinning`](Self::stop_spinning).
     #[inline]
     #[must_use]
     pub(crate) fn want_wake(&self) -> bool {
@@ -80,8 +82,8 @@ impl Idle {
         self.procs.load(Ordering::Relaxed) != 0
     }
 
-    /// Who was to wake an M found no idle P after all, under the scheduler lock: leaves word for the next
-    /// P that goes idle. Others may have relied on the M that is not woken now.
+    /// Who was to wake an M found no idle P after all, under the scheduler lock: leaves word for
+    /// the next P that goes idle. Others may have relied on the M that is not woken now.
     pub(crate) fn leave_word(&self) {
         self.needed.store(true, Ordering::SeqCst);
     }
@@ -117,8 +119,8 @@ impl Idle {
         self.procs.fetch_sub(1, Ordering::SeqCst);
     }
 
-    /// After an M that did not spin put its P on the idle list: did somebody want it in that moment?
-    /// Then the caller takes the P back and spins.
+    /// After an M that did not spin put its P on the idle list: did somebody want it in that
+    /// moment? Then the caller takes the P back and spins.
     #[must_use]
     pub(crate) fn was_needed(&self) -> bool {
         // Pairs with the barrier in ask().

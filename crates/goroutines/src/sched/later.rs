@@ -38,8 +38,8 @@ impl Later {
         Self(Arc::new(Owned { call: Call::take(), alarm: Mutex::new(()) }))
     }
 
-    /// Has `f` called after `d`, in a goroutine of its own, and not what was to be called before. Whether
-    /// there was such.
+    /// Has `f` called after `d`, in a goroutine of its own, and not what was to be called before.
+    /// Whether there was such.
     pub(crate) fn arm(
         &self,
         d: Duration,

@@ -1,7 +1,7 @@
 //! Goroutines locked to their thread. (Go: `LockOSThread`.)
 //!
-//! A locked goroutine runs on its M only, and that M runs nothing else. When it waits, its M hands the
-//! P on and sleeps; who finds it in a queue gives his P to that M and goes to sleep himself.
+//! A locked goroutine runs on its M only, and that M runs nothing else. When it waits, its M hands
+//! the P on and sleeps; who finds it in a queue gives his P to that M and goes to sleep himself.
 
 use super::run::Next;
 use super::{SCHED, wake};
@@ -29,8 +29,8 @@ pub(crate) fn unlock(gp: &'static G) -> bool {
     true
 }
 
-/// A locked goroutine ends: its thread, which it may have changed (that is what locking is for), must
-/// not be used for others. (Go: TestLockOSThreadExit.)
+/// A locked goroutine ends: its thread, which it may have changed (that is what locking is for),
+/// must not be used for others. (Go: TestLockOSThreadExit.)
 pub(crate) fn end_with_thread(gp: &'static G) {
     let mp = gp.m();
     gp.locks.set(0);

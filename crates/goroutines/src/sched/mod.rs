@@ -10,17 +10,20 @@
 //! ```
 //!
 //! Beside it:
-//! * who runs: `global.rs` (the global queue), `idle.rs` (which Ps and Ms have nothing to do), `wake.rs` (which M runs a
-//!   P), `locked.rs` (goroutines that are tied to an M), `starved.rs` (goroutines that wait for a stack);
-//! * waiting: `wait.rs` (waits that end in several ways), `watch.rs` (timers and the poller), `later.rs` (functions that
-//!   are called at a time), `ambient.rs` (the context that ends waits), `syscall.rs` (coming back without a P);
-//! * the monitor: `sysmon.rs`, `deadlock.rs`, `scavenge.rs` (memory of stacks), `stw.rs` (stopping the world, and changing
-//!   `GOMAXPROCS`), `cpu_time.rs`;
-//! * start, and signals: `boot.rs`, `fault.rs` (overflows of stacks), `registers.rs` (extended registers).
+//! * who runs: `global.rs` (the global queue), `idle.rs` (which Ps and Ms have nothing to do),
+//!   `wake.rs` (which M runs a P), `locked.rs` (goroutines that are tied to an M), `starved.rs`
+//!   (goroutines that wait for a stack);
+//! * waiting: `wait.rs` (waits that end in several ways), `watch.rs` (timers and the poller),
+//!   `later.rs` (functions that are called at a time), `ambient.rs` (the context that ends waits),
+//!   `syscall.rs` (coming back without a P);
+//! * the monitor: `sysmon.rs`, `deadlock.rs`, `scavenge.rs` (memory of stacks), `stw.rs` (stopping
+//!   the world, and changing `GOMAXPROCS`), `cpu_time.rs`;
+//! * start, and signals: `boot.rs`, `fault.rs` (overflows of stacks), `registers.rs` (extended
+//!   registers).
 //!
 //! **Invariants.**
-//! * SC1: code that touches a P or a run queue is inside a section (`g/current.rs`), on g0, or on an
-//!   ordinary thread, which has no P.
+//! * SC1: code that touches a P or a run queue is inside a section (`g/current.rs`), on g0, or on
+//!   an ordinary thread, which has no P.
 //! * SC2: "current M" is read again after every point at which the goroutine can move.
 //! * SC3: no lock is held across a switch.
 //! * SC4: nothing in a section allocates.
@@ -90,7 +93,8 @@ pub(crate) struct Shared {
     pub(crate) pidle: *mut P,
     /// Ps that wait for the monitor to make a thread, or for an M that settles.
     pub(crate) pwaiting: *mut P,
-    /// Ms that gave their P up and are on their way to sleep; and those of them for which a P waits.
+    /// Ms that gave their P up and are on their way to sleep; and those of them for which a P
+    /// waits.
     pub(crate) settling: u32,
     pub(crate) expected: u32,
     /// Goroutines that ended, by stack class.
@@ -106,8 +110,9 @@ pub(crate) struct Shared {
 // SAFETY: pointers to Ms and Ps, which are Sync and never freed.
 unsafe impl Send for Shared {}
 
-/// The scheduler's state; one a process. What hot paths read and hardly anybody writes is in no line with what is
-/// written whenever a processor goes idle or wakes, or a goroutine is begun or ends (`is_apart`, below).
+/// The scheduler's state; one a process. What hot paths read and hardly anybody writes is in no
+/// line with what is written whenever a processor goes idle or wakes, or a goroutine is begun or
+/// ends (`is_apart`, below).
 pub(crate) struct Sched {
     shared: Line<Lock<Shared>>,
     pub(crate) runq_size: Line<AtomicUsize>,
@@ -183,7 +188,8 @@ pub(crate) static SCHED: Sched = Sched {
     thread_keep_ns: AtomicU64::new(10_000_000_000),
 };
 
-/// Whether the field at `offset`, which is often read and hardly ever written, is apart from all that is often written.
+/// Whether the field at `offset`, which is often read and hardly ever written, is apart from all
+/// that is often written.
 const fn is_apart(offset: usize) -> bool {
     const LINE: usize = align_of::<Line<u8>>();
     const WRITTEN: [usize; 7] = [
@@ -240,8 +246,8 @@ impl Sched {
         &ALLP[..self.gomaxprocs.load(Ordering::Relaxed) as usize]
     }
 
-    /// Whether this process is a copy of the one that has started the runtime: there is one goroutine, which
-    /// is a thread, and none of the scheduler's threads.
+    /// Whether this process is a copy of the one that has started the runtime: there is one
+    /// goroutine, which is a thread, and none of the scheduler's threads.
     #[inline]
     pub(crate) fn is_forked(&self) -> bool {
         !origin::is_here() && self.started.load(Ordering::Relaxed)

@@ -1,12 +1,12 @@
 //! Parking: a goroutine waits for something.
 //!
-//! Previous: user code, through a wait queue (`sync`, `thread`). Next: `ready.rs`, by whoever ends the
-//! wait.
+//! Previous: user code, through a wait queue (`sync`, `thread`). Next: `ready.rs`, by whoever ends
+//! the wait.
 //!
-//! The caller decides what to wait for and passes a *commit* closure. It runs once the goroutine is off
-//! its stack and its status is `Waiting`; it enters the goroutine in the wait queue, under the queue's
-//! lock, or finds that there is nothing to wait for any more and returns false: then the goroutine goes
-//! on. The commit may take runtime locks; it may not allocate, park or switch (RU2).
+//! The caller decides what to wait for and passes a *commit* closure. It runs once the goroutine is
+//! off its stack and its status is `Waiting`; it enters the goroutine in the wait queue, under the
+//! queue's lock, or finds that there is nothing to wait for any more and returns false: then the
+//! goroutine goes on. The commit may take runtime locks; it may not allocate, park or switch (RU2).
 
 use super::run::{leave_to, pick};
 use super::{SCHED, ready, wake};
@@ -33,8 +33,8 @@ pub(crate) fn park(gp: &'static G, reason: WaitReason, commit: impl FnOnce() -> 
     gp.set_reason(WaitReason::None);
 }
 
-/// Lets others run first: behind all that waits in the global queue. (Go: `Gosched`.) In a section. Where
-/// nobody else is at hand it returns at once, and false.
+/// Lets others run first: behind all that waits in the global queue. (Go: `Gosched`.) In a section.
+/// Where nobody else is at hand it returns at once, and false.
 #[inline]
 pub(crate) fn yield_now(gp: &'static G) -> bool {
     let next = pick(gp);
@@ -78,7 +78,8 @@ fn may_go_on(gp: &'static G) -> bool {
     mp.p().is_some() && mp.stash.get().is_none() && !SCHED.is_stopping() && !gp.is_locked()
 }
 
-/// Somebody who waits: a goroutine or an ordinary thread. Lives on the waiter's stack while it waits.
+/// Somebody who waits: a goroutine or an ordinary thread. Lives on the waiter's stack while it
+/// waits.
 #[derive(Debug)]
 pub(crate) struct Waiter {
     gp: Option<&'static G>,
@@ -115,11 +116,12 @@ impl Waiter {
     }
 }
 
-/// Blocks the calling goroutine or thread until woken. `enlist` enters the waiter in a queue, under its
-/// lock, or returns false if there is nothing to wait for (any more); the rules of a commit apply to it.
+/// Blocks the calling goroutine or thread until woken. `enlist` enters the waiter in a queue, under
+/// its lock, or returns false if there is nothing to wait for (any more); the rules of a commit
+/// apply to it.
 ///
-/// Look first whether there is anything to wait for: a goroutine that finds out here that there is not
-/// has given its turn away.
+/// Look first whether there is anything to wait for: a goroutine that finds out here that there is
+/// not has given its turn away.
 pub(crate) fn block(reason: WaitReason, enlist: impl FnOnce(&Waiter) -> bool) {
     let section = current::enter();
     let waiter =

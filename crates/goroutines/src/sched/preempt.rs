@@ -4,39 +4,41 @@
 //! Next: `find.rs`; later, the goroutine goes on inside the handler and returns from it.
 //!
 //! **Why it is sound.** A goroutine owns its stack and its thread pointer, so stopping it at an
-//! arbitrary instruction is what the kernel does to a thread. The signal frame stays on its stack, with
-//! all its registers; when it is resumed, maybe on another M, it returns from the handler. What the
-//! kernel keeps per *thread* and restores from the frame, the alternate stack and the signal mask, must
-//! then be the new thread's: the frame is corrected.
+//! arbitrary instruction is what the kernel does to a thread. The signal frame stays on its stack,
+//! with all its registers; when it is resumed, maybe on another M, it returns from the handler.
+//! What the kernel keeps per *thread* and restores from the frame, the alternate stack and the
+//! signal mask, must then be the new thread's: the frame is corrected.
 //!
 //! **When it is not done.**
 //! * PR1: inside a section. The wish is noted and done when the section ends.
 //! * PR2: in `runtime::blocking`: the P can be taken without the goroutine.
-//! * PR3: on the M's alternate signal stack. (A goroutine's own alternate stack goes with it. And another library's
-//!   coroutine is a part of the goroutine that resumed it: its stack holds the frame as well as any.)
-//! * PR4: inside libc, ld.so or a shared allocator. A goroutine that is stopped there may hold the lock that the next
-//!   `malloc` on any thread waits for, the monitor's `pthread_create` included. The monitor asks again in 100 µs; after
-//!   a few times it takes the *P* instead (`m/lease.rs`): others run, and the goroutine goes on, without a P, until it
-//!   leaves libc and is stopped then. So no goroutine is ever descheduled inside libc, and libc's locks are always held
-//!   by running threads.
-//! * PR5: inside another signal's handler, which may have interrupted libc: those installed through libc run with the
-//!   count raised (`intercept/signal.rs`), others are known by the signals they block. (One installed by a raw system
-//!   call, with `SA_NODEFER` and an empty mask, can't be told from other code.) A goroutine's own mask
-//!   is the kernel's while it runs, and goes with it.
+//! * PR3: on the M's alternate signal stack. (A goroutine's own alternate stack goes with it. And
+//!   another library's coroutine is a part of the goroutine that resumed it: its stack holds the
+//!   frame as well as any.)
+//! * PR4: inside libc, ld.so or a shared allocator. A goroutine that is stopped there may hold the
+//!   lock that the next `malloc` on any thread waits for, the monitor's `pthread_create` included.
+//!   The monitor asks again in 100 µs; after a few times it takes the *P* instead (`m/lease.rs`):
+//!   others run, and the goroutine goes on, without a P, until it leaves libc and is stopped then.
+//!   So no goroutine is ever descheduled inside libc, and libc's locks are always held by running
+//!   threads.
+//! * PR5: inside another signal's handler, which may have interrupted libc: those installed through
+//!   libc run with the count raised (`intercept/signal.rs`), others are known by the signals they
+//!   block. (One installed by a raw system call, with `SA_NODEFER` and an empty mask, can't be told
+//!   from other code.) A goroutine's own mask is the kernel's while it runs, and goes with it.
 //!
-//! **Whose signal it is.** SIGURG is the program's too. Ours carries a code and a value of its own. Where a sandbox
-//! refuses that, or the kernel has lost both (a user may queue only so many signals), a signal is taken for ours if its
-//! M was sent one and has not had it yet.
+//! **Whose signal it is.** SIGURG is the program's too. Ours carries a code and a value of its own.
+//! Where a sandbox refuses that, or the kernel has lost both (a user may queue only so many
+//! signals), a signal is taken for ours if its M was sent one and has not had it yet.
 //!
-//! Past that point the handler is a runtime entry like any other: the interrupted code holds no runtime
-//! lock (PR1), so the scheduler's may be taken; nothing allocates.
+//! Past that point the handler is a runtime entry like any other: the interrupted code holds no
+//! runtime lock (PR1), so the scheduler's may be taken; nothing allocates.
 //!
-//! **The signal in the handler.** The kernel blocks SIGURG while the handler runs, from before its first
-//! instruction: a second signal there would find our own code interrupted, outside libc, while the frame
-//! below may be inside (seen: a goroutine descheduled with the arena's lock). Only around the switch is
-//! it unblocked, with the count raised; so a handler that switches makes two system calls more, and the
-//! M that goes on with another goroutine can be signalled. The handler runs on the goroutine's stack (no
-//! `SA_ONSTACK`).
+//! **The signal in the handler.** The kernel blocks SIGURG while the handler runs, from before its
+//! first instruction: a second signal there would find our own code interrupted, outside libc,
+//! while the frame below may be inside (seen: a goroutine descheduled with the arena's lock). Only
+//! around the switch is it unblocked, with the count raised; so a handler that switches makes two
+//! system calls more, and the M that goes on with another goroutine can be signalled. The handler
+//! runs on the goroutine's stack (no `SA_ONSTACK`).
 
 use super::{SCHED, locked, park, registers, syscall};
 use crate::base::sys;
@@ -78,8 +80,9 @@ pub(crate) fn signal(mp: &M) {
     mp.signals_done.fetch_add(1, Ordering::SeqCst);
 }
 
-/// Whether `mp`, the calling one, was sent the signal and has not had it yet, as far as can be told. One that is being
-/// sent, or was sent since this one was taken and waits until its handler returns, is still to come.
+/// Whether `mp`, the calling one, was sent the signal and has not had it yet, as far as can be
+/// told. One that is being sent, or was sent since this one was taken and waits until its handler
+/// returns, is still to come.
 fn has_been_sent(mp: &M) -> bool {
     let done = mp.signals_done.load(Ordering::SeqCst);
     let is_expected =
@@ -107,7 +110,8 @@ pub(crate) fn signal_thread(tid: u32) {
 
 /// Whether the signal is one that the runtime has sent to this thread.
 fn is_ours(info: &libc::siginfo_t) -> bool {
-    // SAFETY: plain data of the kernel's: with a value if it was queued, and a sender, 0 if that was lost.
+    // SAFETY: plain data of the kernel's: with a value if it was queued, and a sender, 0 if that
+    // was lost.
     let (value, sender) = unsafe { (info.si_value().sival_ptr, info.si_pid()) };
     let is_expected = || {
         // In its first instructions a goroutine does not know itself yet.
@@ -130,13 +134,14 @@ fn is_ours(info: &libc::siginfo_t) -> bool {
     }
 }
 
-/// Whether the goroutine on `mp` is to stop: its slice is over (noted at the P), or the world is to stop.
+/// Whether the goroutine on `mp` is to stop: its slice is over (noted at the P), or the world is to
+/// stop.
 fn is_wanted(mp: &M) -> bool {
     let Some(pp) = mp.p() else { return false };
     let tick = pp.schedtick.load(Ordering::Relaxed).wrapping_add(1);
     if mp.preempt_tick.load(Ordering::Acquire) == tick {
-        // Noted where the next scheduling decision is made: the goroutine may be about to park, or to
-        // end, and never look itself.
+        // Noted where the next scheduling decision is made: the goroutine may be about to park, or
+        // to end, and never look itself.
         pp.wanted.fetch_or(wanted::SLICE, Ordering::Relaxed);
         return true;
     }
@@ -230,7 +235,8 @@ fn is_in_section(gp: &'static G, sp: usize, blocked: u64) -> bool {
 }
 
 fn interrupted(gp: &'static G, frame: &mut libc::ucontext_t) {
-    // It is of the runtime's own; or on its way to the M's own stack, and has looked at the helpers' mask already.
+    // It is of the runtime's own; or on its way to the M's own stack, and has looked at the
+    // helpers' mask already.
     #[cfg(feature = "intercept")]
     crate::signals::masks::refresh_m(gp.m(), frame);
     let sp = frame.uc_mcontext.gregs[libc::REG_RSP as usize] as usize;
@@ -282,7 +288,8 @@ fn interrupted(gp: &'static G, frame: &mut libc::ucontext_t) {
         frame.uc_stack = stack;
     }
     if !stays {
-        // The goroutine's own, which is the same; or that of the runtime's threads, which may have changed.
+        // The goroutine's own, which is the same; or that of the runtime's threads, which may have
+        // changed.
         let mask = now.kernel_mask.mask();
         // SAFETY: a sigset_t begins with the kernel's 64 bits.
         unsafe { (&raw mut frame.uc_sigmask).cast::<u64>().write(mask) };

@@ -10,8 +10,8 @@ use crate::g::task::{Kind, Opaque, RunList, Runnable};
 use crate::p::P;
 use crate::p::runq::Overflow;
 
-/// Makes a waiting goroutine runnable, next on this P (on an ordinary thread: last of all), and wakes
-/// an M if one is needed. In a section, on g0, or on an ordinary thread.
+/// Makes a waiting goroutine runnable, next on this P (on an ordinary thread: last of all), and
+/// wakes an M if one is needed. In a section, on g0, or on an ordinary thread.
 pub(crate) fn ready(gp: &'static G) {
     if SCHED.is_forked() {
         return; // a goroutine of the parent's
@@ -23,9 +23,10 @@ pub(crate) fn ready(gp: &'static G) {
     announce(true);
 }
 
-/// After something was put in front of this P's queue, or in the global queue: wakes an M for it, if one is
-/// needed and this P will not come round to it sooner. What the caller woke may wait for it to park
-/// (`soon`), where it was all that is queued. In a section, on g0, or on an ordinary thread.
+/// After something was put in front of this P's queue, or in the global queue: wakes an M for it,
+/// if one is needed and this P will not come round to it sooner. What the caller woke may wait for
+/// it to park (`soon`), where it was all that is queued. In a section, on g0, or on an ordinary
+/// thread.
 #[inline]
 pub(crate) fn announce(soon: bool) {
     let can_wait = current_p().is_some_and(|pp| {
@@ -42,8 +43,9 @@ pub(crate) fn announce(soon: bool) {
     }
 }
 
-/// Makes all of `list`, whose waits were ended, runnable, behind what is in this P's queue (without a P: in
-/// the global queue), and wakes an M if one is needed. In a section, on g0, or on an ordinary thread.
+/// Makes all of `list`, whose waits were ended, runnable, behind what is in this P's queue (without
+/// a P: in the global queue), and wakes an M if one is needed. In a section, on g0, or on an
+/// ordinary thread.
 pub(crate) fn ready_all(list: &mut RunList) {
     if !list.is_empty() {
         queue_all(list);
@@ -51,7 +53,8 @@ pub(crate) fn ready_all(list: &mut RunList) {
     }
 }
 
-/// The same as [`ready_all`] by one who has no P, while all Ps compute: the first few go before what is queued.
+/// The same as [`ready_all`] by one who has no P, while all Ps compute: the first few go before
+/// what is queued.
 pub(crate) fn ready_first(list: &mut RunList) {
     if !list.is_empty() {
         let mut shared = SCHED.lock();
@@ -63,8 +66,9 @@ pub(crate) fn ready_first(list: &mut RunList) {
     }
 }
 
-/// The same as [`ready_all`], by an M that is about to run them itself. To wake another for a few takes longer than to
-/// do them, mostly; if one of them goes on and on, the monitor wakes one (`sysmon.rs`).
+/// The same as [`ready_all`], by an M that is about to run them itself. To wake another for a few
+/// takes longer than to do them, mostly; if one of them goes on and on, the monitor wakes one
+/// (`sysmon.rs`).
 pub(crate) fn ready_soon(list: &mut RunList) {
     const FEW: usize = 4;
     match list.len() {

@@ -1,16 +1,19 @@
-//! Registers that not all threads have: what a signal frame holds of them, and what a switch can't carry.
+//! Registers that not all threads have: what a signal frame holds of them, and what a switch can't
+//! carry.
 //!
-//! **The problem.** The kernel sizes a signal frame by what its *thread* has used. A thread that has used AMX, which is
-//! eight kilobytes of registers, has larger frames from then on; on a thread that has not, the kernel finds such a
-//! frame too large when the handler returns, and takes nothing from it but the oldest registers: the upper halves of
-//! the AVX ones are zero then. A goroutine that is preempted on one thread and goes on on another would lose them
-//! silently.
+//! **The problem.** The kernel sizes a signal frame by what its *thread* has used. A thread that
+//! has used AMX, which is eight kilobytes of registers, has larger frames from then on; on a thread
+//! that has not, the kernel finds such a frame too large when the handler returns, and takes
+//! nothing from it but the oldest registers: the upper halves of the AVX ones are zero then. A
+//! goroutine that is preempted on one thread and goes on on another would lose them silently.
 //!
-//! **Chosen.** A goroutine with such a frame goes on on its M: it is locked to that M for the time. So threads that use
-//! AMX keep the goroutines that were preempted on them; all others move as ever, at the cost of a look at a frame.
+//! **Chosen.** A goroutine with such a frame goes on on its M: it is locked to that M for the time.
+//! So threads that use AMX keep the goroutines that were preempted on them; all others move as
+//! ever, at the cost of a look at a frame.
 //!
-//! Rejected: an AMX instruction on the thread that has used none, so that the kernel enlarges its frames: it ends the
-//! process where that is not allowed, and each such thread would keep eight kilobytes more.
+//! Rejected: an AMX instruction on the thread that has used none, so that the kernel enlarges its
+//! frames: it ends the process where that is not allowed, and each such thread would keep eight
+//! kilobytes more.
 
 use crate::base::sys;
 use std::io;
@@ -46,7 +49,8 @@ fn bytes_in(frame: &libc::ucontext_t) -> Option<u32> {
     (described.magic == MAGIC).then_some(described.bytes)
 }
 
-/// Whether the frame is larger than those of other threads may be: it can be returned from on this thread only.
+/// Whether the frame is larger than those of other threads may be: it can be returned from on this
+/// thread only.
 pub(crate) fn are_bound_to_thread(frame: &libc::ucontext_t) -> bool {
     let usual = USUAL.load(Ordering::Relaxed);
     usual != u32::MAX && bytes_in(frame).is_some_and(|bytes| bytes > usual)
@@ -83,7 +87,8 @@ fn bytes_of(features: u64) -> u32 {
 /// Looks at what the processor has.
 ///
 /// # Errors
-/// If shadow stacks are on: a switch would return to addresses that the shadow of another stack holds.
+/// If shadow stacks are on: a switch would return to addresses that the shadow of another stack
+/// holds.
 pub(crate) fn look() -> io::Result<()> {
     may_start(sys::shadow_stacks())?;
     if let Some(features) = enabled().filter(|features| features & DYNAMIC != 0) {
@@ -161,8 +166,8 @@ mod tests {
         assert!(may_start(false).is_ok());
     }
 
-    /// As if all threads had used AMX, and none knew it of the others: goroutines that are preempted go on where they
-    /// were, and all get their turns.
+    /// As if all threads had used AMX, and none knew it of the others: goroutines that are
+    /// preempted go on where they were, and all get their turns.
     #[test]
     fn large_frames_go_on_on_their_threads() {
         crate::runtime::Builder::new().start().ok();

@@ -2,12 +2,12 @@
 //!
 //! Previous: `find.rs`. Next: the goroutine itself, then `park.rs`, `exit.rs` or `preempt.rs`.
 //!
-//! **Direct switches.** Go stops on g0 between two goroutines. Here a goroutine that leaves looks for
-//! the next one on its own stack and, if there is one at hand, switches straight to it; only where
-//! something must be waited for does g0 take over. What must not happen before the old goroutine is off
-//! its stack (setting its status, unlocking what it waits in, putting it in a queue) is its *parting*: a
-//! closure on the old stack whose address travels with the switch; the context that comes next runs it
-//! first of all.
+//! **Direct switches.** Go stops on g0 between two goroutines. Here a goroutine that leaves looks
+//! for the next one on its own stack and, if there is one at hand, switches straight to it; only
+//! where something must be waited for does g0 take over. What must not happen before the old
+//! goroutine is off its stack (setting its status, unlocking what it waits in, putting it in a
+//! queue) is its *parting*: a closure on the old stack whose address travels with the switch; the
+//! context that comes next runs it first of all.
 //!
 //! * RU1: a parting is moved off the old stack before it runs, and the old goroutine is not touched
 //!   after the parting has published it.
@@ -43,8 +43,8 @@ struct Parting<F> {
 
 unsafe fn run_parting<F: FnOnce(&'static G, &'static M)>(at: *const (), mp: &'static M) {
     let parting: *const Parting<F> = at.cast();
-    // SAFETY: `leave_to` put a Parting<F> there, on a stack that is not run on before `then` publishes
-    // its goroutine; it is moved out first (RU1).
+    // SAFETY: `leave_to` put a Parting<F> there, on a stack that is not run on before `then`
+    // publishes its goroutine; it is moved out first (RU1).
     let (gp, then) = unsafe { ((*parting).gp, std::ptr::read(&raw const (*parting).then)) };
     ManuallyDrop::into_inner(then)(gp, mp);
 }
@@ -83,14 +83,14 @@ where
             mp.g0.get()
         }
     };
-    // SAFETY: `to` is g0, suspended since it switched to a goroutine, or a goroutine that was Runnable
-    // and is ours now; gp's context is published by the parting only.
+    // SAFETY: `to` is g0, suspended since it switched to a goroutine, or a goroutine that was
+    // Runnable and is ours now; gp's context is published by the parting only.
     let word = unsafe { switch(gp.context.get(), to, word) };
     arrived(word, gp.m()); // SC2
 }
 
-/// Whether any goroutine has something that a switch must see to: an alternate stack, a signal mask, or CPU time that is
-/// counted. An M on which one of them runs knows that.
+/// Whether any goroutine has something that a switch must see to: an alternate stack, a signal
+/// mask, or CPU time that is counted. An M on which one of them runs knows that.
 static IS_LOOKED_AT: AtomicBool = AtomicBool::new(false);
 
 /// From now on, for ever.
@@ -135,9 +135,9 @@ fn tell_kernel(mp: &'static M, next: Option<&'static G>) {
     }
 }
 
-/// Tells the monitor that what it saw of this M is over (LE2): after `curg` is written, so that who sees
-/// the new count sees the new goroutine; before the one that leaves is published, so that who sees that
-/// one running elsewhere sees the new count.
+/// Tells the monitor that what it saw of this M is over (LE2): after `curg` is written, so that who
+/// sees the new count sees the new goroutine; before the one that leaves is published, so that who
+/// sees that one running elsewhere sees the new count.
 #[inline]
 fn note_switch(mp: &M) {
     mp.switches.store(mp.switches.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
@@ -169,7 +169,8 @@ fn execute(mp: &'static M, next: Next) {
     arrived(word, mp);
 }
 
-/// The next goroutine without waiting for one, for a goroutine that leaves; none if g0 must see to it.
+/// The next goroutine without waiting for one, for a goroutine that leaves; none if g0 must see to
+/// it.
 #[inline]
 pub(crate) fn pick(gp: &'static G) -> Option<Next> {
     let mp = gp.m();
@@ -237,8 +238,8 @@ fn next_for(mp: &'static M) -> Option<Next> {
     }
 }
 
-/// Where every goroutine begins, on its own stack: `header` is its G, `word` the parting of the context
-/// before.
+/// Where every goroutine begins, on its own stack: `header` is its G, `word` the parting of the
+/// context before.
 pub(crate) extern "C" fn entry(header: *mut u8, word: usize) -> ! {
     // SAFETY: `Carrier::prepare` was given this function for a G's carrier.
     let gp: &'static G = unsafe { &*header.cast::<G>() };

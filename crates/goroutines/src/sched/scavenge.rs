@@ -1,9 +1,10 @@
-//! The scavenger: gives the pages of idle stacks back to the kernel, and other memory that lies idle.
+//! The scavenger: gives the pages of idle stacks back to the kernel, and other memory that lies
+//! idle.
 //!
-//! This is what garbage collection is to Go's scheduler: a background goroutine of the runtime's own,
-//! run when there is something to collect and scheduled like any other. A burst of deep goroutines
-//! leaves stacks with many pages touched on the free list; a second later they are down to the page that
-//! holds their thread block.
+//! This is what garbage collection is to Go's scheduler: a background goroutine of the runtime's
+//! own, run when there is something to collect and scheduled like any other. A burst of deep
+//! goroutines leaves stacks with many pages touched on the free list; a second later they are down
+//! to the page that holds their thread block.
 
 use super::{SCHED, go, park, preempt, ready};
 use crate::g::reason::WaitReason;
@@ -109,9 +110,10 @@ fn run() {
     }
 }
 
-/// What lies unused on the free lists of Ps is to come to the list that all share. From idle Ps, and the caller's, it comes
-/// at once; other Ps see to it before they run the next goroutine or become idle. There is another look at them, which asks
-/// a P whose goroutine goes on and on to end the slice. (A P on its way from the idle list to an M is one of the others.)
+/// What lies unused on the free lists of Ps is to come to the list that all share. From idle Ps,
+/// and the caller's, it comes at once; other Ps see to it before they run the next goroutine or
+/// become idle. There is another look at them, which asks a P whose goroutine goes on and on to end
+/// the slice. (A P on its way from the idle list to an M is one of the others.)
 fn ask_for_unused() {
     let section = current::enter();
     let mut shared = SCHED.lock();
@@ -153,8 +155,8 @@ fn ask_for_unused() {
     }
 }
 
-/// Takes some stacks of a class from the free list, drops their pages, and puts them back behind the others.
-/// False when all have been seen.
+/// Takes some stacks of a class from the free list, drops their pages, and puts them back behind
+/// the others. False when all have been seen.
 fn sweep(class: &'static Class) -> bool {
     let mut batch = GList::new();
     let section = current::enter();

@@ -1,11 +1,12 @@
 //! Goroutines that wait, off the run queues, for memory for their stack.
 //!
-//! Previous: `go.rs`, where no stack could be made. Next: the global queue, when a goroutine has ended and left its
-//! stack, or when the monitor tries again.
+//! Previous: `go.rs`, where no stack could be made. Next: the global queue, when a goroutine has
+//! ended and left its stack, or when the monitor tries again.
 //!
-//! A goroutine that ends looks at one word, as mostly no goroutine waits here. That word is written under the list's
-//! lock only, with the list: were it set before the list is locked, a goroutine that ends in between would find the
-//! list empty and take the word back, and the goroutine that is entered then would never be found.
+//! A goroutine that ends looks at one word, as mostly no goroutine waits here. That word is written
+//! under the list's lock only, with the list: were it set before the list is locked, a goroutine
+//! that ends in between would find the list empty and take the word back, and the goroutine that is
+//! entered then would never be found.
 //!
 //! * SV1: while the list's lock is free, the word says whether a goroutine is in the list.
 

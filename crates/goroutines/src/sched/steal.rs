@@ -74,10 +74,10 @@ fn steal_next(victim: &P) -> Option<*mut Opaque> {
     Some(next)
 }
 
-/// All numbers below `n` once, in an order that two random numbers choose: a start, and a stride that
-/// has no factor in common with `n`: the first such from the chosen one on. (Go, `randomOrder`, has a list of all such
-/// strides, and chooses one. A list would have to be made anew with each change of `GOMAXPROCS`; of few numbers in a row
-/// one is a stride.)
+/// All numbers below `n` once, in an order that two random numbers choose: a start, and a stride
+/// that has no factor in common with `n`: the first such from the chosen one on. (Go,
+/// `randomOrder`, has a list of all such strides, and chooses one. A list would have to be made
+/// anew with each change of `GOMAXPROCS`; of few numbers in a row one is a stride.)
 pub(super) fn order(n: usize, start: usize, stride: usize) -> impl Iterator<Item = usize> {
     let stride = stride_for(n, stride % n.max(1) + 1);
     let mut at = start % n.max(1);
@@ -91,7 +91,8 @@ pub(super) fn order(n: usize, start: usize, stride: usize) -> impl Iterator<Item
     })
 }
 
-/// The first number from `wanted` on (from 1 to `n`, then again from 1 on) that has no factor in common with `n`.
+/// The first number from `wanted` on (from 1 to `n`, then again from 1 on) that has no factor in
+/// common with `n`.
 fn stride_for(n: usize, wanted: usize) -> usize {
     (wanted..n).find(|stride| gcd(*stride, n) == 1).unwrap_or(1)
 }

@@ -1,9 +1,10 @@
 //! Stopping the world: no P runs while somebody changes their number, or looks at all goroutines.
 //! (Go: `stopTheWorld`, `procresize`.)
 //!
-//! It stops *scheduling*: a goroutine that is blocked, or computing inside libc, has its P taken and
-//! stops at its next step into the runtime. Who stops the world is in a section of his own, or on an
-//! ordinary thread, and does not allocate meanwhile: a stopped goroutine may hold an allocator's lock.
+//! It stops *scheduling*: a goroutine that is blocked, or computing inside libc, has its P taken
+//! and stops at its next step into the runtime. Who stops the world is in a section of his own, or
+//! on an ordinary thread, and does not allocate meanwhile: a stopped goroutine may hold an
+//! allocator's lock.
 
 use super::park::ParkingLock;
 use super::{ALLP, SCHED, Shared, current_m, go, preempt, sysmon, wake};
@@ -23,8 +24,8 @@ const AGAIN: Duration = Duration::from_micros(100);
 
 /// Calls `f` while no P runs; then there are `f`'s result's processors.
 ///
-/// `f` returns the number of processors to go on with (none: as many as before), and a result. It does
-/// not allocate, block or schedule.
+/// `f` returns the number of processors to go on with (none: as many as before), and a result. It
+/// does not allocate, block or schedule.
 pub(crate) fn stopped_world<R>(f: impl FnOnce() -> (Option<u32>, R)) -> R {
     WORLD.lock();
     let section = current::enter();
@@ -81,7 +82,8 @@ fn press(pp: &'static P, round: u32) {
         }
         return;
     }
-    // A signal would show as EINTR in a call that nobody announced: who is blocked loses his P silently.
+    // A signal would show as EINTR in a call that nobody announced: who is blocked loses his P
+    // silently.
     let is_blocked = sysmon::onlooker::is_blocked(mp) == Some(true);
     let take_now = is_blocked || round >= 2;
     if !(take_now && sysmon::take(pp, mp)) && (!is_blocked || round >= 10) {
@@ -162,8 +164,8 @@ fn start(procs: Option<u32>) {
     wake::wakep();
 }
 
-/// A P that is not needed any more: its goroutines and its free list go to all, its timers and the memory of tasks to
-/// the first P.
+/// A P that is not needed any more: its goroutines and its free list go to all, its timers and the
+/// memory of tasks to the first P.
 fn retire(shared: &mut Shared, pp: &'static P) {
     // SAFETY: the P is stopped, so it is ours.
     unsafe {

@@ -1,11 +1,11 @@
 //! Blocking calls, and coming back from them.
 //!
-//! A goroutine that announces a blocking call ([`blocking`]) keeps its P until the monitor has seen it
-//! there twice (20 µs or more), then the P goes to another M (Go: `entersyscall`, `retake`). One that
-//! blocks without a word loses its P within about 10 ms, see `sysmon.rs` and `m/lease.rs`.
+//! A goroutine that announces a blocking call ([`blocking`]) keeps its P until the monitor has seen
+//! it there twice (20 µs or more), then the P goes to another M (Go: `entersyscall`, `retake`). One
+//! that blocks without a word loses its P within about 10 ms, see `sysmon.rs` and `m/lease.rs`.
 //!
-//! Either way, what comes back goes on without a P until it enters the runtime. Then it needs one: the
-//! one it had, any idle one, or it waits in the global queue for its turn. (Go: `exitsyscall`.)
+//! Either way, what comes back goes on without a P until it enters the runtime. Then it needs one:
+//! the one it had, any idle one, or it waits in the global queue for its turn. (Go: `exitsyscall`.)
 
 #[cfg(feature = "intercept")]
 use super::preempt;
@@ -36,8 +36,8 @@ pub(crate) fn come_back(gp: &'static G) {
     mp.oldp.set(mp.p.swap(null_mut(), Ordering::Relaxed));
     #[cfg(feature = "intercept")]
     if crate::intercept::signal::in_handler() {
-        // The goroutine can't move, and the code that the handler interrupted may be libc's (PR4). So
-        // the goroutine does what it may do without a P, as an ordinary thread would.
+        // The goroutine can't move, and the code that the handler interrupted may be libc's (PR4).
+        // So the goroutine does what it may do without a P, as an ordinary thread would.
         return;
     }
     let mut shared = SCHED.lock();
@@ -67,8 +67,9 @@ pub(crate) fn come_back(gp: &'static G) {
     });
 }
 
-/// Makes a call that may block the thread, and is not to be interrupted by us: announced from its first
-/// instruction to its last, without user code in it. Costs some 30 ns; the P may run others meanwhile.
+/// Makes a call that may block the thread, and is not to be interrupted by us: announced from its
+/// first instruction to its last, without user code in it. Costs some 30 ns; the P may run others
+/// meanwhile.
 #[cfg(feature = "intercept")]
 #[inline]
 pub(crate) fn announced<R>(gp: &'static G, call: impl FnOnce() -> R) -> R {
@@ -79,9 +80,10 @@ pub(crate) fn announced<R>(gp: &'static G, call: impl FnOnce() -> R) -> R {
     result
 }
 
-/// The same, for a call that mostly waits. Where the P is the only one and goroutines are queued, it is handed on at once,
-/// not when the monitor has seen the call. That costs waking a thread, and waiting for the P afterwards, which is more
-/// than it brings where other Ps come by. (Go: `entersyscallblock`.)
+/// The same, for a call that mostly waits. Where the P is the only one and goroutines are queued,
+/// it is handed on at once, not when the monitor has seen the call. That costs waking a thread, and
+/// waiting for the P afterwards, which is more than it brings where other Ps come by. (Go:
+/// `entersyscallblock`.)
 #[cfg(feature = "intercept")]
 pub(crate) fn announced_to_wait<R>(gp: &'static G, call: impl FnOnce() -> R) -> R {
     let _section = current::enter();
@@ -92,8 +94,8 @@ pub(crate) fn announced_to_wait<R>(gp: &'static G, call: impl FnOnce() -> R) -> 
     result
 }
 
-/// Hands the P of `mp`, which is in an announced call, to another M, if it is the only one and there is something to run.
-/// In a section, on `mp`.
+/// Hands the P of `mp`, which is in an announced call, to another M, if it is the only one and
+/// there is something to run. In a section, on `mp`.
 #[cfg(feature = "intercept")]
 fn hand_on(mp: &'static M) {
     let Some(pp) = mp.p() else { return };
@@ -115,7 +117,8 @@ pub(crate) fn call_begins(gp: &'static G) {
         mp.lease.enter_syscall(pp.id);
     }
     SCHED.sysmon.syscall_begins();
-    // The lease's exchange is a barrier: `signals::post::tell` sees the call, or this sees the signal.
+    // The lease's exchange is a barrier: `signals::post::tell` sees the call, or this sees the
+    // signal.
     #[cfg(feature = "intercept")]
     if gp.pending.load(Ordering::Relaxed) & pending::SIGNAL != 0 {
         crate::signals::post::knock_here(gp);
@@ -131,8 +134,8 @@ pub(crate) fn call_ends(gp: &'static G) {
     }
 }
 
-/// The same, for a call that Linux does not restart after a signal handler: the runtime's own signal waits
-/// until it is over, or would show as `EINTR`.
+/// The same, for a call that Linux does not restart after a signal handler: the runtime's own
+/// signal waits until it is over, or would show as `EINTR`.
 #[cfg(feature = "intercept")]
 pub(crate) fn announced_undisturbed<R>(gp: &'static G, call: impl FnOnce() -> R) -> R {
     announced(gp, || {

@@ -4,13 +4,15 @@
 //! goroutines that burn CPU without a P; makes threads for Ps that have none; wakes the scavenger.
 //!
 //! **How often it looks.** A look costs about a microsecond a busy P, and a wake-up five. Where an
-//! announced call has just begun, or is expected: 20 µs. Where goroutines are queued beside an idle P: 50 µs, every
-//! other time. While goroutines wait for a P: 0.5 ms (so a slice of 10 ms ends within 11; Go, which backs off to
-//! 10 ms and must look twice, takes up to 40). Else 10 ms; who makes a goroutine wait ends that sleep. While all Ps
-//! are idle: not at all, and the first that is busy wakes it; but every 1 to 4 ms where Ps have become busy between
-//! two looks, as that wake-up costs as much as what most of them do.
+//! announced call has just begun, or is expected: 20 µs. Where goroutines are queued beside an idle
+//! P: 50 µs, every other time. While goroutines wait for a P: 0.5 ms (so a slice of 10 ms ends
+//! within 11; Go, which backs off to 10 ms and must look twice, takes up to 40). Else 10 ms; who
+//! makes a goroutine wait ends that sleep. While all Ps are idle: not at all, and the first that is
+//! busy wakes it; but every 1 to 4 ms where Ps have become busy between two looks, as that wake-up
+//! costs as much as what most of them do.
 //!
-//! What is done about an M that was looked at is in `sysmon/retake.rs`, making threads in `sysmon/threads.rs`.
+//! What is done about an M that was looked at is in `sysmon/retake.rs`, making threads in
+//! `sysmon/threads.rs`.
 
 pub(super) mod maker;
 pub(super) mod onlooker;
@@ -44,8 +46,8 @@ const SLOW_NS: u64 = 10_000_000;
 const AGAIN_NS: u64 = 50_000;
 /// Who has run for so long lets those that it wakes go first, where they may have waited for it.
 pub(super) const SHARE_NS: u64 = 1_000_000;
-/// While all Ps compute and somebody's wait for a timer or a descriptor has ended, slices are that share: for so
-/// long. (The kernel lets a thread that wakes go before one that computes, too.)
+/// While all Ps compute and somebody's wait for a timer or a descriptor has ended, slices are that
+/// share: for so long. (The kernel lets a thread that wakes go before one that computes, too.)
 const URGENT_NS: u64 = 5_000_000;
 /// How soon to ask again a goroutine that was met inside libc, and how often before its P is taken.
 const LIBC_NS: u64 = 100_000;
@@ -55,7 +57,8 @@ const IDLE_RETAKE_NS: u64 = 10_000_000;
 /// How often to try again where there was no memory for a stack, and for how long.
 const FEED_NS: u64 = 100_000_000;
 const STARVE_NS: u64 = 10_000_000_000;
-/// How long it sleeps where all Ps are idle at each look, and busy in between: at first, and at most.
+/// How long it sleeps where all Ps are idle at each look, and busy in between: at first, and at
+/// most.
 const DOZE_NS: u64 = 1_000_000;
 const LONGEST_DOZE_NS: u64 = 4_000_000;
 /// How long between two slices of a round of verifying registrations.
@@ -64,10 +67,11 @@ const SWEEP_PAUSE: Duration = Duration::from_millis(1);
 const PATIENCE_NS: u64 = 200_000;
 /// How long to look often after something happened.
 const ALERT_NS: u64 = 10_000_000;
-/// An M that is on its way to sleep is there within a few microseconds, unless its thread is not run.
+/// An M that is on its way to sleep is there within a few microseconds, unless its thread is not
+/// run.
 const SETTLE_NS: u64 = 2_000_000;
-/// While all is idle but something must still be looked at (goroutines blocked without their P, threads
-/// outside the runtime that may end a deadlock or leave one): so often.
+/// While all is idle but something must still be looked at (goroutines blocked without their P,
+/// threads outside the runtime that may end a deadlock or leave one): so often.
 const DROWSY: Duration = Duration::from_millis(500);
 const FIRST_DROWSE: Duration = Duration::from_millis(10);
 
@@ -142,7 +146,8 @@ pub(crate) fn start() -> io::Result<()> {
         maker::start()?;
     }
     crate::m::thread::start_helper(main)?;
-    // (Later no thread might make it: it is the monitor that wants it, and the monitor may not make threads.)
+    // (Later no thread might make it: it is the monitor that wants it, and the monitor may not make
+    // threads.)
     onlooker::settle();
     Ok(())
 }
@@ -196,7 +201,8 @@ struct Monitor {
     /// Since when goroutines wait for stacks while none ends, and how many had ended then.
     starving_since_ns: Option<(u64, u64)>,
     next_feed_ns: u64,
-    /// Since when all Ps that wait for a thread wait for Ms that settle, and how often a P had become busy then.
+    /// Since when all Ps that wait for a thread wait for Ms that settle, and how often a P had
+    /// become busy then.
     settling_since_ns: Option<(u64, u64)>,
     /// How often a P had become busy at the look before.
     starts: u64,
@@ -239,7 +245,8 @@ struct Look {
     acted: bool,
     /// An announced call was seen for the first time or is to be taken soon.
     syscall: bool,
-    /// A P was taken from an announced call, or given a new thread: who comes next may well block too.
+    /// A P was taken from an announced call, or given a new thread: who comes next may well block
+    /// too.
     taken: bool,
     /// Goroutines wait for a P.
     waiting: bool,
@@ -446,8 +453,8 @@ impl Monitor {
             return Rest::Doze;
         }
         SCHED.sysmon.deep.store(true, Ordering::Relaxed);
-        // Some M is still on its way to sleep, or blocks with a goroutine, or a thread outside the runtime
-        // may wake one or end without doing so: look again, soon at first.
+        // Some M is still on its way to sleep, or blocks with a goroutine, or a thread outside the
+        // runtime may wake one or end without doing so: look again, soon at first.
         let drowsy = deadlock::check(shared) == deadlock::Verdict::NotYet;
         let mut timeout = self.longest_sleep(sys::nanotime());
         #[cfg(feature = "intercept")]

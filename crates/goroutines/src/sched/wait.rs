@@ -1,9 +1,10 @@
 //! Waits that end in one of several ways: what the goroutine does.
 //!
-//! Previous: whoever wants to wait begins a wait (`g/wait.rs`), and hands the ticket to all that may end it:
-//! enters it in lists, under their locks. Then it calls [`wait`], and afterwards takes itself out of those
-//! lists that did not end it. All in one section. Who ends it: `timer`, `netpoll`, `intercept/futex.rs`;
-//! those return who is to be readied, and their callers ready them, without the lock.
+//! Previous: whoever wants to wait begins a wait (`g/wait.rs`), and hands the ticket to all that
+//! may end it: enters it in lists, under their locks. Then it calls [`wait`], and afterwards takes
+//! itself out of those lists that did not end it. All in one section. Who ends it: `timer`,
+//! `netpoll`, `intercept/futex.rs`; those return who is to be readied, and their callers ready
+//! them, without the lock.
 
 #[cfg(feature = "intercept")]
 use super::ready::{pop_waiting, ready_all};
@@ -44,7 +45,8 @@ pub(crate) fn wait(gp: &'static G, reason: WaitReason, ticket: Ticket, until: u6
     over(gp, until)
 }
 
-/// As [`wait`], but a signal ends it too: [`Cause::Signal`]. The end of the section runs the handler.
+/// As [`wait`], but a signal ends it too: [`Cause::Signal`]. The end of the section runs the
+/// handler.
 #[cfg(feature = "intercept")]
 pub(crate) fn wait_until_signal(
     gp: &'static G,
@@ -133,7 +135,8 @@ pub(crate) fn after(d: Duration) -> u64 {
     sys::nanotime().saturating_add(ns).min(NEVER - 1)
 }
 
-/// Parks `gp` until the time `until`, or until its context is cancelled. Outside a section. Signals don't end it.
+/// Parks `gp` until the time `until`, or until its context is cancelled. Outside a section. Signals
+/// don't end it.
 pub(crate) fn sleep_until(gp: &'static G, until: u64) {
     sleep_while(gp, until, || true);
 }

@@ -12,7 +12,8 @@ use std::ptr::null_mut;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// After work was put in a queue: wakes an M to look for it, if a P is idle and nobody looks already.
+/// After work was put in a queue: wakes an M to look for it, if a P is idle and nobody looks
+/// already.
 #[inline]
 pub(crate) fn wakep() {
     if SCHED.idle.want_wake() {
@@ -82,8 +83,8 @@ fn start_with(mut shared: super::StaticGuard<Shared>, pp: &'static P, spinning: 
     SCHED.sysmon.make_thread();
 }
 
-/// An M is idle after all (or still is, where `pp` waited for one that was on its way to sleep): it runs `pp`, which
-/// was taken off the list of those that wait. Whether there was one.
+/// An M is idle after all (or still is, where `pp` waited for one that was on its way to sleep): it
+/// runs `pp`, which was taken off the list of those that wait. Whether there was one.
 pub(crate) fn start_idle(shared: &mut Shared, pp: &'static P) -> bool {
     let Some(mp) = get_idle_m(shared) else { return false };
     shared.mcount -= 1;
@@ -93,8 +94,8 @@ pub(crate) fn start_idle(shared: &mut Shared, pp: &'static P) -> bool {
     true
 }
 
-/// `pp` waits for a thread that is to be made, or for an M that is about to go to sleep. Until then that M
-/// counts as one that is not idle.
+/// `pp` waits for a thread that is to be made, or for an M that is about to go to sleep. Until then
+/// that M counts as one that is not idle.
 fn wait_for_m(shared: &mut Shared, pp: &'static P, spinning: bool) {
     pp.wants_spinning.set(spinning);
     pp.link.store(shared.pwaiting, Ordering::Relaxed);
@@ -102,16 +103,17 @@ fn wait_for_m(shared: &mut Shared, pp: &'static P, spinning: bool) {
     shared.mcount += 1;
 }
 
-/// The M has given its P up, and looks at all queues once more before it goes to sleep. Who needs an M from
-/// here on, until [`settled`], leaves the P with [`wait_for_m`]: another M, woken now, would find this one on
-/// its CPU, and be put on that of a third, which works.
+/// The M has given its P up, and looks at all queues once more before it goes to sleep. Who needs
+/// an M from here on, until [`settled`], leaves the P with [`wait_for_m`]: another M, woken now,
+/// would find this one on its CPU, and be put on that of a third, which works.
 pub(crate) fn settle(shared: &mut Shared, mp: &M) {
     mp.settling.set(true);
     shared.settling += 1;
 }
 
-/// That is over, under the lock under which it goes to sleep or takes a P: true if it was expected, and is to
-/// take one that waits for it (if there still is: it may have got a thread of its own meanwhile).
+/// That is over, under the lock under which it goes to sleep or takes a P: true if it was expected,
+/// and is to take one that waits for it (if there still is: it may have got a thread of its own
+/// meanwhile).
 fn settled(shared: &mut Shared, mp: &M) -> bool {
     if !mp.settling.replace(false) {
         return false;
@@ -259,7 +261,8 @@ pub(crate) fn release_p(mp: &'static M) -> &'static P {
     pp
 }
 
-/// Hands the M's P on, if it has one. The goroutine of this M may have set a timer, and nobody looks at it on this M.
+/// Hands the M's P on, if it has one. The goroutine of this M may have set a timer, and nobody
+/// looks at it on this M.
 pub(crate) fn give_up_p(mp: &'static M) {
     if let Some(pp) = mp.p() {
         let new_timer = pp.new_timer.get();
@@ -317,8 +320,8 @@ pub(crate) fn hand_off(pp: &'static P) {
     hand_off_watched(pp, false);
 }
 
-/// The same. `new_timer`: there is a timer that may be earlier than what others sleep for, so somebody is to watch for
-/// it where other Ps are busy, too.
+/// The same. `new_timer`: there is a timer that may be earlier than what others sleep for, so
+/// somebody is to watch for it where other Ps are busy, too.
 fn hand_off_watched(pp: &'static P, new_timer: bool) {
     let work = |pp: &P| !pp.is_empty() || SCHED.runq_size.load(Ordering::Relaxed) > 0;
     if work(pp) {

@@ -2,23 +2,25 @@
 //!
 //! Previous: `find.rs` found nothing at hand. Next: `ready.rs`, with those whose wait is over.
 //!
-//! A P's own M looks at its timers with each scheduling decision. An M that goes idle looks at all of them,
-//! and at the poller; the first to do so sleeps in the poller until the earliest is due (it is the
-//! *watcher*), the others sleep on their notes. (Go: `findRunnable`, `pollUntil`.) No timer thread.
+//! A P's own M looks at its timers with each scheduling decision. An M that goes idle looks at all
+//! of them, and at the poller; the first to do so sleeps in the poller until the earliest is due
+//! (it is the *watcher*), the others sleep on their notes. (Go: `findRunnable`, `pollUntil`.) No
+//! timer thread.
 //!
-//! * WA1: if goroutines wait for descriptors or timers, then a P is busy, or an M is the watcher, or is
-//!   about to become it: who gives up the watch has a P then, or sees all Ps busy, and who makes the last P
-//!   idle without looking himself ([`needs_watcher`]) starts an M that does.
+//! * WA1: if goroutines wait for descriptors or timers, then a P is busy, or an M is the watcher,
+//!   or is about to become it: who gives up the watch has a P then, or sees all Ps busy, and who
+//!   makes the last P idle without looking himself ([`needs_watcher`]) starts an M that does.
 //! * WA2: all timers have patience until the watcher's time, or an M that sleeps on its note wakes
 //!   in time, or a P is busy; then the monitor looks at overdue timers, and at the poller, within a
 //!   half to ten milliseconds.
 //! * WA3: one M (or the monitor) at a time is in the poller.
 //!
-//! Differs from Go: an M whose timer is earlier than the watcher's time sleeps by itself until then, rather
-//! than waking the watcher to have it go to sleep again; who needs an M and finds none idle takes the
-//! watcher, rather than making a thread; an M that leaves the watch with work does not wake another for
-//! it, which costs more than most work takes: the monitor sees to it if that work is long; whoever is readied
-//! without a P while all Ps compute goes before those who have used up a slice (`find.rs`).
+//! Differs from Go: an M whose timer is earlier than the watcher's time sleeps by itself until
+//! then, rather than waking the watcher to have it go to sleep again; who needs an M and finds none
+//! idle takes the watcher, rather than making a thread; an M that leaves the watch with work does
+//! not wake another for it, which costs more than most work takes: the monitor sees to it if that
+//! work is long; whoever is readied without a P while all Ps compute goes before those who have
+//! used up a slice (`find.rs`).
 
 use super::find::{Candidate, Found};
 use super::ready::{pop_waiting, ready_all, ready_first, ready_soon};
@@ -49,8 +51,8 @@ const BATCH: usize = 64;
 /// Who sleeps until a timer is due sleeps this long at least since one was woken for a timer: where
 /// there are many, several are due together. (The kernel gives a thread's sleep as much slack.)
 const GAP_NS: u64 = 50_000;
-/// The same, if the timers are as patient. (Go's and tokio's sleeps are rounded up to as much. A sleep costs a
-/// virtual processor some 30 µs.)
+/// The same, if the timers are as patient. (Go's and tokio's sleeps are rounded up to as much. A
+/// sleep costs a virtual processor some 30 µs.)
 const PATIENT_GAP_NS: u64 = 1_000_000;
 
 /// How long a timer may be overdue before the monitor runs it.
@@ -64,7 +66,8 @@ pub(crate) struct Watch {
     last_look_ns: AtomicU64,
     /// When an M was last woken for a timer.
     woken_ns: AtomicU64,
-    /// All Ps compute, and it is the monitor that looks at the poller. Each read of a TCP stream looks at this.
+    /// All Ps compute, and it is the monitor that looks at the poller. Each read of a TCP stream
+    /// looks at this.
     late: Line<AtomicBool>,
     /// An M that has no P has readied somebody, while all Ps compute.
     behind: AtomicBool,
@@ -129,8 +132,8 @@ fn sleep_until() -> u64 {
 
 /// Runs the timers of `pp` that are due. On g0, owning `pp`.
 ///
-/// A batch at a time: what ending a wait has touched is still near when the goroutine runs, and the ring
-/// takes it. True if there was one.
+/// A batch at a time: what ending a wait has touched is still near when the goroutine runs, and the
+/// ring takes it. True if there was one.
 #[inline]
 pub(crate) fn run_timers(pp: &'static P) -> bool {
     let next = pp.timers.next();
@@ -165,7 +168,8 @@ pub(crate) fn are_timers_due(pp: &'static P) -> bool {
     next != NEVER && is_time_to_look(pp) && look(pp, next)
 }
 
-/// Not yet; but a counter that was set back (of a virtual machine that has moved) is not waited for.
+/// Not yet; but a counter that was set back (of a virtual machine that has moved) is not waited
+/// for.
 #[inline]
 fn is_time_to_look(pp: &P) -> bool {
     pp.timers_at.get().wrapping_sub(sys::cycles()).wrapping_sub(1) >= PASSING_CYCLES
@@ -183,8 +187,8 @@ fn run_timers_at(pp: &'static P, next: u64) -> bool {
     true
 }
 
-/// There is something to run on `pp` before its M would look at timers as an idle one: the monitor is to
-/// know of one set just now.
+/// There is something to run on `pp` before its M would look at timers as an idle one: the monitor
+/// is to know of one set just now.
 #[inline]
 pub(crate) fn announce(pp: &'static P) {
     if pp.new_timer.get() {
@@ -193,7 +197,8 @@ pub(crate) fn announce(pp: &'static P) {
     }
 }
 
-/// Runs what is due of another P's timers: the first to be run at once, the rest go to our queue. On g0.
+/// Runs what is due of another P's timers: the first to be run at once, the rest go to our queue.
+/// On g0.
 pub(super) fn run_timers_of(victim: &'static P) -> Option<Runnable> {
     let next = victim.timers.next();
     if next == NEVER {
@@ -210,7 +215,8 @@ pub(super) fn run_timers_of(victim: &'static P) -> Option<Runnable> {
     first
 }
 
-/// A quick look at the poller, if anybody waits there and nobody else looks. On g0, or by the monitor.
+/// A quick look at the poller, if anybody waits there and nobody else looks. On g0, or by the
+/// monitor.
 pub(crate) fn look(out: &mut RunList) {
     let watch = &SCHED.watch;
     if netpoll::waiters() > 0 && watch.enter(LOOKING) {
@@ -229,8 +235,8 @@ pub(crate) fn try_poller() -> Option<Candidate> {
     Some(Candidate { one: first, inherits: false })
 }
 
-/// Sleeps until there is work, as the watcher or on the note. On g0, without a P, after a last look at the
-/// queues.
+/// Sleeps until there is work, as the watcher or on the note. On g0, without a P, after a last look
+/// at the queues.
 pub(crate) fn sleep(mp: &'static M) -> Found {
     let next = sleep_until();
     if next != NEVER && next <= sys::nanotime() {
@@ -281,14 +287,14 @@ fn keep_watch(mp: &'static M, next: u64) -> Found {
     watch.until.store(next, Ordering::SeqCst);
     let mut list = RunList::new();
     let timeout = (next != NEVER).then(|| next.saturating_sub(sys::nanotime()));
-    // What was set while `until` was not known yet: whoever set it goes idle later, and sleeps by himself.
-    // Before those it wakes stop being waiters: or all would seem asleep (`deadlock.rs`).
+    // What was set while `until` was not known yet: whoever set it goes idle later, and sleeps by
+    // himself. Before those it wakes stop being waiters: or all would seem asleep (`deadlock.rs`).
     let awake = || watch.state.store(LOOKING, Ordering::SeqCst);
     netpoll::poll(timeout, awake, &mut list);
     watch.last_look_ns.store(sys::coarse_nanotime(), Ordering::Relaxed);
     let mut shared = SCHED.lock();
-    // Who takes the watcher for a P that needs an M clears `polling`; the next watcher, who sets it, comes
-    // only after this one has left.
+    // Who takes the watcher for a P that needs an M clears `polling`; the next watcher, who sets
+    // it, comes only after this one has left.
     let ours = std::ptr::eq(shared.polling, mp);
     shared.polling = null_mut();
     watch.leave();
@@ -344,7 +350,8 @@ pub(crate) fn is_asleep() -> bool {
     SCHED.watch.state.load(Ordering::SeqCst) == WATCHED
 }
 
-/// Whether edges are seen late, as all Ps compute: who wants to read had better try than wait for one.
+/// Whether edges are seen late, as all Ps compute: who wants to read had better try than wait for
+/// one.
 #[cfg(feature = "intercept")]
 #[inline]
 pub(crate) fn is_late() -> bool {
@@ -363,8 +370,8 @@ pub(crate) fn anybody_waits() -> bool {
     netpoll::waiters() > 0 || SCHED.procs().iter().any(|pp| pp.timers.any())
 }
 
-/// What the monitor does: looks at the poller if nobody has for `patience_ns`, and runs overdue timers. Whether
-/// anybody was readied while all Ps compute, since it looked before.
+/// What the monitor does: looks at the poller if nobody has for `patience_ns`, and runs overdue
+/// timers. Whether anybody was readied while all Ps compute, since it looked before.
 pub(crate) fn monitor(now: u64, patience_ns: u64) -> bool {
     let mut list = RunList::new();
     for pp in SCHED.procs() {
@@ -386,7 +393,8 @@ pub(crate) fn monitor(now: u64, patience_ns: u64) -> bool {
         || SCHED.watch.behind.swap(false, Ordering::Relaxed)
 }
 
-/// Readies those whose waits have ended, without a P; where all Ps compute, they go first. Whether they do.
+/// Readies those whose waits have ended, without a P; where all Ps compute, they go first. Whether
+/// they do.
 fn ready_by_other(list: &mut RunList) -> bool {
     let all_compute = SCHED.idle.procs.load(Ordering::Relaxed) == 0;
     if all_compute {

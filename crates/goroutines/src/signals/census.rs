@@ -31,7 +31,8 @@ impl Class {
 /// What all goroutines block, as far as that can be seen.
 pub(crate) struct Blocked {
     pub(crate) mask: u64,
-    /// The goroutines were counted while none of them ended or changed its mask. If not, `mask` may have too much.
+    /// The goroutines were counted while none of them ended or changed its mask. If not, `mask` may
+    /// have too much.
     pub(crate) is_sure: bool,
 }
 
@@ -89,11 +90,13 @@ impl Census {
         self.odd.fetch_sub(1, Ordering::SeqCst);
     }
 
-    /// What all goroutines block. `alive` says how many goroutines there are; those in no class block `usual`.
+    /// What all goroutines block. `alive` says how many goroutines there are; those in no class
+    /// block `usual`.
     ///
-    /// Goroutines begin, end and change their masks meanwhile. A goroutine with a mask is counted in its class before it is
-    /// counted as alive, and stays there until it is no longer alive: so where all that live have masks, the classes, which
-    /// are counted *after* the living, have no fewer, unless a class has lost one in between.
+    /// Goroutines begin, end and change their masks meanwhile. A goroutine with a mask is counted
+    /// in its class before it is counted as alive, and stays there until it is no longer alive: so
+    /// where all that live have masks, the classes, which are counted *after* the living, have no
+    /// fewer, unless a class has lost one in between.
     pub(crate) fn blocked_by_all(&self, usual: u64, alive: impl Fn() -> u64) -> Blocked {
         let losses = self.losses.load(Ordering::SeqCst);
         let alive = alive();

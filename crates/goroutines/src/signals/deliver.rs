@@ -1,14 +1,16 @@
 //! Delivering what is pending, and what that does to the call that it interrupts.
 //!
-//! **A true frame.** A pending signal is sent again, to the own thread, with the information that it came with: the
-//! kernel makes the frame before that call returns, with the handler's mask, on the stack that it asked for. It is the
-//! only way to have all that exactly as the kernel does it. The copy is told by a number in `si_errno`, and by the M's
-//! [`resent`](M::resent), as the kernel may lose the rest where the user has queued too many.
+//! **A true frame.** A pending signal is sent again, to the own thread, with the information that
+//! it came with: the kernel makes the frame before that call returns, with the handler's mask, on
+//! the stack that it asked for. It is the only way to have all that exactly as the kernel does it.
+//! The copy is told by a number in `si_errno`, and by the M's [`resent`](M::resent), as the kernel
+//! may lose the rest where the user has queued too many.
 //!
-//! **Interrupted calls.** A goroutine that waits publishes its wait ([`publish`]). A signal ends a wait that can be
-//! *broken* (descriptors, sleeps, futexes): the goroutine runs the handler, outside the section, and the call then ends
-//! with `EINTR` or goes on, as signal(7) has it for that call ([`Mark::is_broken`]). Other waits (locks, conditions,
-//! barriers) are *paused*: the goroutine is woken, runs the handler, and waits on.
+//! **Interrupted calls.** A goroutine that waits publishes its wait ([`publish`]). A signal ends a
+//! wait that can be *broken* (descriptors, sleeps, futexes): the goroutine runs the handler,
+//! outside the section, and the call then ends with `EINTR` or goes on, as signal(7) has it for
+//! that call ([`Mark::is_broken`]). Other waits (locks, conditions, barriers) are *paused*: the
+//! goroutine is woken, runs the handler, and waits on.
 
 use super::{masks, post};
 use crate::base::atomic::entry_barrier;
@@ -55,8 +57,8 @@ impl Mark {
         gp.signals.ran.get() != self.ran
     }
 
-    /// Whether a call that has begun then ends with `EINTR` now: one that is `never_restarted` after any handler, others
-    /// after one without `SA_RESTART`.
+    /// Whether a call that has begun then ends with `EINTR` now: one that is `never_restarted`
+    /// after any handler, others after one without `SA_RESTART`.
     #[inline]
     pub(crate) fn is_broken(self, gp: &G, never_restarted: bool) -> bool {
         gp.signals.broke.get() != self.broke || never_restarted && self.has_run(gp)
@@ -68,8 +70,8 @@ pub(super) fn wait_of(gp: &G) -> Option<(Ticket, How)> {
     post::unpack(gp.signals.ticket.load(Ordering::SeqCst))
 }
 
-/// `gp` is about to wait: from now on a signal finds the wait. True: there is one already. In the section in which the
-/// wait was begun.
+/// `gp` is about to wait: from now on a signal finds the wait. True: there is one already. In the
+/// section in which the wait was begun.
 #[inline]
 pub(crate) fn publish(gp: &G, ticket: Ticket, how: How) -> bool {
     let how = match how {
@@ -81,7 +83,8 @@ pub(crate) fn publish(gp: &G, ticket: Ticket, how: How) -> bool {
     gp.pending.load(Ordering::Relaxed) & pending::SIGNAL != 0
 }
 
-/// `gp` has parked in a wait that a signal only pauses. True: one came before, and did not find it parked; it goes on.
+/// `gp` has parked in a wait that a signal only pauses. True: one came before, and did not find it
+/// parked; it goes on.
 #[inline]
 pub(crate) fn is_to_look_up(gp: &G, ticket: Ticket) -> bool {
     entry_barrier(); // SG3, as above
@@ -101,8 +104,8 @@ pub(crate) fn look(gp: &'static G) {
     }
 }
 
-/// Runs the handlers of what is pending for `gp`, the calling goroutine. In a section; in a nested one they wait for the
-/// outer one's end. May come back on another M.
+/// Runs the handlers of what is pending for `gp`, the calling goroutine. In a section; in a nested
+/// one they wait for the outer one's end. May come back on another M.
 #[cold]
 pub(crate) fn deliver(gp: &'static G) {
     if gp.nopreempt.load(Ordering::Relaxed) != 1 {
@@ -114,7 +117,8 @@ pub(crate) fn deliver(gp: &'static G) {
         if post::pending_for(gp) & !mask == 0 {
             return;
         }
-        // In a handler the kernel blocks more. (And one may have been interrupted before it knew of itself.)
+        // In a handler the kernel blocks more. (And one may have been interrupted before it knew of
+        // itself.)
         let held = sys::block_signals(0) & !mask;
         let Some(info) = post::take(gp, !(mask | held)) else {
             return post::knock_afterwards(gp, held);
@@ -144,16 +148,18 @@ fn send_again(gp: &'static G, info: &libc::siginfo_t) {
             sys::tgkill(sys::gettid(), signal);
         }
         let is_called = mp.resent.swap(null_mut(), Ordering::Relaxed).is_null();
-        // Where another thread has told this one by a signal of the same number just now, the kernel has taken the two
-        // for one, and the handler has seen the first.
+        // Where another thread has told this one by a signal of the same number just now, the
+        // kernel has taken the two for one, and the handler has seen the first.
         if is_called || mp.knocked.load(Ordering::Relaxed) != signal {
-            // Not called: its action is another by now; or the kernel holds it back, as this is a handler of it.
+            // Not called: its action is another by now; or the kernel holds it back, as this is a
+            // handler of it.
             return;
         }
     }
 }
 
-/// Whether the signal that has come is the one that was sent again: then `info` is made what it was, true.
+/// Whether the signal that has come is the one that was sent again: then `info` is made what it
+/// was, true.
 pub(crate) fn is_again(gp: &G, info: &mut libc::siginfo_t) -> bool {
     let mp = gp.m();
     let is_sent_again = info.si_errno & !NUMBER == AGAIN;
@@ -211,7 +217,8 @@ pub(super) fn own_taker() -> Option<&'static G> {
     unsafe { TAKER.load(Ordering::Acquire).as_ref() }
 }
 
-/// The program has a handler: there is to be a goroutine that runs it where no other can. In a handler, or anywhere.
+/// The program has a handler: there is to be a goroutine that runs it where no other can. In a
+/// handler, or anywhere.
 pub(crate) fn want_taker() {
     if WANTED.load(Ordering::Relaxed) {
         return;

@@ -1,16 +1,18 @@
 //! Masks: each goroutine's, and that of the threads that run none (SG1).
 //!
-//! **A goroutine's mask** is given to the kernel when it is switched to on an M that has another: in a program that sets
-//! no mask that never happens. The runtime's own signal is only noted in it, and never really blocked.
+//! **A goroutine's mask** is given to the kernel when it is switched to on an M that has another:
+//! in a program that sets no mask that never happens. The runtime's own signal is only noted in it,
+//! and never really blocked.
 //!
-//! **The helpers' mask** is what all goroutines block. Were a signal open on a thread of the runtime that every goroutine
-//! blocks, the kernel would take that thread for its receiver: its default action would end the process, and `sigwait`
-//! would miss it. So masks other than the usual one are counted, and where a goroutine makes a signal one that all
-//! block, it waits until all threads of the runtime have blocked it ([`grow`]). The other way round there is no hurry:
-//! the monitor opens it a moment later.
+//! **The helpers' mask** is what all goroutines block. Were a signal open on a thread of the
+//! runtime that every goroutine blocks, the kernel would take that thread for its receiver: its
+//! default action would end the process, and `sigwait` would miss it. So masks other than the usual
+//! one are counted, and where a goroutine makes a signal one that all block, it waits until all
+//! threads of the runtime have blocked it ([`grow`]). The other way round there is no hurry: the
+//! monitor opens it a moment later.
 //!
-//! **A blocked SIGPIPE** that a write has caused lies in the kernel's set of the *thread*: it is taken from there before
-//! the goroutine leaves the M.
+//! **A blocked SIGPIPE** that a write has caused lies in the kernel's set of the *thread*: it is
+//! taken from there before the goroutine leaves the M.
 
 use super::census::{Blocked, Census};
 use super::{bit, post};
@@ -29,7 +31,8 @@ use std::time::Duration;
 
 /// Says that a mask is there: the bit of a signal that is libc's own, which no program's mask has.
 pub(crate) const SET: u64 = bit(32);
-/// The mask of a goroutine of the runtime's own: the helpers', whatever that is. The other bit that no program's mask has.
+/// The mask of a goroutine of the runtime's own: the helpers', whatever that is. The other bit that
+/// no program's mask has.
 const HELPER: u64 = bit(33);
 /// The mask of a goroutine that has ended.
 const ENDED: u64 = u64::MAX;
@@ -110,7 +113,8 @@ fn noted(mask: u64) -> u64 {
     if mask == usual() { 0 } else { mask | SET }
 }
 
-/// `gp` has the mask `mask` from now on, and the kernel has `kernels` for its thread. In a section, on it.
+/// `gp` has the mask `mask` from now on, and the kernel has `kernels` for its thread. In a section,
+/// on it.
 pub(crate) fn set(gp: &'static G, mask: u64, kernels: u64) {
     let new = noted(mask);
     let old = gp.signals.mask.load(Ordering::Relaxed);
@@ -169,7 +173,8 @@ pub(crate) fn set_by_thread() {
     }
 }
 
-/// Main is about to be made, by the calling thread: it inherits that one's mask, however it was set.
+/// Main is about to be made, by the calling thread: it inherits that one's mask, however it was
+/// set.
 pub(crate) fn main_inherits() {
     if real(sys::block_signals(0)) != usual() {
         set_by_thread();
@@ -193,15 +198,16 @@ pub(super) fn forget(gp: &'static G) -> u64 {
         take_caused(gp);
     }
     let mask = gp.signals.mask.load(Ordering::Relaxed);
-    // A plain store: another thread that still reads the mask of before tells a goroutine that does not come, and tells
-    // the next one then.
+    // A plain store: another thread that still reads the mask of before tells a goroutine that does
+    // not come, and tells the next one then.
     gp.signals.mask.store(ENDED, Ordering::Release);
     gp.odd.set(gp.odd.get() & !(odd::MASK | odd::SYSTEM));
     mask
 }
 
-/// A goroutine that had `mask` is not counted as alive any more. (Not before: one that is alive and has no such mask is
-/// one with the usual mask, for which the helpers would open what all others block.)
+/// A goroutine that had `mask` is not counted as alive any more. (Not before: one that is alive and
+/// has no such mask is one with the usual mask, for which the helpers would open what all others
+/// block.)
 #[inline]
 pub(crate) fn gone(mask: u64) {
     if mask != HELPER {
@@ -220,8 +226,9 @@ fn note(mp: &M, mask: u64) {
     mp.kernel_mask.set(mask);
 }
 
-/// `mp` is for `next` (none: its own stack). In the section, before the switch; after others see that the M has no goroutine,
-/// if it has none (the other half is in [`grow`]), and after [`take_caused`].
+/// `mp` is for `next` (none: its own stack). In the section, before the switch; after others see
+/// that the M has no goroutine, if it has none (the other half is in [`grow`]), and after
+/// [`take_caused`].
 pub(crate) fn switch(mp: &'static M, next: Option<&'static G>) {
     match next {
         Some(gp) if gp.odd.get() & odd::SYSTEM == 0 => {
@@ -238,14 +245,15 @@ pub(crate) fn switch(mp: &'static M, next: Option<&'static G>) {
     }
 }
 
-/// The calling thread, which runs no goroutine of the program's, takes over the helpers' mask and `more`; `noted` says to
-/// others which mask it has. False: a handler has interrupted just this, which goes on afterwards.
+/// The calling thread, which runs no goroutine of the program's, takes over the helpers' mask and
+/// `more`; `noted` says to others which mask it has. False: a handler has interrupted just this,
+/// which goes on afterwards.
 fn take_over(noted: &Noted, more: u64) -> bool {
     noted.take_over(&HELPERS, |mask| sys::set_signals(mask | more))
 }
 
-/// Takes signals out of the thread's set that belong to `gp`, which is about to leave it. Others still see it there: the
-/// thread has its mask until this is done.
+/// Takes signals out of the thread's set that belong to `gp`, which is about to leave it. Others
+/// still see it there: the thread has its mask until this is done.
 #[cold]
 pub(crate) fn take_caused(gp: &'static G) {
     if gp.signals.mask.load(Ordering::Relaxed) == ENDED {
@@ -325,7 +333,8 @@ pub(crate) fn write(frame: &mut libc::ucontext_t, mask: u64) {
     unsafe { (&raw mut frame.uc_sigmask).cast::<u64>().write(mask) };
 }
 
-/// The runtime's signal has met a thread without a goroutine: it may have been sent as the helpers' mask has changed.
+/// The runtime's signal has met a thread without a goroutine: it may have been sent as the helpers'
+/// mask has changed.
 pub(crate) fn refresh(frame: &mut libc::ucontext_t) {
     // SAFETY: null, or the calling thread's.
     if let Some(leader) = unsafe { LEADER.get().as_ref() } {
@@ -342,8 +351,8 @@ pub(crate) fn refresh_m(mp: &M, frame: &mut libc::ucontext_t) {
     }
 }
 
-/// Both the frame and the kernel are told: from the frame the mask would come into effect only after the thread has said
-/// that it has.
+/// Both the frame and the kernel are told: from the frame the mask would come into effect only
+/// after the thread has said that it has.
 fn refresh_noted(noted: &Noted, frame: &mut libc::ucontext_t) {
     if noted.mask() != of_helpers() && take_over(noted, OWN) {
         write(frame, noted.mask());
@@ -361,8 +370,8 @@ fn goroutine(mp: &M) -> Option<&'static G> {
     gp.filter(|gp| gp.signals.mask.load(Ordering::SeqCst) != HELPER)
 }
 
-/// A handler is about to return. If its thread runs no goroutine of the program's: not to a mask that is no longer the
-/// helpers'.
+/// A handler is about to return. If its thread runs no goroutine of the program's: not to a mask
+/// that is no longer the helpers'.
 pub(crate) fn amend(frame: &mut libc::ucontext_t) {
     // SAFETY: null, or the calling thread's.
     let leader = unsafe { LEADER.get().as_ref() };
@@ -387,8 +396,9 @@ pub(crate) fn settle(mp: &M) {
     take_over(&mp.kernel_mask, 0);
 }
 
-/// All goroutines may block more than before, as one of them blocks `added`. Returns when all threads of the runtime block
-/// that too: what another thread has just put into the helpers' mask, the others may not have yet.
+/// All goroutines may block more than before, as one of them blocks `added`. Returns when all
+/// threads of the runtime block that too: what another thread has just put into the helpers' mask,
+/// the others may not have yet.
 #[cold]
 fn grow(added: u64) {
     let (new, more) = {
@@ -401,7 +411,8 @@ fn grow(added: u64) {
         return;
     }
     if new != 0 {
-        // A goroutine that began or ended just now may have been counted wrongly: the monitor looks again.
+        // A goroutine that began or ended just now may have been counted wrongly: the monitor looks
+        // again.
         SCHED.sysmon.nudge();
     }
     // Not what has been opened again meanwhile.

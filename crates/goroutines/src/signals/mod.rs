@@ -1,10 +1,10 @@
 //! Signals, as threads have them.
 //!
-//! **The problem.** To the kernel a signal mask, a pending set and the choice of a signal's receiver belong to OS threads.
-//! To a program they belong to goroutines, which move.
+//! **The problem.** To the kernel a signal mask, a pending set and the choice of a signal's
+//! receiver belong to OS threads. To a program they belong to goroutines, which move.
 //!
-//! **Chosen.** The kernel keeps what it does well: dispositions, default actions, the process's pending set, the frames
-//! of handlers. The runtime adds what it can't know:
+//! **Chosen.** The kernel keeps what it does well: dispositions, default actions, the process's
+//! pending set, the frames of handlers. The runtime adds what it can't know:
 //!
 //! ```text
 //!   directed at a goroutine ──────────────> the goroutine's pending set ──┐
@@ -16,19 +16,22 @@
 //!                            └─ meets a goroutine that may run it: runs there
 //! ```
 //!
-//! * SG1: a goroutine's mask is the kernel's while it runs ([`masks`]). Threads of the runtime that run no goroutine
-//!   block what *every* goroutine blocks, so that a signal which all block waits in the kernel, for `sigwait` and its
-//!   kin, and ends no process.
-//! * SG2: users' handlers run on goroutines and on threads that are not the runtime's: never on an M's own stack, on the
-//!   thread that waits in `run`, or on a helper. A signal that the kernel brings there is kept ([`post::accept`]).
-//! * SG3: a goroutine that is told of a signal finds [`pending::SIGNAL`](crate::g::pending::SIGNAL) set; the bit is
-//!   cleared *before* its pending sets are looked at. The code that sets it then looks where the goroutine is, with a heavy
-//!   barrier between; a goroutine that is about to wait publishes its wait, then looks at the bit.
-//! * SG4: a signal's bit in a pending set is cleared before its nodes are taken, and set after a node was put there. So a
-//!   signal that is sent while its handler runs is not lost.
+//! * SG1: a goroutine's mask is the kernel's while it runs ([`masks`]). Threads of the runtime that
+//!   run no goroutine block what *every* goroutine blocks, so that a signal which all block waits
+//!   in the kernel, for `sigwait` and its kin, and ends no process.
+//! * SG2: users' handlers run on goroutines and on threads that are not the runtime's: never on an
+//!   M's own stack, on the thread that waits in `run`, or on a helper. A signal that the kernel
+//!   brings there is kept ([`post::accept`]).
+//! * SG3: a goroutine that is told of a signal finds [`pending::SIGNAL`](crate::g::pending::SIGNAL)
+//!   set; the bit is cleared *before* its pending sets are looked at. The code that sets it then
+//!   looks where the goroutine is, with a heavy barrier between; a goroutine that is about to wait
+//!   publishes its wait, then looks at the bit.
+//! * SG4: a signal's bit in a pending set is cleared before its nodes are taken, and set after a
+//!   node was put there. So a signal that is sent while its handler runs is not lost.
 //! * SG5: nothing here that a handler may reach takes a lock or allocates, but by `mmap`.
 //!
-//! Next: [`nodes`], pending sets; [`masks`], and [`census`], what all goroutines block; [`post`], which goroutine gets what; [`deliver`], and how calls are interrupted.
+//! Next: [`nodes`], pending sets; [`masks`], and [`census`], what all goroutines block; [`post`],
+//! which goroutine gets what; [`deliver`], and how calls are interrupted.
 
 mod census;
 mod chunks;
@@ -51,9 +54,11 @@ pub(crate) const fn bit(signal: i32) -> u64 {
 
 /// What a goroutine has of signals, in its header.
 pub(crate) struct State {
-    /// Its mask as the program sees it, with [`masks::SET`]; 0: the usual one. Written by itself, or by its maker.
+    /// Its mask as the program sees it, with [`masks::SET`]; 0: the usual one. Written by itself,
+    /// or by its maker.
     pub(super) mask: AtomicU64,
-    /// The number of the wait that a signal may end, or interrupt, and how ([`deliver::How`]); 0: none. Written by itself.
+    /// The number of the wait that a signal may end, or interrupt, and how ([`deliver::How`]); 0:
+    /// none. Written by itself.
     pub(super) ticket: AtomicU64,
     /// The rest, made when it is first needed.
     side: AtomicPtr<Side>,
@@ -112,7 +117,8 @@ impl State {
     }
 }
 
-/// The goroutine has ended, in a section on its M: what was posted to it is dropped. Its mask, for [`masks::gone`].
+/// The goroutine has ended, in a section on its M: what was posted to it is dropped. Its mask, for
+/// [`masks::gone`].
 #[inline]
 pub(crate) fn forget(gp: &'static G) -> u64 {
     let mask = masks::forget(gp);

@@ -1,7 +1,7 @@
 //! Pending sets: bits, and the information that came with each signal.
 //!
-//! They are filled in handlers, on any thread: by a lock-free stack of nodes, whose memory is mapped by the chunk and
-//! used again. A set has one consumer at a time.
+//! They are filled in handlers, on any thread: by a lock-free stack of nodes, whose memory is
+//! mapped by the chunk and used again. A set has one consumer at a time.
 //!
 //! Models: `tests/models/src/pending.rs`.
 
@@ -32,7 +32,8 @@ pub(super) struct Node {
 // SAFETY: `info` is written before the node is put in an inbox, and read by the consumer.
 unsafe impl Sync for Node {}
 
-/// Nodes that are not used: the first, in the upper 48 bits, and below a count that tells one first from another.
+/// Nodes that are not used: the first, in the upper 48 bits, and below a count that tells one first
+/// from another.
 static FREE: AtomicU64 = AtomicU64::new(0);
 static CHUNKS: Chunks = Chunks::new();
 static LIVE: AtomicU32 = AtomicU32::new(0);
@@ -69,7 +70,8 @@ fn make(info: &libc::siginfo_t) -> Option<NonNull<Node>> {
         LIVE.fetch_sub(1, Ordering::Relaxed);
         return None;
     };
-    // SAFETY: ours. `next` may still be read by a thread that wanted to take it (above): it stays an atomic.
+    // SAFETY: ours. `next` may still be read by a thread that wanted to take it (above): it stays
+    // an atomic.
     unsafe {
         at.as_ref().next.store(null_mut(), Ordering::Relaxed);
         at.as_ref().info.set(*info);
@@ -179,8 +181,8 @@ pub(super) struct Queue {
     bits: AtomicU64,
     /// Of those, the ones that are pending without a node: there was no memory for it.
     bare: AtomicU64,
-    /// Standard signals, one each. A node is put there before its bit is set, and taken after the bit was cleared: so
-    /// the bit of a signal without a node is set by nobody.
+    /// Standard signals, one each. A node is put there before its bit is set, and taken after the
+    /// bit was cleared: so the bit of a signal without a node is set by nobody.
     standard: [AtomicPtr<Node>; FIRST_REAL_TIME as usize],
     /// Real-time ones, the newest first.
     inbox: AtomicPtr<Node>,

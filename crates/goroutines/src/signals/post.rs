@@ -1,9 +1,10 @@
 //! Which goroutine gets which signal.
 //!
-//! What is directed at a goroutine goes to its pending set. What comes to the process and meets a thread that may not run
-//! handlers (SG2) is kept for the process, and the monitor finds a goroutine for it as Linux finds a thread: main, if its
-//! mask lets the signal through, else one that runs, else any; where all are in waits that can't be interrupted, a
-//! goroutine of the runtime's own. A goroutine that is *told* ([`tell`]) comes and takes.
+//! What is directed at a goroutine goes to its pending set. What comes to the process and meets a
+//! thread that may not run handlers (SG2) is kept for the process, and the monitor finds a
+//! goroutine for it as Linux finds a thread: main, if its mask lets the signal through, else one
+//! that runs, else any; where all are in waits that can't be interrupted, a goroutine of the
+//! runtime's own. A goroutine that is *told* ([`tell`]) comes and takes.
 
 use super::nodes::{List, Queue};
 use super::{bit, deliver, masks};
@@ -26,7 +27,8 @@ static TAKEN: Lock<List> = Lock::new(List::new());
 /// The main goroutine, while it lives.
 static MAIN: AtomicPtr<G> = AtomicPtr::new(null_mut());
 
-/// The code of a signal that only tells a goroutine, in a call of the kernel's, to take what is pending for it.
+/// The code of a signal that only tells a goroutine, in a call of the kernel's, to take what is
+/// pending for it.
 pub(crate) const KNOCK: i32 = -97;
 /// Its address is the value that comes with it.
 static COOKIE: AtomicBool = AtomicBool::new(false);
@@ -34,8 +36,8 @@ static COOKIE: AtomicBool = AtomicBool::new(false);
 /// Goroutines that the monitor is to tell.
 static RUNG: AtomicPtr<G> = AtomicPtr::new(null_mut());
 
-/// A goroutine that was told and has not come after so many looks, a second or so, does not count any more: another
-/// will do, then the runtime's own.
+/// A goroutine that was told and has not come after so many looks, a second or so, does not count
+/// any more: another will do, then the runtime's own.
 const PATIENCE: u32 = 1_000;
 const LAST: u32 = 2_000;
 /// How soon to look again where a signal was not taken.
@@ -64,14 +66,16 @@ pub(crate) fn main_takes(gp: &G, signal: i32) -> bool {
 pub(crate) fn accept(info: &libc::siginfo_t) {
     // The kernel has counted it against the user's limit, and more than ours are not queued there.
     let _ = PROCESS.push(info);
-    // Main may be on its way to code that relies on it: it finds out at the end of its section, or before it waits.
+    // Main may be on its way to code that relies on it: it finds out at the end of its section, or
+    // before it waits.
     if let Some(main) = main().filter(|main| lets(main, info.si_signo)) {
         main.pending.fetch_or(pending::SIGNAL, Ordering::SeqCst);
     }
     SCHED.sysmon.nudge();
 }
 
-/// Keeps a signal for `gp`, which finds it at the end of a section. In a handler, or anywhere. False: too many are queued.
+/// Keeps a signal for `gp`, which finds it at the end of a section. In a handler, or anywhere.
+/// False: too many are queued.
 pub(crate) fn keep(gp: &'static G, info: &libc::siginfo_t) -> bool {
     let Some(side) = gp.signals.make_side() else { return false };
     let kept = side.posted.push(info).is_ok();
@@ -106,7 +110,8 @@ fn ring(gp: &'static G) {
     SCHED.sysmon.nudge();
 }
 
-/// Sends a signal to `gp`, another goroutine. In a section, or on an ordinary thread. False: too many are queued.
+/// Sends a signal to `gp`, another goroutine. In a section, or on an ordinary thread. False: too
+/// many are queued.
 pub(crate) fn send(gp: &'static G, info: &libc::siginfo_t) -> bool {
     let kept = keep(gp, info);
     tell(gp);
@@ -154,8 +159,9 @@ fn knock(mp: &M, signal: i32) {
     let _ = sys::tgsigqueue(tid, signal, KNOCK, &raw const COOKIE as usize);
 }
 
-/// The kernel blocks `held` on the thread of `gp`, the caller, until a handler returns: what is pending of that is taken
-/// then. In a section. (Sent again now, a signal would be taken for one with a knock that waits there too.)
+/// The kernel blocks `held` on the thread of `gp`, the caller, until a handler returns: what is
+/// pending of that is taken then. In a section. (Sent again now, a signal would be taken for one
+/// with a knock that waits there too.)
 pub(crate) fn knock_afterwards(gp: &'static G, held: u64) {
     let mut left = if held == 0 { 0 } else { due(gp) & held };
     while left != 0 {
@@ -164,7 +170,8 @@ pub(crate) fn knock_afterwards(gp: &'static G, held: u64) {
     }
 }
 
-/// A call of the kernel's is about to be made, in a section, and signals are pending: their handlers run now.
+/// A call of the kernel's is about to be made, in a section, and signals are pending: their
+/// handlers run now.
 #[cold]
 pub(crate) fn knock_here(gp: &'static G) {
     let mp = gp.m();
@@ -212,8 +219,8 @@ pub(crate) fn take(gp: &'static G, allowed: u64) -> Option<libc::siginfo_t> {
     take_own(gp, allowed).or_else(|| take_of_process(allowed))
 }
 
-/// The same in a handler, the one of the signal that tells `gp` of `signal`. None: there is none, or it can't be had
-/// just now; then `gp` is told again, or comes itself.
+/// The same in a handler, the one of the signal that tells `gp` of `signal`. None: there is none,
+/// or it can't be had just now; then `gp` is told again, or comes itself.
 pub(crate) fn take_when_told(gp: &'static G, signal: i32) -> Option<libc::siginfo_t> {
     let allowed = bit(signal) & !awaited(gp);
     take_own(gp, allowed).or_else(|| {
@@ -231,7 +238,8 @@ fn take_own(gp: &'static G, allowed: u64) -> Option<libc::siginfo_t> {
 
 /// `gp` ends, in a section on it: what had come to the process, and met it, is the process's.
 pub(super) fn hand_on(gp: &'static G) {
-    // (Of those that were directed at it, `raise` and `pthread_kill` say so. A call that has caused one does not.)
+    // (Of those that were directed at it, `raise` and `pthread_kill` say so. A call that has caused
+    // one does not.)
     while let Some(info) = take_own(gp, u64::MAX) {
         // SAFETY: the sender, where there is one.
         let is_caused = bit(info.si_signo) & masks::CAUSED != 0
@@ -259,7 +267,8 @@ pub(crate) fn await_signals(gp: &'static G, set: u64) {
     }
 }
 
-/// Whether the monitor has to look again, as a signal was not taken yet that some goroutine lets through.
+/// Whether the monitor has to look again, as a signal was not taken yet that some goroutine lets
+/// through.
 static WAITS: AtomicBool = AtomicBool::new(false);
 
 pub(crate) fn is_waiting() -> bool {

@@ -1,10 +1,12 @@
-//! The word of a `WaitGroup`: how many are still to be done, and how many wait for that. (Go: `WaitGroup.state`.)
+//! The word of a `WaitGroup`: how many are still to be done, and how many wait for that. (Go:
+//! `WaitGroup.state`.)
 //!
-//! Who waits counts itself and enters the queue under one lock; who makes the count zero takes the waiters' number
-//! with the same exchange, and then, under that lock, so many out of the queue's front.
+//! Who waits counts itself and enters the queue under one lock; who makes the count zero takes the
+//! waiters' number with the same exchange, and then, under that lock, so many out of the queue's
+//! front.
 //!
-//! * WG1: the word's waiters are the last in the queue, behind those that are being released. (Each is counted and
-//!   entered under the lock, and those of an earlier zero were counted before.)
+//! * WG1: the word's waiters are the last in the queue, behind those that are being released. (Each
+//!   is counted and entered under the lock, and those of an earlier zero were counted before.)
 //! * WG2: nobody is counted while the count is zero.
 
 use crate::base::atomic::{AtomicU64, Ordering};
@@ -20,8 +22,8 @@ impl Count {
         Self(AtomicU64::new(0))
     }
 
-    /// Adds to the count; how many wait, if it is zero now: for the caller to release. None if it would be less
-    /// than zero, or more than an `i32` holds: it is left as it was.
+    /// Adds to the count; how many wait, if it is zero now: for the caller to release. None if it
+    /// would be less than zero, or more than an `i32` holds: it is left as it was.
     #[inline]
     pub(crate) fn add(&self, delta: i32) -> Option<u32> {
         let mut word = self.0.load(Ordering::Relaxed);
@@ -31,7 +33,8 @@ impl Count {
                 0 => (0, word as u32),
                 _ => ((count as u64 * ONE) | u64::from(word as u32), 0),
             };
-            // Release: what was done, for who finds zero. Acquire: what others did, for who is released by us.
+            // Release: what was done, for who finds zero. Acquire: what others did, for who is
+            // released by us.
             match self.0.compare_exchange(word, next, Ordering::AcqRel, Ordering::Relaxed) {
                 Ok(_) => return Some(released),
                 Err(now) => word = now,

@@ -1,25 +1,27 @@
 //! `Pool`.
 //!
-//! **The problem.** Values that are dear to make are to be used again, by whoever needs one next, at the cost
-//! of an uncontended atomic operation: so each P has its own. A goroutine may be preempted, and move to
-//! another P, between any two instructions of its; a user's value must not be moved, dropped or allocated
-//! inside a section.
+//! **The problem.** Values that are dear to make are to be used again, by whoever needs one next,
+//! at the cost of an uncontended atomic operation: so each P has its own. A goroutine may be
+//! preempted, and move to another P, between any two instructions of its; a user's value must not
+//! be moved, dropped or allocated inside a section.
 //!
-//! **Chosen.** A value stands in a [`Node`] of its own from its making to its drop, and pointers go round. Each
-//! P, and all ordinary threads together, has a [`Local`]: a private slot, and two lists behind a lock. Who
-//! looks for a value looks into his own first, then into the others', and makes one only where he found
-//! none. (Go's leaves the others' private slots alone, as it can't look into them.)
+//! **Chosen.** A value stands in a [`Node`] of its own from its making to its drop, and pointers go
+//! round. Each P, and all ordinary threads together, has a [`Local`]: a private slot, and two lists
+//! behind a lock. Who looks for a value looks into his own first, then into the others', and makes
+//! one only where he found none. (Go's leaves the others' private slots alone, as it can't look
+//! into them.)
 //!
-//! * PL1: a node is in one place: a private slot, a list, or somebody's hands. Whoever takes it out of there
-//!   (swaps the slot, unlinks it under the lock) owns it alone. Which P he runs on, and whether still on the
-//!   one whose `Local` it is, matters for speed only.
+//! * PL1: a node is in one place: a private slot, a list, or somebody's hands. Whoever takes it out
+//!   of there (swaps the slot, unlinks it under the lock) owns it alone. Which P he runs on, and
+//!   whether still on the one whose `Local` it is, matters for speed only.
 //! * PL2: what is taken out is dropped, and what is put in was made, outside of sections and locks.
 //!
-//! **Ageing.** Go moves what is in a pool to its *victim cache* with each garbage collection, and drops what is
-//! found there: what was not used between two collections goes. There are no collections here, so there are
-//! *rounds*, by the clock: a round drops what is in the `old` lists, and what is in the slots and in the
-//! `fresh` lists becomes old. Who uses the pool makes the round, if the last was a period ago. (A goroutine
-//! that does would have to know all pools, and would keep a deadlock from being found.)
+//! **Ageing.** Go moves what is in a pool to its *victim cache* with each garbage collection, and
+//! drops what is found there: what was not used between two collections goes. There are no
+//! collections here, so there are *rounds*, by the clock: a round drops what is in the `old` lists,
+//! and what is in the slots and in the `fresh` lists becomes old. Who uses the pool makes the
+//! round, if the last was a period ago. (A goroutine that does would have to know all pools, and
+//! would keep a deadlock from being found.)
 
 use crate::base::lock::Lock;
 use crate::base::sys::coarse_nanotime;
@@ -218,20 +220,21 @@ impl<T> Locals<T> {
 
 /// Values that are dear to make, to be used again. (Go: `sync.Pool`.)
 ///
-/// [`get`](Self::get) takes one out, or makes one where there is none; when the [`Pooled`] is dropped the value is
-/// back in the pool. Each processor keeps its own, so this is cheap, and takes those of the others only where it
-/// has none. Which one `get` returns is not said, nor in what state: whoever used it last has left it so. Works
-/// on ordinary threads too, which share one place. Nothing here blocks, but what the function and the drops of
-/// values do.
+/// [`get`](Self::get) takes one out, or makes one where there is none; when the [`Pooled`] is
+/// dropped the value is back in the pool. Each processor keeps its own, so this is cheap, and takes
+/// those of the others only where it has none. Which one `get` returns is not said, nor in what
+/// state: whoever used it last has left it so. Works on ordinary threads too, which share one
+/// place. Nothing here blocks, but what the function and the drops of values do.
 ///
 /// What happens before a value is put in happens before the `get` that takes it out returns.
 ///
 /// # What becomes of values that nobody uses
-/// Values that were not used for some time are dropped, in *rounds*. A round is made by a `get`, or a
-/// [`put`](Self::put), for which the last one was a period ago (10 s, or what
-/// [`with_period`](Self::with_period) says); it drops what has been in the pool since the round before. So a
-/// value stays for one period at the least, and in a pool that is used all the time for two at the most. A
-/// pool that is not used makes no rounds, and keeps what it has until it is dropped or [cleared](Self::clear).
+/// Values that were not used for some time are dropped, in *rounds*. A round is made by a `get`, or
+/// a [`put`](Self::put), for which the last one was a period ago (10 s, or what
+/// [`with_period`](Self::with_period) says); it drops what has been in the pool since the round
+/// before. So a value stays for one period at the least, and in a pool that is used all the time
+/// for two at the most. A pool that is not used makes no rounds, and keeps what it has until it is
+/// dropped or [cleared](Self::clear).
 ///
 /// # Examples
 /// ```
@@ -259,7 +262,8 @@ unsafe impl<T: Send, F: Sync> Sync for Pool<T, F> {}
 // SAFETY: the pool owns its values.
 unsafe impl<T: Send, F: Send> Send for Pool<T, F> {}
 
-/// A panic can't leave the pool in a state that it should not be seen in; its values are another matter.
+/// A panic can't leave the pool in a state that it should not be seen in; its values are another
+/// matter.
 impl<T: UnwindSafe, F: RefUnwindSafe> RefUnwindSafe for Pool<T, F> {}
 impl<T: UnwindSafe, F: UnwindSafe> UnwindSafe for Pool<T, F> {}
 
@@ -318,8 +322,8 @@ impl<T, F> Pool<T, F> {
         outside_first.into_iter().chain(locals).chain(outside_last)
     }
 
-    /// Calls `f` with the caller's own, in a section, if there is one; else with nothing, and the number of
-    /// the P.
+    /// Calls `f` with the caller's own, in a section, if there is one; else with nothing, and the
+    /// number of the P.
     fn with_own<R>(&self, f: impl FnOnce(Result<&Local<T>, u32>) -> R) -> R {
         let _section = current::enter();
         f(match current_p() {
@@ -369,8 +373,8 @@ impl<T, F> Pool<T, F> {
             let _section = current::enter();
             current_p().map(|pp| pp.id)
         };
-        // What is old comes last but one: the less it is used, the sooner it goes. What another P has for
-        // itself comes last.
+        // What is old comes last but one: the less it is used, the sooner it goes. What another P
+        // has for itself comes last.
         [Place::Fresh, Place::Old, Place::Private]
             .into_iter()
             .find_map(|place| self.all(own).find_map(|local| local.take(place)))
@@ -437,7 +441,8 @@ impl<T, F> std::fmt::Debug for Pool<T, F> {
     }
 }
 
-/// A value out of a [`Pool`], to which it goes back when this is dropped; also while a panic unwinds.
+/// A value out of a [`Pool`], to which it goes back when this is dropped; also while a panic
+/// unwinds.
 ///
 /// It may be sent to another goroutine, and dropped there.
 #[must_use = "the value goes back when this is dropped"]

@@ -2,18 +2,21 @@
 //!
 //! Previous: `semaphore.rs` decides, under its lock, whose turn has come. Next: `sched/ready.rs`.
 //!
-//! **The problem.** A `WaitQueue` (`sched/park.rs`) has both kinds in it, but nobody leaves it before he is
-//! woken; a `WaitList` (`g/wait_list.rs`) can be left, but has goroutines only. Who waits with a time-out here
-//! must be able to leave from the middle, and what he was given in the same moment must not be lost.
+//! **The problem.** A `WaitQueue` (`sched/park.rs`) has both kinds in it, but nobody leaves it
+//! before he is woken; a `WaitList` (`g/wait_list.rs`) can be left, but has goroutines only. Who
+//! waits with a time-out here must be able to leave from the middle, and what he was given in the
+//! same moment must not be lost.
 //!
-//! **Chosen.** One [`Waiter`] on the stack of whoever waits, in one doubly linked [`Queue`], under the lock of
-//! its owner. Who ends a wait takes the waiter out under the lock, and wakes it without ([`Woken`]).
+//! **Chosen.** One [`Waiter`] on the stack of whoever waits, in one doubly linked [`Queue`], under
+//! the lock of its owner. Who ends a wait takes the waiter out under the lock, and wakes it without
+//! ([`Woken`]).
 //!
-//! * Q1: of a turn that comes and a time that is over, one wins. For a goroutine the claim of its wait
-//!   (`g/wait.rs`) decides, which is made under the lock: who is found to be late gets nothing, and the turn is
-//!   the next one's. For a thread, who takes it out of the queue decides.
-//! * Q2: nobody looks at a goroutine's waiter after the lock was released, as it may be gone. A thread that was
-//!   taken out stays until its word is set, also if its time is over meanwhile ([`Waiter::is_served`]).
+//! * Q1: of a turn that comes and a time that is over, one wins. For a goroutine the claim of its
+//!   wait (`g/wait.rs`) decides, which is made under the lock: who is found to be late gets
+//!   nothing, and the turn is the next one's. For a thread, who takes it out of the queue decides.
+//! * Q2: nobody looks at a goroutine's waiter after the lock was released, as it may be gone. A
+//!   thread that was taken out stays until its word is set, also if its time is over meanwhile
+//!   ([`Waiter::is_served`]).
 //! * Q3: who has given up is out of the queue before it returns.
 
 use crate::base::atomic::{AtomicU32, Ordering};
@@ -71,8 +74,8 @@ impl Waiter {
         }
     }
 
-    /// Waits until it was served, at the latest until `until` (monotonic ns, or [`NEVER`]). False: the time
-    /// is over, and the waiter is to be taken out of its queue.
+    /// Waits until it was served, at the latest until `until` (monotonic ns, or [`NEVER`]). False:
+    /// the time is over, and the waiter is to be taken out of its queue.
     pub(super) fn wait(&self, reason: WaitReason, until: u64) -> bool {
         match &self.who {
             Who::Goroutine(gp, ticket) => wait::wait(gp, reason, *ticket, until) == Cause::Ready,
@@ -166,8 +169,8 @@ impl Queue {
         unsafe { self.head.as_ref() }.map(|first| first.wanted)
     }
 
-    /// Takes the first out, and ends its wait: it is to be woken with `woken`. False if its time was over
-    /// before: it gets nothing.
+    /// Takes the first out, and ends its wait: it is to be woken with `woken`. False if its time
+    /// was over before: it gets nothing.
     pub(super) fn serve_first(&mut self, woken: &mut Woken) -> bool {
         let at = self.head;
         // SAFETY: in the queue, so it stays where it is.
@@ -228,7 +231,8 @@ impl Woken {
         }
         let mut at = self.first;
         while !at.is_null() {
-            // SAFETY: as in push_thread(); with its word it may be gone, so it was looked at before.
+            // SAFETY: as in push_thread(); with its word it may be gone, so it was looked at
+            // before.
             unsafe {
                 let next = (*at).next.get();
                 if let Who::Thread(word) = &(*at).who {

@@ -12,19 +12,20 @@ use std::time::Duration;
 /// A number of permits that are taken, several at a time, and given back. (Go:
 /// `golang.org/x/sync/semaphore.Weighted`.)
 ///
-/// Who asks for more permits than there are blocks, until enough were given back. First come, first served,
-/// strictly: who comes later waits behind, also if there is enough for him, and so a request for many is not
-/// starved by those for few. Who gives permits back hands them to the first in line; nobody overtakes it
-/// meanwhile.
+/// Who asks for more permits than there are blocks, until enough were given back. First come, first
+/// served, strictly: who comes later waits behind, also if there is enough for him, and so a
+/// request for many is not starved by those for few. Who gives permits back hands them to the first
+/// in line; nobody overtakes it meanwhile.
 ///
-/// Works on ordinary threads too, and between threads and goroutines. Permits belong to nobody: they may be
-/// given back by another than who has taken them.
+/// Works on ordinary threads too, and between threads and goroutines. Permits belong to nobody:
+/// they may be given back by another than who has taken them.
 ///
-/// What happens before permits are given back happens before the acquisition that gets them returns.
+/// What happens before permits are given back happens before the acquisition that gets them
+/// returns.
 ///
-/// A semaphore does not know how many permits there will be, as [`release`](Self::release) can add some. So a
-/// request for more than there are in all waits until they are added, and those behind it wait too. (Go's
-/// knows its size, and lets others pass such a request.)
+/// A semaphore does not know how many permits there will be, as [`release`](Self::release) can add
+/// some. So a request for more than there are in all waits until they are added, and those behind
+/// it wait too. (Go's knows its size, and lets others pass such a request.)
 ///
 /// # Examples
 /// At most two at a time:
@@ -144,8 +145,8 @@ impl Semaphore {
 
     /// Takes `n` permits; they are given back when the [`Permit`] is dropped.
     ///
-    /// Blocks the calling goroutine (or thread) until they are there and all who came before have theirs. A
-    /// request for none waits for its turn too.
+    /// Blocks the calling goroutine (or thread) until they are there and all who came before have
+    /// theirs. A request for none waits for its turn too.
     ///
     /// # Deadlock
     /// If there never are so many permits, or who holds them waits for the caller.
@@ -179,9 +180,9 @@ impl Semaphore {
         self.try_take(n).then(|| Permit { semaphore: self, count: n })
     }
 
-    /// Takes `n` permits as [`acquire`](Self::acquire) does, but waits for `timeout` at the most. None if the
-    /// time was over first: then it is as if nobody had asked, and those behind that can have what they want
-    /// get it.
+    /// Takes `n` permits as [`acquire`](Self::acquire) does, but waits for `timeout` at the most.
+    /// None if the time was over first: then it is as if nobody had asked, and those behind that
+    /// can have what they want get it.
     ///
     /// With a timeout of zero it is [`try_acquire`](Self::try_acquire).
     ///
@@ -237,14 +238,16 @@ impl Semaphore {
         self.take_timeout(n, timeout).then(|| OwnedPermit { semaphore: Arc::clone(self), count: n })
     }
 
-    /// Adds `n` permits: those of a permit that was [forgotten](Permit::forget), or new ones. Does not block.
+    /// Adds `n` permits: those of a permit that was [forgotten](Permit::forget), or new ones. Does
+    /// not block.
     ///
-    /// Go's `Release` panics with `semaphore: released more than held`. Here permits give themselves back, and
-    /// once only, so it needs nobody who counts; and a semaphore that begins with none may count events.
+    /// Go's `Release` panics with `semaphore: released more than held`. Here permits give
+    /// themselves back, and once only, so it needs nobody who counts; and a semaphore that begins
+    /// with none may count events.
     ///
     /// # Panics
-    /// `sync: too many Semaphore permits` if there would be more than [`u64::MAX`]; there are as many as before
-    /// then.
+    /// `sync: too many Semaphore permits` if there would be more than [`u64::MAX`]; there are as
+    /// many as before then.
     ///
     /// # Examples
     /// ```
@@ -305,7 +308,8 @@ impl Permit<'_> {
         self.count
     }
 
-    /// Does not give them back: they are gone, until somebody [releases](Semaphore::release) as many.
+    /// Does not give them back: they are gone, until somebody [releases](Semaphore::release) as
+    /// many.
     pub fn forget(mut self) {
         self.count = 0;
     }
@@ -318,7 +322,8 @@ impl OwnedPermit {
         self.count
     }
 
-    /// Does not give them back: they are gone, until somebody [releases](Semaphore::release) as many.
+    /// Does not give them back: they are gone, until somebody [releases](Semaphore::release) as
+    /// many.
     pub fn forget(mut self) {
         self.count = 0;
     }

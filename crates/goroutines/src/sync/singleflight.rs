@@ -144,20 +144,21 @@ impl<K: Eq + Hash, V: Clone> Group<K, V> {
         Self { calls: Mutex::new(HashMap::new()) }
     }
 
-    /// Calls `f` and returns what it returned; where a call for `key` is going on already, waits for that
-    /// instead, and returns a clone of what it returned. (Go: `Group.Do`.)
+    /// Calls `f` and returns what it returned; where a call for `key` is going on already, waits
+    /// for that instead, and returns a clone of what it returned. (Go: `Group.Do`.)
     ///
-    /// `f` runs on the caller, and may borrow. Blocks the calling goroutine (or thread) while it waits. What
-    /// happens in `f` happens before all who get its value return. A call that begins when the one before is
-    /// over is made anew: nothing is cached.
+    /// `f` runs on the caller, and may borrow. Blocks the calling goroutine (or thread) while it
+    /// waits. What happens in `f` happens before all who get its value return. A call that begins
+    /// when the one before is over is made anew: nothing is cached.
     ///
-    /// For Go's `DoChan`, do it in a goroutine: `go(move || group.work(…))` gives a handle to wait for.
+    /// For Go's `DoChan`, do it in a goroutine: `go(move || group.work(…))` gives a handle to wait
+    /// for.
     ///
     /// Keep errors in the value: `V` may be a [`Result`], whose error is `Clone`.
     ///
     /// # Panics
-    /// As `f` does; also in those who wait for it, with the same text, which is reported once. (A payload that
-    /// is no text does not reach them; they are told so.) If `f` ends its goroutine by
+    /// As `f` does; also in those who wait for it, with the same text, which is reported once. (A
+    /// payload that is no text does not reach them; they are told so.) If `f` ends its goroutine by
     /// [`goexit`], those who wait end theirs; an ordinary thread panics.
     ///
     /// # Deadlock
@@ -244,8 +245,8 @@ impl<K: Eq + Hash, V: Clone> Group<K, V> {
         drop(removed); // the key is the user's: not under the lock
     }
 
-    /// Forgets the call for `key` that is going on, if there is one: who wants it from now on makes it anew.
-    /// Those who wait for it go on waiting. Does not block. (Go: `Group.Forget`.)
+    /// Forgets the call for `key` that is going on, if there is one: who wants it from now on makes
+    /// it anew. Those who wait for it go on waiting. Does not block. (Go: `Group.Forget`.)
     pub fn forget<Q>(&self, key: &Q)
     where
         K: Borrow<Q>,

@@ -57,8 +57,8 @@ impl WaitGroup {
     /// `go` it counts.
     ///
     /// # Panics
-    /// `sync: negative WaitGroup counter` if it would become negative (or leave the range of an `i32`); it is left
-    /// as it was.
+    /// `sync: negative WaitGroup counter` if it would become negative (or leave the range of an
+    /// `i32`); it is left as it was.
     pub fn add(&self, delta: i32) {
         match self.0.count.add(delta) {
             Some(0) => {}
@@ -67,8 +67,8 @@ impl WaitGroup {
         }
     }
 
-    /// Wakes the first `n` who wait. They were taken out of the count with the zero: so here it can't be misused as
-    /// Go's can ("Add called concurrently with Wait").
+    /// Wakes the first `n` who wait. They were taken out of the count with the zero: so here it
+    /// can't be misused as Go's can ("Add called concurrently with Wait").
     #[cold]
     fn release(&self, n: u32) {
         let _section = current::enter();
@@ -113,9 +113,9 @@ impl WaitGroup {
     }
 
     /// Starts a goroutine that calls `f`, and counts it: `add(1)` now, `done` when it has ended, by
-    /// return, by [`goexit`](crate::runtime::goexit) or by a panic (which stays in its goroutine; with
-    /// [`PanicPolicy::Crash`](crate::runtime::PanicPolicy::Crash) it ends the process, as in Go, and
-    /// `wait` does not return).
+    /// return, by [`goexit`](crate::runtime::goexit) or by a panic (which stays in its goroutine;
+    /// with [`PanicPolicy::Crash`](crate::runtime::PanicPolicy::Crash) it ends the process, as in
+    /// Go, and `wait` does not return).
     ///
     /// # Panics
     /// If no goroutine can be made.

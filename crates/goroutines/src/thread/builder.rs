@@ -33,16 +33,16 @@ impl Builder {
         Self::default()
     }
 
-    /// Names the goroutine, for dumps and [`Thread::name`](super::Thread::name). As in std, starting it panics
-    /// if the name contains a NUL.
+    /// Names the goroutine, for dumps and [`Thread::name`](super::Thread::name). As in std,
+    /// starting it panics if the name contains a NUL.
     pub fn name(mut self, name: String) -> Self {
         self.name = Some(name);
         self
     }
 
-    /// Gives it a stack of `bytes` (of addresses; memory is used as touched), rounded up to a power of two
-    /// from 16 KiB to 4 GiB. As with glibc's threads, the thread block and static thread-locals (some
-    /// 3 KiB) are taken out of it.
+    /// Gives it a stack of `bytes` (of addresses; memory is used as touched), rounded up to a power
+    /// of two from 16 KiB to 4 GiB. As with glibc's threads, the thread block and static
+    /// thread-locals (some 3 KiB) are taken out of it.
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.stack_bytes = Some(bytes);
         self
@@ -59,8 +59,8 @@ impl Builder {
     /// Starts the goroutine. Like [`std::thread::Builder::spawn`].
     ///
     /// # Errors
-    /// `InvalidInput` for a stack above 4 GiB; the kernel's where memory, addresses or mappings are used
-    /// up.
+    /// `InvalidInput` for a stack above 4 GiB; the kernel's where memory, addresses or mappings are
+    /// used up.
     ///
     /// # Panics
     /// If the runtime can't be started; if the name contains a NUL.
@@ -123,8 +123,9 @@ where
     crate::go(f)
 }
 
-/// Lets other goroutines run: the caller goes behind all that wait in the global run queue, or returns
-/// at once if nobody else is at hand. On an ordinary thread, [`std::thread::yield_now`]. (Go: `runtime.Gosched`.)
+/// Lets other goroutines run: the caller goes behind all that wait in the global run queue, or
+/// returns at once if nobody else is at hand. On an ordinary thread, [`std::thread::yield_now`].
+/// (Go: `runtime.Gosched`.)
 pub fn yield_now() {
     let section = current::enter();
     match section.g() {
@@ -137,8 +138,8 @@ pub fn yield_now() {
 
 /// Blocks the calling goroutine for at least `duration`. Like [`std::thread::sleep`].
 ///
-/// To the precision of the kernel's timers where the processor is idle, and as soon as it is its turn where
-/// it is not. Does nothing but let others run for a duration of zero.
+/// To the precision of the kernel's timers where the processor is idle, and as soon as it is its
+/// turn where it is not. Does nothing but let others run for a duration of zero.
 pub fn sleep(duration: Duration) {
     match current::g() {
         None => std::thread::sleep(duration),

@@ -123,6 +123,7 @@ pub fn current() -> Thread {
         !task.is_null() && gp.task().is_some_and(|task| !task.is_system),
         "thread::current() in a goroutine that has ended (or in one of the runtime's own)"
     );
-    // SAFETY: the goroutine's own reference, which it gives up at its very end; start() made the task.
+    // SAFETY: the goroutine's own reference, which it gives up at its very end; start() made the
+    // task.
     unsafe { super::join::thread(&*task) }
 }

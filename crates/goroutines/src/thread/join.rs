@@ -3,10 +3,10 @@
 //! One allocation a goroutine: its task, its result and its closure, shared with its handle.
 //!
 //! * J1: the result is written by the goroutine before it gives up its share in it, and taken or
-//!   dropped by whoever has the last share. So a result that borrows from a scope is gone before the
-//!   goroutine tells the scope that it has ended.
-//! * J2: `joiner` is null while the goroutine runs and nobody waits, the waiter while somebody does, and
-//!   [`DONE`] from the end on.
+//!   dropped by whoever has the last share. So a result that borrows from a scope is gone before
+//!   the goroutine tells the scope that it has ended.
+//! * J2: `joiner` is null while the goroutine runs and nobody waits, the waiter while somebody
+//!   does, and [`DONE`] from the end on.
 
 use super::Thread;
 use super::id::Inner;
@@ -145,8 +145,8 @@ impl<F: FnOnce() -> T, T> Full<F, T> {
     /// The goroutine's function: runs the closure and leaves the result.
     unsafe fn run(task: *const Task) {
         let full: *const Self = task.cast();
-        // SAFETY: the goroutine's reference keeps it alive; only the goroutine touches the closure, and
-        // the result until it gives up its share (J1).
+        // SAFETY: the goroutine's reference keeps it alive; only the goroutine touches the closure,
+        // and the result until it gives up its share (J1).
         unsafe {
             let f = (*(*full).f.get()).take();
             let Some(f) = f else { fatal::throw!("a goroutine without a function") };
@@ -264,8 +264,8 @@ where
     Ok(handle)
 }
 
-/// Makes a goroutine that is in no queue yet, and has no handle. Whoever has its reference queues it
-/// ([`go::ripe`]) or releases it.
+/// Makes a goroutine that is in no queue yet, and has no handle. Whoever has its reference queues
+/// it ([`go::ripe`]) or releases it.
 pub(crate) fn prepare<F: FnOnce() + Send + 'static>(
     f: F,
     location: &'static Location<'static>,
@@ -329,12 +329,12 @@ impl<T> JoinHandle<T> {
     /// Waits for the goroutine to end, and returns what its closure returned, or the payload of its
     /// panic.
     ///
-    /// Blocks the calling goroutine (or ordinary thread). Its `thread_local!`s have been destroyed when
-    /// this returns, and all that it did happens before.
+    /// Blocks the calling goroutine (or ordinary thread). Its `thread_local!`s have been destroyed
+    /// when this returns, and all that it did happens before.
     ///
     /// # Errors
-    /// The panic's payload. A goroutine that ended by [`runtime::goexit`](crate::runtime::goexit) has a
-    /// payload of no public type.
+    /// The panic's payload. A goroutine that ended by [`runtime::goexit`](crate::runtime::goexit)
+    /// has a payload of no public type.
     ///
     /// # Deadlock
     /// A goroutine that joins itself waits for ever.

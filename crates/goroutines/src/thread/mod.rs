@@ -1,7 +1,8 @@
 //! `std::thread`, on goroutines.
 //!
 //! Item for item what [`std::thread`] has, so that `use goroutines::thread;` is the whole port of a
-//! threaded program. What differs is said where it does. Each function works on ordinary threads too.
+//! threaded program. What differs is said where it does. Each function works on ordinary threads
+//! too.
 
 mod builder;
 mod id;

@@ -1,9 +1,10 @@
 //! `park` and `unpark`: a token a goroutine.
 //!
-//! One word: [`EMPTY`], [`NOTIFIED`], [`TIMED`] (parked with a time-out: the wait `ticket`), or the address
-//! of a waiter. Who changes it from a waiter to `NOTIFIED` has the right, and the duty, to wake it; who
-//! changes it from `TIMED`, to end that wait if the time has not. (By then the goroutine may have begun
-//! the next one here: then `unpark` wakes that for no reason, which `park_timeout` may do.)
+//! One word: [`EMPTY`], [`NOTIFIED`], [`TIMED`] (parked with a time-out: the wait `ticket`), or the
+//! address of a waiter. Who changes it from a waiter to `NOTIFIED` has the right, and the duty, to
+//! wake it; who changes it from `TIMED`, to end that wait if the time has not. (By then the
+//! goroutine may have begun the next one here: then `unpark` wakes that for no reason, which
+//! `park_timeout` may do.)
 
 use super::id;
 use crate::g::reason::WaitReason;
@@ -83,8 +84,8 @@ impl ParkState {
     }
 }
 
-/// Blocks until the calling goroutine's token is available, and takes it. Like [`std::thread::park`],
-/// also on ordinary threads.
+/// Blocks until the calling goroutine's token is available, and takes it. Like
+/// [`std::thread::park`], also on ordinary threads.
 ///
 /// # Examples
 /// ```

@@ -77,8 +77,8 @@ pub struct Scope<'scope, 'env: 'scope> {
     env: PhantomData<&'env mut &'env ()>,
 }
 
-/// Runs `f` with a scope, waits for all goroutines started in it, and returns what `f` returned. Like
-/// [`std::thread::scope`].
+/// Runs `f` with a scope, waits for all goroutines started in it, and returns what `f` returned.
+/// Like [`std::thread::scope`].
 ///
 /// # Panics
 /// If `f` panics, or a goroutine of the scope that was not joined did.
@@ -119,8 +119,8 @@ impl<'scope, 'env> Scope<'scope, 'env> {
     /// Starts a goroutine that may borrow from outside the scope.
     ///
     /// # Panics
-    /// If no goroutine can be made; [`Builder::spawn_scoped`](super::Builder::spawn_scoped) returns the
-    /// error instead.
+    /// If no goroutine can be made; [`Builder::spawn_scoped`](super::Builder::spawn_scoped) returns
+    /// the error instead.
     #[track_caller]
     pub fn spawn<F, T>(&'scope self, f: F) -> ScopedJoinHandle<'scope, T>
     where

@@ -1,26 +1,27 @@
 //! A goroutine's alarm: the one timer it can wait for at a time. And that of a call (`call.rs`).
 //!
-//! **The problem.** Most time-outs never come: a socket's is set and taken back with each read. Both must
-//! cost next to nothing, though the timer sits in the heap of a P, under its lock, and the goroutine has
-//! moved to another P since.
+//! **The problem.** Most time-outs never come: a socket's is set and taken back with each read.
+//! Both must cost next to nothing, though the timer sits in the heap of a P, under its lock, and
+//! the goroutine has moved to another P since.
 //!
-//! **Chosen.** The alarm is a part of the `G`, which is never freed, so the heap may keep an entry for it
-//! longer than it is wanted. Taking an alarm back is one store. Setting one whose entry in some heap
-//! comes due earlier is two: when that entry comes up, it is put back for the time that is wanted then.
-//! (Go's timers are lazy in the same way: `timerModified`, zombies.)
+//! **Chosen.** The alarm is a part of the `G`, which is never freed, so the heap may keep an entry
+//! for it longer than it is wanted. Taking an alarm back is one store. Setting one whose entry in
+//! some heap comes due earlier is two: when that entry comes up, it is put back for the time that
+//! is wanted then. (Go's timers are lazy in the same way: `timerModified`, zombies.)
 //!
 //! * `when` — the time that is wanted; [`NEVER`]: none. Written by the goroutine.
 //! * `ticket` — the wait that is to end then. Written before `when`, while `when` is `NEVER`.
-//! * `queued` — the time of the entry that counts; 0: there is none. Who changes it from 0 puts an entry in
-//!   a heap; who makes it earlier, too (the old entry has become stale: nobody's); who takes an entry of
-//!   that time out of a heap sets it to 0.
+//! * `queued` — the time of the entry that counts; 0: there is none. Who changes it from 0 puts an
+//!   entry in a heap; who makes it earlier, too (the old entry has become stale: nobody's); who
+//!   takes an entry of that time out of a heap sets it to 0.
 //!
 //! Invariants:
-//! * A1: if `when` is a time, then `queued` is not 0 and no later than `when`, once [`set`](Alarm::set) has
-//!   returned, or an entry is about to be put back by [`take`](Alarm::take)'s caller. Dekker: the goroutine
-//!   writes `when`, then reads `queued`; the heap's side writes `queued`, then reads `when`.
-//! * A2: a ticket is used only if `when` was the same before and after it was read; so it is that of the
-//!   wait whose time has come.
+//! * A1: if `when` is a time, then `queued` is not 0 and no later than `when`, once
+//!   [`set`](Alarm::set) has returned, or an entry is about to be put back by
+//!   [`take`](Alarm::take)'s caller. Dekker: the goroutine writes `when`, then reads `queued`; the
+//!   heap's side writes `queued`, then reads `when`.
+//! * A2: a ticket is used only if `when` was the same before and after it was read; so it is that
+//!   of the wait whose time has come.
 
 use crate::base::atomic::{AtomicU64, Ordering, fence};
 use crate::g::wait::Ticket;
@@ -122,7 +123,8 @@ impl Alarm {
             return Due::Off;
         }
         if when > now {
-            // The goroutine, which may have set it just now, puts the entry there itself if it wins.
+            // The goroutine, which may have set it just now, puts the entry there itself if it
+            // wins.
             let ours = self
                 .queued
                 .compare_exchange(NONE, when, Ordering::AcqRel, Ordering::Relaxed)

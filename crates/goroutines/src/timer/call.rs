@@ -1,14 +1,15 @@
 //! Functions that are to be called at a time, each in a goroutine of its own.
 //!
-//! The goroutine is made when the call is armed, as a task that is in no queue (`g/task.rs`); when its time
-//! comes it is queued like any other, so that nothing is allocated and no code of the user's runs where
-//! timers are seen to. Who takes the task decides: the heap's side, and it will run; or the owner, and it never
-//! will.
+//! The goroutine is made when the call is armed, as a task that is in no queue (`g/task.rs`); when
+//! its time comes it is queued like any other, so that nothing is allocated and no code of the
+//! user's runs where timers are seen to. Who takes the task decides: the heap's side, and it will
+//! run; or the owner, and it never will.
 //!
-//! A [`Call`] is never freed, since a heap may still have an entry for it (`alarm.rs`); it is used again.
+//! A [`Call`] is never freed, since a heap may still have an entry for it (`alarm.rs`); it is used
+//! again.
 //!
-//! * CA1: the alarm is set and cleared by the owner, one thread at a time. The task and its time change under
-//!   the call's lock, which is taken last of all.
+//! * CA1: the alarm is set and cleared by the owner, one thread at a time. The task and its time
+//!   change under the call's lock, which is taken last of all.
 
 use super::alarm::{Alarm, NEVER};
 use crate::base::lock::Lock;
@@ -41,7 +42,8 @@ unsafe impl Send for State {}
 
 static FREE: [Shelf; SHELVES] = [const { Shelf(Lock::new(None)) }; SHELVES];
 
-/// Free ones, by the processor that has used them: neither their lock nor they go from one to another.
+/// Free ones, by the processor that has used them: neither their lock nor they go from one to
+/// another.
 #[repr(align(128))]
 struct Shelf(Lock<Option<&'static Call>>);
 
@@ -63,7 +65,8 @@ impl Call {
     pub(crate) fn take() -> &'static Self {
         let section = crate::g::current::enter();
         let own = shelf();
-        // Those that others have put back too: or where one takes and another gives, there would be ever more.
+        // Those that others have put back too: or where one takes and another gives, there would be
+        // ever more.
         for at in own..own + SHELVES {
             let mut free = FREE[at % SHELVES].0.lock_static();
             if let Some(call) = *free {

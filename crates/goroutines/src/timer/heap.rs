@@ -1,7 +1,7 @@
 //! A heap of times, four children a node, in memory of its own.
 //!
-//! Four children: half the levels of a binary heap, and the children of a node share a cache line. (Go's
-//! timers: the same.) It grows by mapping, as it is used where nothing may be allocated.
+//! Four children: half the levels of a binary heap, and the children of a node share a cache line.
+//! (Go's timers: the same.) It grows by mapping, as it is used where nothing may be allocated.
 
 use goroutines_switch::sys;
 use std::ptr::NonNull;
@@ -53,7 +53,8 @@ impl<T: Copy> Heap<T> {
         self.entries().first().map(|entry| entry.when)
     }
 
-    /// Looks at those that are due before `until`, 256 at most; where `look` returns an earlier time, at those before that.
+    /// Looks at those that are due before `until`, 256 at most; where `look` returns an earlier
+    /// time, at those before that.
     pub(crate) fn look_before(&self, mut until: u64, mut look: impl FnMut(&Entry<T>) -> u64) {
         const MOST: usize = 256;
         let entries = self.entries();
@@ -130,7 +131,8 @@ impl<T: Copy> Heap<T> {
         let room = (2 * self.room).max(FIRST);
         let Ok(at) = sys::map(room * size_of::<Entry<T>>()) else { return false };
         let Some(at) = NonNull::new(at.cast::<Entry<T>>()) else { return false };
-        // SAFETY: a new mapping of that size, aligned to pages; the old one is ours, whole, and left.
+        // SAFETY: a new mapping of that size, aligned to pages; the old one is ours, whole, and
+        // left.
         unsafe {
             at.copy_from_nonoverlapping(self.at, self.len);
             if self.room > 0 {

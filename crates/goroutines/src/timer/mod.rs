@@ -1,13 +1,16 @@
 //! The timers of a P: who is to be woken when. (Go: `runtime/time.go`.)
 //!
-//! One heap a P, behind a lock that others take only to steal what is due, to look for the earliest, or
-//! to take over the heap of a P that is no more. [`Timers::expire`] returns what fired; it readies nobody.
+//! One heap a P, behind a lock that others take only to steal what is due, to look for the
+//! earliest, or to take over the heap of a P that is no more. [`Timers::expire`] returns what
+//! fired; it readies nobody.
 //!
-//! **Company.** Where there are many, a wake-up for each costs more than all that they do: who sleeps for a timer that
-//! was set for milliseconds may sleep a little longer, so that others are due by then too (`sched/watch.rs`). How much is in the
-//! entry: a sixteenth of its time, a millisecond at most, in steps of 33 µs.
+//! **Company.** Where there are many, a wake-up for each costs more than all that they do: who
+//! sleeps for a timer that was set for milliseconds may sleep a little longer, so that others are
+//! due by then too (`sched/watch.rs`). How much is in the entry: a sixteenth of its time, a
+//! millisecond at most, in steps of 33 µs.
 //!
-//! * TM1: `next` is the time at the heap's front whenever the lock is free ([`NEVER`]: it is empty).
+//! * TM1: `next` is the time at the heap's front whenever the lock is free ([`NEVER`]: it is
+//!   empty).
 
 pub(crate) mod alarm;
 pub(crate) mod call;
@@ -27,8 +30,8 @@ use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Whose alarm an entry is for: a goroutine's, or that of a call; and how late it may be. One word: both are aligned
-/// to more than these bits.
+/// Whose alarm an entry is for: a goroutine's, or that of a call; and how late it may be. One word:
+/// both are aligned to more than these bits.
 #[derive(Clone, Copy, Debug)]
 struct Whose(NonNull<()>);
 
@@ -175,8 +178,8 @@ impl Timers {
         next < before
     }
 
-    /// Ends the waits whose time has come by `now`, as many as make `out`, where those go that are to be
-    /// readied, `most` long. In a section, or on g0.
+    /// Ends the waits whose time has come by `now`, as many as make `out`, where those go that are
+    /// to be readied, `most` long. In a section, or on g0.
     pub(crate) fn expire(&'static self, now: u64, most: usize, out: &mut RunList) {
         if self.next() > now {
             return;

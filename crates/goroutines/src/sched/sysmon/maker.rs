@@ -1,17 +1,19 @@
 //! Threads that are kept ready, where making one may take long.
 //!
-//! **The problem.** `pthread_create` allocates, from `malloc`. Where that is the program's own (an allocator linked into
-//! it), its lock may be held by a goroutine that was descheduled in it, and waits for a P. The monitor that is to make a
-//! thread for that P would wait for the goroutine, and the goroutine for the thread.
+//! **The problem.** `pthread_create` allocates, from `malloc`. Where that is the program's own (an
+//! allocator linked into it), its lock may be held by a goroutine that was descheduled in it, and
+//! waits for a P. The monitor that is to make a thread for that P would wait for the goroutine, and
+//! the goroutine for the thread.
 //!
-//! **Chosen.** The monitor never makes a thread then. Another thread, the *maker*, does: it may wait, and keeps
-//! [`STOCK`] threads ready, from before the first goroutine on. Where none is ready, the P goes on waiting where an M
-//! that comes back finds it (`Shared::pwaiting`), as where the system makes no further thread. So it takes more than
-//! [`STOCK`] goroutines that block their threads, one after the other, before the one with the lock has had its turn,
-//! for a P to have to wait.
+//! **Chosen.** The monitor never makes a thread then. Another thread, the *maker*, does: it may
+//! wait, and keeps [`STOCK`] threads ready, from before the first goroutine on. Where none is
+//! ready, the P goes on waiting where an M that comes back finds it (`Shared::pwaiting`), as where
+//! the system makes no further thread. So it takes more than [`STOCK`] goroutines that block their
+//! threads, one after the other, before the one with the lock has had its turn, for a P to have to
+//! wait.
 //!
-//! Rejected: waiting for the lock while no thread has the P (a deadlock on one P); threads that libc does not know of
-//! (`setuid` and its kin would not reach them).
+//! Rejected: waiting for the lock while no thread has the P (a deadlock on one P); threads that
+//! libc does not know of (`setuid` and its kin would not reach them).
 
 use crate::base::lock::Lock;
 use crate::base::sys::{self, Note};
@@ -56,12 +58,13 @@ pub(super) fn is_used() -> bool {
 
 /// How many of the process's threads are here.
 pub(in crate::sched) fn threads() -> u32 {
-    // A thread that the maker has made and that is not ready yet is not counted: one too few, and no harm.
+    // A thread that the maker has made and that is not ready yet is not counted: one too few, and
+    // no harm.
     u32::from(STARTED.load(Ordering::Relaxed)) + READY.lock().count
 }
 
-/// Starts the maker, and waits until the first threads are ready. Before there are goroutines: nothing that has a lock of
-/// the program's is descheduled.
+/// Starts the maker, and waits until the first threads are ready. Before there are goroutines:
+/// nothing that has a lock of the program's is descheduled.
 ///
 /// # Errors
 /// The system's.

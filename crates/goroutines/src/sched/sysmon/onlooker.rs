@@ -1,17 +1,20 @@
 //! Whether a thread is blocked in the kernel, or could run and is not let.
 //!
-//! **The problem.** Only a file in `/proc` says so, and to open one takes the lowest free number of the process for as
-//! long as it is read. A program may count on that number: `close(0)` and `open` redirect its input, and a read of what
-//! was just closed is to fail, not to meet a file of ours. And while the kernel enlarges the process's table, for
-//! milliseconds, whoever wants a number is blocked: the very threads that are to be found.
+//! **The problem.** Only a file in `/proc` says so, and to open one takes the lowest free number of
+//! the process for as long as it is read. A program may count on that number: `close(0)` and `open`
+//! redirect its input, and a read of what was just closed is to fail, not to meet a file of ours.
+//! And while the kernel enlarges the process's table, for milliseconds, whoever wants a number is
+//! blocked: the very threads that are to be found.
 //!
-//! **The onlooker** is a thread with a table of descriptors of its own (`CLOSE_RANGE_UNSHARE`, Linux 5.9), empty but for
-//! what it reads. Where the kernel does not give it a table of its own it reads all the same. The monitor waits for it for
-//! a moment only, and finds the [`answer`] when it looks again.
+//! **The onlooker** is a thread with a table of descriptors of its own (`CLOSE_RANGE_UNSHARE`,
+//! Linux 5.9), empty but for what it reads. Where the kernel does not give it a table of its own it
+//! reads all the same. The monitor waits for it for a moment only, and finds the [`answer`] when it
+//! looks again.
 //!
-//! It is started with the runtime, before there are goroutines: the kernel empties the table only after it has copied the
-//! first 64 places, and what is closed meanwhile stays open for that long. (Started when somebody first asked, it kept
-//! pipes open whose writers were to get `EPIPE`.) Where the system then allows no further thread, it is started later.
+//! It is started with the runtime, before there are goroutines: the kernel empties the table only
+//! after it has copied the first 64 places, and what is closed meanwhile stays open for that long.
+//! (Started when somebody first asked, it kept pipes open whose writers were to get `EPIPE`.) Where
+//! the system then allows no further thread, it is started later.
 //!
 //! Asked by: `sched/sysmon/retake.rs`, `sched/stw.rs`.
 
@@ -34,7 +37,8 @@ static CALL: Note = Note::new();
 /// There is one. Written under its lock.
 static STARTED: AtomicBool = AtomicBool::new(false);
 
-/// An M's `state`: the question, and the answer where there is none; else the letter that `/proc` has for it.
+/// An M's `state`: the question, and the answer where there is none; else the letter that `/proc`
+/// has for it.
 const QUESTION: u32 = 1;
 const UNKNOWN: u32 = 0;
 
@@ -43,7 +47,8 @@ pub(in crate::sched) fn threads() -> u32 {
     u32::from(STARTED.load(Ordering::Relaxed))
 }
 
-/// Asks whether the thread of `mp` is blocked in the kernel (rather than running, or waiting for a CPU).
+/// Asks whether the thread of `mp` is blocked in the kernel (rather than running, or waiting for a
+/// CPU).
 pub(super) fn ask(mp: &'static M) {
     let can = (STARTED.load(Ordering::Relaxed) || start()) && !SCHED.is_forked();
     mp.state.store(if can { QUESTION } else { UNKNOWN }, Ordering::Release);
@@ -61,8 +66,9 @@ pub(super) enum Answer {
 
 /// What came of the last question.
 pub(super) fn answer(mp: &M) -> Answer {
-    // Acquire: pairs with main(). Where two ask at once it may be the answer to the first: who acts on it checks for
-    // himself what must be so (`retake::take`, `m/lease.rs`), and a wrong guess costs a hand-over.
+    // Acquire: pairs with main(). Where two ask at once it may be the answer to the first: who acts
+    // on it checks for himself what must be so (`retake::take`, `m/lease.rs`), and a wrong guess
+    // costs a hand-over.
     match mp.state.load(Ordering::Acquire) {
         QUESTION => Answer::NotYet,
         UNKNOWN => Answer::Told(None),
@@ -105,7 +111,8 @@ fn start() -> bool {
     let starting = STARTING.lock();
     let mut started = STARTED.load(Ordering::Relaxed);
     if !started && thread::start_helper(main).is_ok() {
-        // Only now: a thread too many puts off finding a deadlock, one too few would find one that is none.
+        // Only now: a thread too many puts off finding a deadlock, one too few would find one that
+        // is none.
         STARTED.store(true, Ordering::Relaxed);
         started = true;
     }
@@ -131,7 +138,8 @@ extern "C" fn main(_: *mut c_void) -> *mut c_void {
     }
 }
 
-/// Gives the calling thread a table of descriptors of its own, with nothing in it, if the kernel does.
+/// Gives the calling thread a table of descriptors of its own, with nothing in it, if the kernel
+/// does.
 fn own_table() {
     let args = [0, u32::MAX as usize, libc::CLOSE_RANGE_UNSHARE as usize, 0, 0, 0];
     // SAFETY: none is closed but in a table that only this thread has.

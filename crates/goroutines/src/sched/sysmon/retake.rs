@@ -1,6 +1,8 @@
-//! What is done about an M that was looked at: ending its slice, taking its P, waking another beside it. (Go: `retake`.)
+//! What is done about an M that was looked at: ending its slice, taking its P, waking another
+//! beside it. (Go: `retake`.)
 //!
-//! Previous: `sched/sysmon.rs`. Next: `sched/preempt.rs`, or `sched/wake.rs`, which finds another M for the P.
+//! Previous: `sched/sysmon.rs`. Next: `sched/preempt.rs`, or `sched/wake.rs`, which finds another M
+//! for the P.
 
 use super::onlooker::{self, Answer};
 use super::{IDLE_RETAKE_NS, LIBC_TRIES, LOOK_NS, Look, SHARE_NS, SLOW_NS};
@@ -13,12 +15,12 @@ use crate::sched::{SCHED, preempt, wake};
 use std::ptr::null_mut;
 use std::sync::atomic::Ordering;
 
-/// An M that does not heed the signal for this long does not get it: a sandbox refuses it, or it is blocked by a raw
-/// call.
+/// An M that does not heed the signal for this long does not get it: a sandbox refuses it, or it is
+/// blocked by a raw call.
 const UNHEARD_NS: u64 = 50_000_000;
 
-/// Goroutines that no M was woken for, as the one that runs seemed likely to leave at once (`g/haste.rs`,
-/// `p/pace.rs`), and that have waited since the look before, are to run elsewhere.
+/// Goroutines that no M was woken for, as the one that runs seemed likely to leave at once
+/// (`g/haste.rs`, `p/pace.rs`), and that have waited since the look before, are to run elsewhere.
 pub(super) fn look_at_queued(pp: &P, mp: &M, seen: &mut Seen, now: u64, look: &mut Look) {
     let switches = mp.switches.load(Ordering::Acquire);
     let waits = !pp.is_empty() && SCHED.idle.procs.load(Ordering::Relaxed) > 0;
@@ -133,8 +135,8 @@ pub(super) fn look_at_running(
     preempt::ask(mp, seen.tick);
 }
 
-/// Whether the kernel has given the thread less than half of the slice's time: then its slice is not
-/// over, and whoever came next would run on the same thread.
+/// Whether the kernel has given the thread less than half of the slice's time: then its slice is
+/// not over, and whoever came next would run on the same thread.
 fn is_starved(mp: &M, seen: &Seen, slice: u64) -> bool {
     let now = sys::thread_cpu_ns(mp.tid.load(Ordering::Relaxed));
     match (seen.slice_cpu_ns, now) {
@@ -156,8 +158,8 @@ enum Thread {
     Asked,
 }
 
-/// What it does. Where the onlooker has to be asked, the look at other Ms goes on meanwhile, and comes back to this one
-/// (`Monitor::look_again`).
+/// What it does. Where the onlooker has to be asked, the look at other Ms goes on meanwhile, and
+/// comes back to this one (`Monitor::look_again`).
 fn thread_of(mp: &'static M, seen: &mut Seen, now: u64) -> Thread {
     let cpu = sys::thread_cpu_ns(mp.tid.load(Ordering::Relaxed));
     let before = std::mem::replace(&mut seen.cpu_ns, cpu);
@@ -261,8 +263,9 @@ impl Detached {
         Some(mp)
     }
 
-    /// Goroutines whose P was taken and that burn CPU now: they are to get a P, or wait for one. Where there are many
-    /// that block, a part of them is looked at, and the next part in the next look.
+    /// Goroutines whose P was taken and that burn CPU now: they are to get a P, or wait for one.
+    /// Where there are many that block, a part of them is looked at, and the next part in the next
+    /// look.
     pub(super) fn look(&mut self, now: u64, waiting: bool) {
         if now < self.next_ns {
             return;

@@ -1,6 +1,7 @@
 //! Making threads for Ps that have none: the Ms, and their memory.
 //!
-//! Previous: `sched/wake.rs`, which found no idle M. Next: `sched/run.rs`, in which an M's thread lives.
+//! Previous: `sched/wake.rs`, which found no idle M. Next: `sched/run.rs`, in which an M's thread
+//! lives.
 
 use super::{Monitor, SETTLE_NS, maker};
 use crate::base::sys;
@@ -54,7 +55,8 @@ impl Monitor {
         }
     }
 
-    /// Whether all Ps that wait for a thread wait for Ms that are on their way to sleep, and have not for long.
+    /// Whether all Ps that wait for a thread wait for Ms that are on their way to sleep, and have
+    /// not for long.
     fn waits_for_settling(&mut self, shared: &Shared) -> bool {
         if shared.expected == 0 || shared.pwaiting.is_null() {
             self.settling_since_ns = None;
@@ -77,7 +79,8 @@ impl Monitor {
         waiting <= shared.expected && now - since < SETTLE_NS
     }
 
-    /// The system makes no further thread: the P waits among the idle ones, for an M that comes back.
+    /// The system makes no further thread: the P waits among the idle ones, for an M that comes
+    /// back.
     fn give_back(&mut self, mp: &'static M, pp: &'static P) {
         self.retry = true;
         if mp.spinning.replace(false) {
@@ -109,7 +112,8 @@ impl Monitor {
         // SAFETY: null, or an M, which is never freed.
         if let Some(mp) = unsafe { shared.mdead.as_ref() } {
             shared.mdead = mp.link.load(Ordering::Relaxed);
-            // SAFETY: only this thread looks at it. It will have another thread, with another clock.
+            // SAFETY: only this thread looks at it. It will have another thread, with another
+            // clock.
             unsafe { *mp.seen.get() = Seen::default() };
             return mp;
         }
