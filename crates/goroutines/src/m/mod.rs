@@ -23,7 +23,7 @@ use lease::Lease;
 use noted::Noted;
 use std::cell::{Cell, UnsafeCell};
 use std::ptr::null_mut;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 
 /// One OS thread of the scheduler. Never freed; used again for a new thread when its thread has
 /// ended.
@@ -105,7 +105,7 @@ pub(crate) struct M {
     /// The signal by which it was told, since it has begun to send one to itself
     /// (`signals/deliver.rs`). Its own.
     #[cfg(feature = "intercept")]
-    pub(crate) knocked: AtomicI32,
+    pub(crate) knocked: std::sync::atomic::AtomicI32,
     /// The runtime's alternate stack on this thread.
     pub(crate) altstack: Cell<libc::stack_t>,
     /// The head of the robust list that the kernel was told of; 0: libc's own. Its own.
@@ -189,7 +189,7 @@ impl M {
             #[cfg(feature = "intercept")]
             resent: AtomicPtr::new(null_mut()),
             #[cfg(feature = "intercept")]
-            knocked: AtomicI32::new(0),
+            knocked: std::sync::atomic::AtomicI32::new(0),
             // SAFETY: plain old data.
             altstack: Cell::new(unsafe { std::mem::zeroed() }),
             #[cfg(feature = "intercept")]
