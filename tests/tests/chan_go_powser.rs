@@ -447,7 +447,7 @@ fn check(what: &str, u: Series, expected: impl IntoIterator<Item = Rational>) {
         assert_eq!(u.get().unwrap(), Some(expected), "{what}: term {i}");
     }
     drop(u);
-    if let Err(unfinished) = runtime::shutdown(Duration::from_secs(20)) {
+    if let Err(unfinished) = runtime::wait_all(Duration::from_secs(20)) {
         panic!("{what}: {unfinished}");
     }
 }

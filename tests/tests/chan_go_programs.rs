@@ -664,7 +664,7 @@ fn sieve1() {
         });
         assert_eq!(primes.iter().take(PRIMES.len()).collect::<Vec<_>>(), PRIMES);
         drop(primes);
-        runtime::shutdown(Duration::from_secs(20)).unwrap();
+        runtime::wait_all(Duration::from_secs(20)).unwrap();
     });
 }
 
@@ -749,7 +749,7 @@ fn sieve2() {
         });
         assert_eq!(primes.iter().take(PRIMES.len()).collect::<Vec<_>>(), PRIMES);
         drop(primes);
-        runtime::shutdown(Duration::from_secs(20)).unwrap();
+        runtime::wait_all(Duration::from_secs(20)).unwrap();
     });
 }
 

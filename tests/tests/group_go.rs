@@ -114,7 +114,7 @@ fn cancel_cause() {
 #[test]
 fn a_context_has_a_parent() {
     at_each(|_| {
-        let (parent, cancel) = Context::background().with_value(7).with_cause();
+        let (parent, cancel) = Context::background().with_value(7).with_cancel_cause();
         let (group, context) = ErrGroup::<String>::with_context(&parent);
         assert_eq!(context.value::<i32>(), Some(&7));
         let waits = context.clone();

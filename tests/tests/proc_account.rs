@@ -1,6 +1,6 @@
-//! The account of goroutines, `shutdown`, and `goexit`.
+//! The account of goroutines, `wait_all`, and `goexit`.
 
-use goroutines::runtime::{self, GoroutineInfo, GoroutineState, goroutines, shutdown};
+use goroutines::runtime::{self, GoroutineInfo, GoroutineState, goroutines, wait_all};
 use goroutines::{WaitGroup, go, thread};
 use goroutines_tests::proc::{Hogs, alone, at_procs, wait_until};
 use goroutines_tests::raw;
@@ -167,9 +167,9 @@ fn many_in_the_account() {
     });
 }
 
-/// `shutdown` returns when all others have ended.
+/// `wait_all` returns when all others have ended.
 #[test]
-fn shutdown_succeeds() {
+fn wait_all_succeeds() {
     at_procs(2, || {
         let ended = Arc::new(AtomicUsize::new(0));
         for i in 0..50 {
@@ -179,29 +179,29 @@ fn shutdown_succeeds() {
                 ended.fetch_add(1, Ordering::SeqCst);
             });
         }
-        shutdown(Duration::from_secs(10)).unwrap();
+        wait_all(Duration::from_secs(10)).unwrap();
         assert_eq!(ended.load(Ordering::SeqCst), 50);
         assert_eq!(runtime::num_goroutine(), 1);
         assert_eq!(goroutines().len(), 1);
-        shutdown(Duration::ZERO).unwrap();
+        wait_all(Duration::ZERO).unwrap();
     });
     // From an ordinary thread.
     alone(2, || {
         drop(go(|| thread::sleep(ms(20))));
-        shutdown(Duration::from_secs(10)).unwrap();
+        wait_all(Duration::from_secs(10)).unwrap();
         assert_eq!(runtime::num_goroutine(), 0);
     });
 }
 
-/// `shutdown` gives up when the time is over, and tells who has not ended.
+/// `wait_all` gives up when the time is over, and names those that have not ended.
 #[test]
-fn shutdown_gives_up() {
+fn wait_all_gives_up() {
     at_procs(1, || {
-        shutdown(Duration::from_secs(10)).unwrap(); // those of the tests before
+        wait_all(Duration::from_secs(10)).unwrap(); // those of the tests before
         let parked = thread::Builder::new().name("stubborn".into()).spawn(thread::park).unwrap();
         drop(go(|| ()));
         let start = Instant::now();
-        let unfinished = shutdown(ms(100)).unwrap_err();
+        let unfinished = wait_all(ms(100)).unwrap_err();
         let took = start.elapsed();
         assert!(took >= ms(100) && took < ms(1000), "{took:?}");
         let ids: Vec<_> = unfinished.goroutines.iter().map(|g| g.id).collect();
@@ -211,7 +211,7 @@ fn shutdown_gives_up() {
         assert!(text.contains("[thread::park] \"stubborn\" created at"), "{text}");
         parked.thread().unpark();
         parked.join().unwrap();
-        shutdown(Duration::from_secs(10)).unwrap();
+        wait_all(Duration::from_secs(10)).unwrap();
     });
 }
 

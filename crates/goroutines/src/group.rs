@@ -91,7 +91,7 @@ impl<E: Send + 'static> ErrGroup<E> {
     where
         E: fmt::Display,
     {
-        let (context, cancel) = parent.with_cause();
+        let (context, cancel) = parent.with_cancel_cause();
         (
             Self::with(Some(Cancels { context: context.clone(), cancel, text: E::to_string })),
             context,

@@ -22,22 +22,35 @@
 //! assert_eq!(answer.join().unwrap(), 42);
 //! ```
 //!
-//! * [`macro@main`] makes `main` goroutine 1; [`run`] does so for a closure.
-//! * [`thread`] mirrors [`std::thread`] item for item.
-//! * [`chan`] has channels, with the interface of `crossbeam-channel`, and [`select!`] waits for
-//!   several.
-//! * [`runtime`] has what Go's package of that name has.
+//! | what | where |
+//! |---|---|
+//! | start goroutines, join them, borrow in them | [`go`], [`thread`], which mirrors [`std::thread`] item for item, [`macro@main`], [`macro@test`], [`run`] |
+//! | channels, and waiting for one of several | [`chan`], with the interface of `crossbeam-channel`; [`select!`], [`select_biased!`] |
+//! | wait for many, share, limit | [`WaitGroup`], [`sync`] (std's locks work as they are) |
+//! | cancel, give time limits, pass values on | [`context`] |
+//! | goroutines that fail together; calls that are made once | [`group`] |
+//! | timers, tickers, functions that are called later | [`time`] |
+//! | futures in goroutines | [`block_on`] |
+//! | processors, stacks, time slices, what all goroutines do | [`runtime`], as Go's package of that name |
+//!
+//! **Feature** `intercept` (default): what blocks in std and libc parks the goroutine instead of
+//! its OS thread. Without it, such a call blocks its thread, and the processor moves to another
+//! one.
+//!
+//! **Environment**, read when the runtime starts: `GOMAXPROCS`, how many processors there are
+//! ([`runtime::procs`]); `GOROUTINES_STACK_SIZE`, bytes of a goroutine's stack
+//! ([`runtime::Builder::stack_size`]).
 //!
 //! Supported: x86-64 Linux with glibc 2.35 or later, dynamically linked.
 
+// In the order of what they stand on, but for circles (`cargo xtask tidy` counts them).
+// Locks, atomics, system calls of the runtime's own.
 mod base;
-pub mod chan;
-pub mod context;
-mod future;
+// A goroutine; an OS thread; a processor and its queues.
 mod g;
-pub mod group;
-mod intercept;
 mod m;
+mod p;
+// Waiting for a time, and for descriptors.
 #[cfg_attr(
     not(feature = "intercept"),
     expect(
@@ -47,16 +60,23 @@ mod m;
     )
 )]
 mod netpoll;
+mod timer;
+// What joins them; what it tells of itself.
 mod observe;
-mod p;
-pub mod runtime;
 mod sched;
+// What makes a goroutine a thread to libc and the kernel.
+mod intercept;
 #[cfg(feature = "intercept")]
 mod signals;
+// What users see.
+pub mod chan;
+pub mod context;
+mod future;
+pub mod group;
+pub mod runtime;
 pub mod sync;
 pub mod thread;
 pub mod time;
-mod timer;
 
 pub use future::block_on;
 pub use goroutines_macros::{main, test};

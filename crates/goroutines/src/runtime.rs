@@ -12,7 +12,39 @@ use std::time::{Duration, Instant};
 
 pub use crate::observe::account::{GoroutineInfo, GoroutineState, goroutines};
 
-/// How many processors run goroutines; `n > 0` changes it. Returns the number before.
+/// How many processors run goroutines: at most so many goroutines compute at the same time.
+///
+/// At start it is what the environment variable `GOMAXPROCS` says, else the number of CPUs this
+/// process may use (affinity and cgroup quota considered). [`set_procs`] changes it.
+///
+/// # Panics
+/// If the runtime is not running and can't be started.
+///
+/// # Examples
+/// ```
+/// use goroutines::runtime::{procs, set_procs};
+/// let before = set_procs(2);
+/// assert_eq!(procs(), 2);
+/// set_procs(before);
+/// ```
+pub fn procs() -> usize {
+    gomaxprocs(0)
+}
+
+/// Has `n` processors run goroutines, one at the least and 1,024 at the most. Returns how many did
+/// so before.
+///
+/// Stops the world for some tens of microseconds. Goroutines that run on a processor that is no
+/// more go on elsewhere.
+///
+/// # Panics
+/// If the runtime is not running and can't be started.
+pub fn set_procs(n: usize) -> usize {
+    gomaxprocs(n.max(1))
+}
+
+/// [`procs`] and [`set_procs`] in one, as Go has it: `n > 0` changes the number of processors.
+/// Returns the number before.
 ///
 /// A change stops the world for some tens of microseconds. At start it is what the environment
 /// variable `GOMAXPROCS` says, else the number of CPUs this process may use (affinity and cgroup
@@ -388,7 +420,7 @@ pub fn stacks() -> String {
     crate::observe::dump::stacks()
 }
 
-/// Goroutines that had not ended when [`shutdown`] gave up.
+/// Goroutines that had not ended when [`wait_all`] gave up.
 #[derive(Debug)]
 pub struct Unfinished {
     /// The account of each.
@@ -409,8 +441,8 @@ impl std::error::Error for Unfinished {}
 
 /// Waits until all other goroutines have ended, for `timeout` at the most.
 ///
-/// It asks nobody to end and forbids nobody to start others: tell them first, then call this.
-/// Blocks the calling goroutine (or thread).
+/// It asks no goroutine to end, and goroutines may start others meanwhile: tell them first, then
+/// call this. Blocks the calling goroutine (or thread).
 ///
 /// # Errors
 /// [`Unfinished`], with the account of those that still run, when the time is over.
@@ -420,10 +452,10 @@ impl std::error::Error for Unfinished {}
 /// use std::time::Duration;
 /// goroutines::run(|| {
 ///     goroutines::go(|| println!("bye"));
-///     goroutines::runtime::shutdown(Duration::from_secs(5)).unwrap();
+///     goroutines::runtime::wait_all(Duration::from_secs(5)).unwrap();
 /// });
 /// ```
-pub fn shutdown(timeout: Duration) -> Result<(), Unfinished> {
+pub fn wait_all(timeout: Duration) -> Result<(), Unfinished> {
     boot::ensure();
     let own = u64::from(current::g().is_some());
     let start = Instant::now();
@@ -446,6 +478,15 @@ pub fn shutdown(timeout: Duration) -> Result<(), Unfinished> {
     let me = goroutine_id();
     let goroutines: Vec<_> = goroutines().into_iter().filter(|g| Some(g.id) != me).collect();
     if goroutines.is_empty() { Ok(()) } else { Err(Unfinished { goroutines }) }
+}
+
+/// The old name of [`wait_all`]: it shuts nothing down.
+///
+/// # Errors
+/// As there.
+#[deprecated(since = "0.1.0", note = "it shuts nothing down: use `wait_all`")]
+pub fn shutdown(timeout: Duration) -> Result<(), Unfinished> {
+    wait_all(timeout)
 }
 
 /// Parks for ever; for tests of the detector, and Go's `select {}`.

@@ -398,7 +398,7 @@ fn run(seconds: u64, goroutines: usize, resize: bool) -> bool {
     for tender in tenders {
         good &= tender.join().is_ok();
     }
-    if let Err(unfinished) = runtime::shutdown(Duration::from_secs(10)) {
+    if let Err(unfinished) = runtime::wait_all(Duration::from_secs(10)) {
         eprintln!("{unfinished}");
         good = false;
     }

@@ -25,7 +25,7 @@ const CAUSES: [CauseRow; 10] = [
     (
         "with_cause",
         || {
-            let (context, cancel) = Context::background().with_cause();
+            let (context, cancel) = Context::background().with_cancel_cause();
             cancel.cancel(cause(PARENT));
             context
         },
@@ -34,7 +34,7 @@ const CAUSES: [CauseRow; 10] = [
     (
         "with_cause, as cancelled", // Go: nil
         || {
-            let (context, cancel) = Context::background().with_cause();
+            let (context, cancel) = Context::background().with_cancel_cause();
             cancel.cancel(ContextError::Canceled);
             context
         },
@@ -53,7 +53,7 @@ const CAUSES: [CauseRow; 10] = [
     (
         "parent's cause before none",
         || {
-            let (outer, cancel) = Context::background().with_cause();
+            let (outer, cancel) = Context::background().with_cancel_cause();
             let (context, cancel_child) = outer.with_cancel();
             cancel.cancel(cause(PARENT));
             cancel_child.cancel();
@@ -64,7 +64,7 @@ const CAUSES: [CauseRow; 10] = [
     (
         "parent's cause after none",
         || {
-            let (outer, cancel) = Context::background().with_cause();
+            let (outer, cancel) = Context::background().with_cancel_cause();
             let (context, cancel_child) = outer.with_cancel();
             cancel_child.cancel();
             cancel.cancel(cause(PARENT));
@@ -76,7 +76,7 @@ const CAUSES: [CauseRow; 10] = [
         "child's cause after none",
         || {
             let (outer, cancel) = Context::background().with_cancel();
-            let (context, cancel_child) = outer.with_cause();
+            let (context, cancel_child) = outer.with_cancel_cause();
             cancel.cancel();
             cancel_child.cancel(cause(CHILD));
             context
@@ -87,7 +87,7 @@ const CAUSES: [CauseRow; 10] = [
         "child's cause before none",
         || {
             let (outer, cancel) = Context::background().with_cancel();
-            let (context, cancel_child) = outer.with_cause();
+            let (context, cancel_child) = outer.with_cancel_cause();
             cancel_child.cancel(cause(CHILD));
             cancel.cancel();
             context
@@ -98,8 +98,8 @@ const CAUSES: [CauseRow; 10] = [
 
 /// A child with a cause, cancelled before or after its parent.
 fn in_order(parent_first: bool, end: fn(&CancelCause)) -> Context {
-    let (outer, parent) = Context::background().with_cause();
-    let (context, child) = outer.with_cause();
+    let (outer, parent) = Context::background().with_cancel_cause();
+    let (context, child) = outer.with_cancel_cause();
     if parent_first {
         end(&parent);
     }
@@ -183,7 +183,7 @@ const TIMED_CAUSES: [CauseRow; 10] = [
 ];
 
 fn stacked(timeout: Duration) -> Context {
-    let (outer, cancel) = Context::background().with_cause();
+    let (outer, cancel) = Context::background().with_cancel_cause();
     let (context, _cancel) = outer.with_timeout_cause(timeout, cause(TOO_SLOW));
     cancel.cancel(cause(EARLY));
     context
@@ -194,7 +194,7 @@ const WITHOUT_CANCEL: [CauseRow; 3] = [
     (
         "without_cancel, cancelled",
         || {
-            let (outer, cancel) = Context::background().with_cause();
+            let (outer, cancel) = Context::background().with_cancel_cause();
             let context = outer.without_cancel();
             cancel.cancel(cause(EARLY));
             context
@@ -232,7 +232,7 @@ fn causes() {
 /// A cause is the very error that was given.
 #[test]
 fn a_cause_is_what_was_given() {
-    let (context, cancel) = Context::background().with_cause();
+    let (context, cancel) = Context::background().with_cancel_cause();
     let (child, _cancel) = context.with_timeout(VERY_LONG);
     cancel.cancel(io::Error::from(io::ErrorKind::StorageFull));
     let [outer, inner]: [Cause; 2] = [&context, &child].map(|c| c.cause().unwrap());
@@ -249,7 +249,7 @@ fn a_cause_is_what_was_given() {
 fn cause_race() {
     at_each(|_| {
         for _ in 0..200 {
-            let (context, cancel) = Context::background().with_cause();
+            let (context, cancel) = Context::background().with_cancel_cause();
             go(move || cancel.cancel(cause("cause_race")));
             // Asks for the cause, rather than waiting for `done`.
             loop {
@@ -268,7 +268,7 @@ fn cause_race() {
 fn causes_race() {
     at_each(|_| {
         for _ in 0..100 {
-            let (context, cancel) = Context::background().with_cause();
+            let (context, cancel) = Context::background().with_cancel_cause();
             let children: Vec<_> = (0..8).map(|_| context.with_cancel().0).collect();
             let wg = WaitGroup::new();
             for i in 0..4 {

@@ -101,9 +101,9 @@ fn example_after_func_cond() {
 #[test]
 fn example_after_func_merge() {
     at_each(|_| {
-        let (context1, cancel1) = Context::background().with_cause();
-        let (context2, cancel2) = Context::background().with_cause();
-        let (merged, cancel) = context1.with_cause();
+        let (context1, cancel1) = Context::background().with_cancel_cause();
+        let (context2, cancel2) = Context::background().with_cancel_cause();
+        let (merged, cancel) = context1.with_cancel_cause();
         let other = context2.clone();
         let ends = cancel.clone();
         let after = context2.after_func(move || {

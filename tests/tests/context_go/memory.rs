@@ -78,7 +78,7 @@ fn cancel_removes() {
         let kept = Mutex::new(None);
         let rows: [(&str, &dyn Fn()); 11] = [
             ("cancelled", &|| parent.with_cancel().1.cancel()),
-            ("cancelled with a cause", &|| parent.with_cause().1.cancel("because")),
+            ("cancelled with a cause", &|| parent.with_cancel_cause().1.cancel("because")),
             ("cancelled before its deadline", &|| parent.with_timeout(VERY_LONG).1.cancel()),
             ("stopped", &|| assert!(parent.after_func(|| {}).stop())),
             ("dropped", &|| drop(parent.with_cancel())),

@@ -165,7 +165,7 @@ fn interlocked_cancels() {
 #[test]
 fn with_cancel_canceled_parent() {
     at_each(|_| {
-        let (parent, cancel) = Context::background().with_cause();
+        let (parent, cancel) = Context::background().with_cancel_cause();
         cancel.cancel(cause("because"));
         let (child, _cancel) = parent.with_cancel();
         expect_canceled(&child);
@@ -178,7 +178,7 @@ fn with_cancel_canceled_parent() {
 fn with_cancel_simultaneously_canceled_parent() {
     at_each(|_| {
         for _ in 0..500 {
-            let (parent, cancel) = Context::background().with_cause();
+            let (parent, cancel) = Context::background().with_cancel_cause();
             go(move || cancel.cancel(cause("because")));
             let (child, _cancel) = parent.with_cancel();
             wait_for(&child);

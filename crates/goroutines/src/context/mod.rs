@@ -208,14 +208,20 @@ impl Context {
     /// ```
     /// use goroutines::context::{Context, ContextError};
     ///
-    /// let (context, cancel) = Context::background().with_cause();
+    /// let (context, cancel) = Context::background().with_cancel_cause();
     /// cancel.cancel(std::io::Error::other("the disk is full"));
     /// assert_eq!(context.err(), Some(ContextError::Canceled));
     /// assert_eq!(context.cause().unwrap().to_string(), "the disk is full");
     /// ```
-    pub fn with_cause(&self) -> (Self, CancelCause) {
+    pub fn with_cancel_cause(&self) -> (Self, CancelCause) {
         let (context, node) = self.child(None);
         (context, CancelCause { node })
+    }
+
+    /// The old name of [`with_cancel_cause`](Self::with_cancel_cause).
+    #[deprecated(since = "0.1.0", note = "use `with_cancel_cause`, as Go calls it")]
+    pub fn with_cause(&self) -> (Self, CancelCause) {
+        self.with_cancel_cause()
     }
 
     /// Makes a context that is cancelled when `deadline` has passed, or that of this one.
@@ -489,7 +495,7 @@ impl CancelCause {
     /// ```
     /// use goroutines::context::{Context, ContextError};
     ///
-    /// let (context, cancel) = Context::background().with_cause();
+    /// let (context, cancel) = Context::background().with_cancel_cause();
     /// drop(cancel.clone().drop_guard());
     /// assert_eq!(context.err(), Some(ContextError::Canceled));
     /// cancel.cancel("too late");
