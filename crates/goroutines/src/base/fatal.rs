@@ -92,12 +92,9 @@ pub(crate) fn throw_args(args: std::fmt::Arguments<'_>) -> ! {
         "runtime: {args}\nfatal error: this is a bug in goroutines, please report it\n"
     );
     sys::write_all(2, out.bytes());
-    // SAFETY: no memory is involved. abort() would run handlers on a stack we no longer trust.
-    unsafe {
-        let dfl = libc::SIG_DFL;
-        libc::signal(libc::SIGABRT, dfl);
-        libc::raise(libc::SIGABRT);
-    }
+    // abort() would run handlers on a stack we no longer trust.
+    sys::set_default(libc::SIGABRT, 0);
+    sys::tgkill(sys::gettid(), libc::SIGABRT);
     sys::exit_group(134)
 }
 

@@ -121,7 +121,6 @@ pub(crate) fn has_handler(signal: i32) -> bool {
 }
 
 /// Gives `signal` its default action. The flags stay.
-#[cfg(feature = "intercept")]
 pub(crate) fn set_default(signal: i32, flags: i32) {
     let action = [libc::SIG_DFL, flags as usize, 0, 0];
     let args = [signal as usize, &raw const action as usize, 0, size_of::<u64>(), 0, 0];

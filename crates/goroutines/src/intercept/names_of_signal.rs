@@ -104,6 +104,7 @@ unsafe extern "C" fn siginterrupt(signal: c_int, interrupts: c_int) -> c_int {
 
 /// X/Open's: `SIG_HOLD` (2) blocks the signal, anything else unblocks it. The handler before counts
 /// as `SIG_HOLD` if the signal was blocked.
+#[expect(clippy::disallowed_methods, reason = "what the program would call")]
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sigset(signal: c_int, disposition: sighandler_t) -> sighandler_t {
     const SIG_HOLD: sighandler_t = 2;

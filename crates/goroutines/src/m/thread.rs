@@ -28,6 +28,7 @@ const STACK_BYTES: usize = 1 << 20;
 static MASK: OnceLock<libc::sigset_t> = OnceLock::new();
 
 /// Remembers the calling thread's signal mask for the Ms to come.
+#[expect(clippy::disallowed_methods, reason = "not on a goroutine; libc keeps its own signals out")]
 pub(crate) fn remember_mask() {
     MASK.get_or_init(|| {
         // SAFETY: plain old data, written by the call.
@@ -78,6 +79,7 @@ pub(crate) fn is_helper_no_more() {
 ///
 /// # Errors
 /// `EAGAIN` where the system allows no further thread.
+#[expect(clippy::disallowed_methods, reason = "libc keeps its own signals out")]
 pub(crate) fn start_helper(main: extern "C" fn(*mut c_void) -> *mut c_void) -> io::Result<()> {
     const FAULTS: [c_int; 6] =
         [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP, libc::SIGSYS];

@@ -24,6 +24,10 @@ pub(crate) fn address() -> usize {
 }
 
 /// Installs the handler for SIGSEGV and SIGBUS.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "what is taken over must know of it, and passes it on"
+)]
 pub(crate) fn install() {
     for signal in [libc::SIGSEGV, libc::SIGBUS] {
         // SAFETY: a zeroed sigaction is a valid start; the handler has the right signature.
@@ -67,8 +71,7 @@ extern "C" fn handler(signal: c_int, info: *mut libc::siginfo_t, context: *mut c
         libc::SIG_IGN if is_sent => {}
         libc::SIG_DFL | libc::SIG_IGN => {
             // The instruction faults again, and the default is done.
-            // SAFETY: no memory is involved.
-            unsafe { libc::signal(signal, libc::SIG_DFL) };
+            sys::set_default(signal, 0);
         }
         previous => {
             // SAFETY: a handler; one that takes fewer arguments ignores the rest.
@@ -94,7 +97,6 @@ fn overflow(goid: u64, bytes: usize) -> ! {
     out.push("goroutines::runtime::Builder::stack_size or GOROUTINES_STACK_SIZE (bytes).\n");
     out.push("fatal error: stack overflow\n");
     sys::write_all(2, out.bytes());
-    // SAFETY: no memory is involved.
-    unsafe { libc::signal(libc::SIGABRT, libc::SIG_DFL) };
+    sys::set_default(libc::SIGABRT, 0);
     std::process::abort()
 }

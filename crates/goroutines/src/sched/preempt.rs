@@ -173,6 +173,10 @@ pub(crate) fn is_users_too() -> bool {
 ///
 /// # Errors
 /// The kernel's.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "what is taken over must know of it, and passes it on"
+)]
 pub(crate) fn install() -> io::Result<()> {
     // SAFETY: a zeroed sigaction is a valid start; the handler has the right signature.
     unsafe {

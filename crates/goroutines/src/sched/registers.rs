@@ -108,6 +108,7 @@ fn may_start(shadow_stacks: bool) -> io::Result<()> {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "as a program does")]
 mod tests {
     use super::*;
     use std::sync::atomic::AtomicBool;

@@ -142,6 +142,7 @@ pub fn yield_now() {
 /// turn where it is not. Does nothing but let others run for a duration of zero.
 pub fn sleep(duration: Duration) {
     match current::g() {
+        #[expect(clippy::disallowed_methods, reason = "of an ordinary thread")]
         None => std::thread::sleep(duration),
         Some(_) if duration.is_zero() => yield_now(),
         Some(gp) => wait::sleep_until(gp, wait::after(duration)),
