@@ -30,8 +30,8 @@ pub(super) fn taken_back(fd: c_int) {
     }
 }
 
-/// Not in a signal handler, which may have interrupted who holds the descriptor's lock (the monitor
-/// finds out, as with a raw system call), and not in a forked child.
+/// False in a signal handler, which may have interrupted the code that holds the descriptor's lock
+/// (the monitor finds out, as with a raw system call), and in a forked child.
 pub(super) fn may_renew() -> bool {
     !is_forked() && !super::signal::in_handler()
 }
@@ -140,8 +140,8 @@ pub(super) fn close_by_number<R: From<i32>>(fd: c_int, real: impl FnOnce() -> R)
     result
 }
 
-/// `fd` has been closed: who has begun to wait since it was taken back would wait for ever. (One
-/// that polls does: it was told to look again, and found it open.)
+/// `fd` has been closed: a goroutine that has begun to wait since it was taken back would wait for
+/// ever. (One that polls does begin to: it was told to look again, and found `fd` open.)
 fn now_closed(fd: c_int) {
     if netpoll::is_touched(fd) && may_renew() {
         let before = errno();

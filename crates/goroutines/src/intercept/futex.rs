@@ -39,15 +39,15 @@ use libc::{c_int, c_long};
 use std::sync::atomic::{AtomicU32, Ordering, fence};
 
 const BUCKETS: usize = 1024;
-/// Who has waited so long is let run before its waker goes on.
+/// A goroutine that has waited so long is let run before its waker goes on.
 const STARVING_NS: u64 = 500_000;
 /// What locks (std's, libc's; Drepper, "Futexes Are Tricky") hold while somebody waits for them.
 pub(super) const LOCKED: u32 = 2;
-/// Who waits for a lock again so soon after it was woken has not had it, unless it has unlocked it
-/// since.
+/// A goroutine that waits for a lock again so soon after it was woken has not had the lock, unless
+/// it has unlocked it since.
 pub(super) const AT_ONCE_NS: u64 = 50_000;
 
-/// Those who wait for addresses with one hash.
+/// The goroutines that wait for addresses with one hash.
 #[repr(align(64))]
 struct Bucket {
     waiting: AtomicU32,
@@ -227,11 +227,11 @@ pub(super) fn requeue_at(
 
 /// Wakes up to `most` of the goroutines that wait at `address` for one of `bits`; how many.
 ///
-/// Who waits for a lock may find it taken again each time it is woken: its owner goes on, takes it
-/// again, and is preempted in the middle of it. So a waker lets one that has wanted the lock for
-/// [`STARVING_NS`] run first, while it is free (Go's mutexes hand themselves over after a
-/// millisecond), and any other when it has had its share of the processor itself (as the kernel
-/// does where it wakes a thread).
+/// A goroutine that waits for a lock may find it taken again each time it is woken: the owner goes
+/// on, takes the lock again, and is preempted in the middle of it. So a waker lets one that has
+/// wanted the lock for [`STARVING_NS`] run first, while it is free (Go's mutexes hand themselves
+/// over after a millisecond), and any other when the waker has had its share of the processor
+/// itself (as the kernel does where it wakes a thread).
 pub(super) fn wake_at(address: usize, most: usize, bits: u32) -> usize {
     fence(Ordering::SeqCst); // FX1
     let bucket = bucket(address);
@@ -268,7 +268,7 @@ pub(super) fn wake_at(address: usize, most: usize, bits: u32) -> usize {
     woken
 }
 
-/// Wakes all who wait for anything, for no reason that they know of: they look again.
+/// Wakes all goroutines that wait for anything, for no reason that they know of: they look again.
 pub(super) fn wake_everybody() {
     for bucket in TABLE.iter().filter(|bucket| bucket.waiting.load(Ordering::SeqCst) > 0) {
         waking(|out: &mut RunList| {

@@ -89,7 +89,8 @@ fn wait_for_any(
             break;
         }
         if listed % PIECE == 0 {
-            // Thousands of them take long. Who is ended meanwhile finds out in `wait`.
+            // Thousands of them take long. A goroutine whose wait is ended meanwhile finds out in
+            // `wait`.
             drop(section.take());
             section = Some(current::enter());
         }
@@ -121,8 +122,8 @@ fn wait_for_any(
 }
 
 /// Makes `attempt`, which does not block, until it says something other than 0 or the time `until`
-/// has come. `sources` says whom to wait for; none: the call blocks, as `plain` does. Where
-/// `can_end`, it ends with an error when the goroutine's context is cancelled.
+/// has come. `sources` says which descriptors to wait for; none: the call blocks, as `plain` does.
+/// Where `can_end`, it ends with an error when the goroutine's context is cancelled.
 pub(super) fn until_any(
     gp: &'static G,
     until: u64,
@@ -249,7 +250,7 @@ fn epoll_until(gp: &'static G, epoll: c_int, at: *mut epoll_event, n: c_int, unt
         Some(())
     };
     let plain = |left| undisturbed(gp, || call(millis(left)));
-    // Whoever calls this is an event loop, which knows no such error.
+    // The caller is an event loop, which knows no such error.
     until_any(gp, until, || call(0), sources, plain, false)
 }
 

@@ -134,7 +134,7 @@ take_over! {
             park::yield_now(gp)
         };
         if !has_yielded {
-            // Whom it spins for may be on another thread, which waits for this one's CPU.
+            // The goroutine it spins for may be on another thread, which waits for this one's CPU.
             sys::os_yield();
         }
         0

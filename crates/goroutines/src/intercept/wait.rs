@@ -6,7 +6,7 @@
 //! block" is not what the blocking call would do, `kind.rs` says so.
 //!
 //! **A TCP stream that is read again and again** would be asked the same each time, and tried in
-//! vain first: three system calls a wait. That it is blocking and has no time-out is remembered
+//! vain first: three system calls per wait. That it is blocking and has no time-out is remembered
 //! until anybody in the process changes such a setting of any descriptor ([`settings_changed`]:
 //! `fcntl`, `ioctl`, `setsockopt`), and with it goes what the kernel would say where the last read
 //! was short (`netpoll/desc.rs`, D4), unless edges are seen late now, as all Ps compute: the data
@@ -32,7 +32,7 @@ use std::time::Duration;
 
 /// `O_NONBLOCK` or a time-out of some descriptor has been changed.
 pub(super) fn settings_changed() {
-    // Release: pairs with Waits::ask(): who asked before has noted an earlier count.
+    // Release: pairs with Waits::ask(): a goroutine that asked before has noted an earlier count.
     CHANGES.fetch_add(1, Ordering::Release);
 }
 
@@ -305,7 +305,7 @@ impl Waits {
         self.direction == Direction::Read && self.desc.is_plain(CHANGES.load(Ordering::Relaxed))
     }
 
-    /// Who waits too may have a look now.
+    /// The next goroutine that waits too may have a look now.
     pub(super) fn pass_on(&mut self) {
         if std::mem::take(&mut self.woken) || self.awake.is_some() {
             let awake = self.awake.take();
@@ -358,7 +358,7 @@ impl Waits {
         self.wait_for(Some(look))
     }
 
-    /// Waits until who accepts here has done so.
+    /// Waits until the goroutine that accepts here has done so.
     pub(super) fn wait_for_accept(&mut self) -> Result<(), Stopped> {
         self.wait_for(None)
     }

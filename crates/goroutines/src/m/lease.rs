@@ -33,8 +33,8 @@
 //! * LE3: in a section (count raised, `reclaim` done) the lease is `OWNED`, or `TAKING` for a
 //!   moment, and never `TAKEN`.
 //!
-//! Who takes the P of an announced call names the P: the M may have come back, got another one, and
-//! announced another call since it was looked at.
+//! The caller that takes the P of an announced call names the P: the M may have come back, got
+//! another one, and announced another call since it was looked at.
 //!
 //! Why LE3: once the count is raised and visible, the monitor does not finish; an attempt begun
 //! before is ended by `reclaim`, one way or the other; one begun later sees the count.
@@ -126,7 +126,7 @@ impl Lease {
     /// after.
     pub(crate) fn enter_syscall(&self, p: u32) {
         // From OWNED, or from TAKING: then the attempt fails, and the monitor finds SYSCALL
-        // instead. Release: all done with the P is visible to who takes it.
+        // instead. Release: all done with the P is visible to the thread that takes it.
         self.0.swap(SYSCALL | p << SHIFT, Ordering::AcqRel);
     }
 

@@ -44,7 +44,8 @@ pub(crate) struct M {
     pub(crate) nextp: AtomicPtr<P>,
     /// Where its own stack goes on while a goroutine runs.
     pub(crate) g0: UnsafeCell<Context>,
-    /// It looks for work and has found none yet. Its own (and of who makes it).
+    /// It looks for work and has found none yet. Its own (and of the thread that makes or wakes
+    /// it).
     pub(crate) spinning: Cell<bool>,
     /// What is to be run next and needs g0's attention. Its own.
     pub(crate) stash: Cell<Option<Runnable>>,

@@ -24,7 +24,7 @@ use std::sync::OnceLock;
 /// monitor's too, which prints dumps. (Addresses: memory is used as touched.)
 const STACK_BYTES: usize = 1 << 20;
 
-/// The signal mask that Ms run with: that of whoever started the runtime.
+/// The signal mask that Ms run with: that of the thread that started the runtime.
 static MASK: OnceLock<libc::sigset_t> = OnceLock::new();
 
 /// Remembers the calling thread's signal mask for the Ms to come.

@@ -1,7 +1,7 @@
 //! P, the processor: the right to run goroutines, and what goes with it.
 //!
-//! There are `GOMAXPROCS` of them. An M holds one while it runs goroutines; who holds a P owns its
-//! run queue, its list of free goroutines and its counters, without locks.
+//! There are `GOMAXPROCS` of them. An M holds one while it runs goroutines; the holder of a P owns
+//! its run queue, its list of free goroutines and its counters, without locks.
 
 pub(crate) mod free;
 pub(crate) mod memory;
@@ -20,17 +20,17 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 /// The most processors there can be.
 pub(crate) const MAX_PROCS: usize = 1024;
 
-/// What a P is doing, and who owns it then.
+/// What a P is doing, and what owns it then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub(crate) enum PStatus {
     /// `GOMAXPROCS` is smaller than its number; the scheduler lock owns it.
     Dead = 0,
-    /// On the idle list (scheduler lock), or on its way to an M (whoever took it off).
+    /// On the idle list (scheduler lock), or on its way to an M (the thread that took it off).
     Idle = 1,
     /// Owned by the M in `m`; taken from it only as `m/lease.rs` says.
     Running = 2,
-    /// Stopped with the world; whoever stopped it owns it.
+    /// Stopped with the world; the thread that stopped the world owns it.
     Stopped = 3,
 }
 
@@ -67,16 +67,16 @@ pub(crate) struct P {
     /// Goroutines begun and ended on this P. Written by the owner only.
     pub(crate) created: AtomicU64,
     pub(crate) ended: AtomicU64,
-    /// The slice that goes on here is a fair share already: who is woken may go first. By the
-    /// monitor.
+    /// The slice that goes on here is a fair share already: a goroutine that is woken may go first.
+    /// Set by the monitor.
     pub(crate) had_share: AtomicBool,
     /// How many may be queued here without an M being woken for them.
     pub(crate) pace: pace::Pace,
     /// What the owner is to see to before it runs the next goroutine: bits of [`wanted`].
     pub(crate) wanted: AtomicU32,
-    /// What those who go first have taken. Owner only but for the monitor's word.
+    /// What those that go first have taken. Owner only but for the monitor's word.
     pub(crate) lead: Lead,
-    /// Who is to be woken when. Others look too.
+    /// Which goroutine is to be woken, or call made, when. Other threads look too.
     pub(crate) timers: Timers,
     /// Its timers need not be looked at again before this many cycles. Owner only.
     pub(crate) timers_at: Cell<u64>,

@@ -188,7 +188,8 @@ impl<T> LocalQueue<T> {
         if !next.is_null()
             && self
                 .runnext
-                // Release: who finds the slot empty (is_empty) sees what went from it to the ring.
+                // Release: a thread that finds the slot empty (is_empty) sees what went from it to
+                // the ring.
                 .compare_exchange(next, null_mut(), Ordering::AcqRel, Ordering::Relaxed)
                 .is_ok()
         {

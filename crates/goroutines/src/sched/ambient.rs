@@ -3,19 +3,19 @@
 //!
 //! Previous: `context/mod.rs`. Next: the waits that can be ended so (`wait.rs`, `chan/party.rs`).
 //!
-//! `Context::run` puts a [`Run`] on its stack and makes it the goroutine's innermost one; who
-//! cancels the context marks it and ends the wait the goroutine is in, if that is one of those that
-//! can be.
+//! `Context::run` puts a [`Run`] on its stack and makes it the goroutine's innermost one. The
+//! canceller of the context marks the `Run` and ends the wait the goroutine is in, if that is one
+//! of those that can be ended so.
 //!
-//! * AM1: a wait that can be ended is announced in `G::cancel_ticket`, then the mark is looked at
-//!   (Dekker); who cancels sets the mark, then looks at the ticket. So either the goroutine sees
-//!   that it is cancelled, or its wait is ended.
+//! * AM1: a wait that can be ended is announced in `G::cancel_ticket`, then the goroutine looks at
+//!   the mark (Dekker); the canceller sets the mark, then looks at the ticket. So either the
+//!   goroutine sees that it is cancelled, or its wait is ended.
 //! * AM2: tickets are numbers of waits, which are never used again (`g/wait.rs`): an old one ends
 //!   nothing.
-//! * AM3: runs nest, and who cancels an outer one may take the wait of an inner one for its own. So
-//!   a wait that was ended so is begun anew if its own run was not cancelled.
+//! * AM3: runs nest, and the canceller of an outer one may take the wait of an inner one for that
+//!   of the outer one. So a wait that was ended so is begun anew if its own run was not cancelled.
 //! * AM4: a `Run` is taken out of its context's list, under the context's lock, before it is gone;
-//!   who cancels marks it under that lock. A goroutine with a `Run` has not ended.
+//!   the canceller marks it under that lock. A goroutine with a `Run` has not ended.
 
 use crate::g::wait::{Cause, Ticket};
 use crate::g::{G, current};

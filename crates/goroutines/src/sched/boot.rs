@@ -1,4 +1,4 @@
-//! Starting the runtime: once a process, by the first who needs it.
+//! Starting the runtime: once per process, by the first caller that needs it.
 
 use super::{ALLP, SCHED, preempt, sysmon, wake};
 use crate::base::atomic::entries_are_dear;

@@ -3,7 +3,8 @@
 //! Previous: the goroutine's function has returned. Next: the free list, and `go.rs`.
 //!
 //! In this order: destructors of `thread_local!`s (they may block, and be preempted), then joiners
-//! are woken (who has joined knows that the destructors have run), then the stack is left for good.
+//! are woken (a caller that has joined knows that the destructors have run), then the stack is left
+//! for good.
 
 use super::run::{leave_to, pick};
 use super::{SCHED, go};
@@ -22,7 +23,8 @@ pub(crate) fn exit(gp: &'static G) -> ! {
         // The only thread of a forked child has ended.
         std::process::exit(0);
     }
-    // In a section: who has stopped the world may be looking at it.
+    // In a section: the goroutine or thread that has stopped the world may be looking at this
+    // goroutine.
     let section = current::enter();
     let is_system = gp.task().is_some_and(|task| task.is_system);
     let task = gp.task.replace(std::ptr::null());

@@ -98,10 +98,10 @@ fn in_queues(pp: &'static P) -> Option<Candidate> {
     if SCHED.runq_size.load(Ordering::Relaxed) > 0 { try_global(pp) } else { yielded(pp) }
 }
 
-/// Those whose wait for a timer or a descriptor has ended while all Ps compute are put before those
-/// in the ring that have used up a slice, who have had more of the time. Unless those who went
-/// first before took longer than a slice, which has not been made up for. (The kernel lets a thread
-/// that wakes go first, too.)
+/// Goroutines whose wait for a timer or a descriptor has ended while all Ps compute are put before
+/// the goroutines in the ring that have used up a slice, as these have had more of the time; unless
+/// those that went first before took longer than a slice, and that has not been made up for. (The
+/// kernel lets a thread that wakes go first, too.)
 fn let_first_ones_go(shared: &mut Shared, pp: &'static P) {
     let lead = &pp.lead;
     let now = sys::nanotime();
@@ -294,7 +294,8 @@ fn give_up(mp: &'static M, pp: &'static P) -> Option<Found> {
     pp.new_timer.set(false);
     wake::release_p(mp);
     wake::put_idle(&mut shared, pp);
-    // Somebody looked for an idle P just before this one was: take it back and spin for him.
+    // A submitter looked for an idle P just before this one was idle: take it back and spin for
+    // that submitter.
     if !mp.spinning.get()
         && SCHED.idle.was_needed()
         && let Some(pp) = wake::get_idle(&mut shared, None)
@@ -311,8 +312,9 @@ fn give_up(mp: &'static M, pp: &'static P) -> Option<Found> {
     None
 }
 
-/// The delicate part (ID1): after the P is idle and we don't count as spinning any more, look at
-/// all queues once more. Who put work there before seeing us gone counted on us.
+/// The delicate part (ID1): after the P is idle and this M does not count as spinning any more, it
+/// looks at all queues once more. A submitter that put work there before it saw this M gone counted
+/// on this M.
 fn was_spinning_and_missed(mp: &'static M) -> bool {
     if !mp.spinning.get() {
         return false;
@@ -331,8 +333,8 @@ fn was_spinning_and_missed(mp: &'static M) -> bool {
         return true;
     }
     let Some(pp) = wake::get_idle(&mut shared, None) else {
-        // All busy now; but who put that work there counted on us, and so on whichever is idle
-        // next.
+        // All Ps are busy now; but the submitter of that work counted on this M, and so on
+        // whichever P is idle next.
         SCHED.idle.leave_word();
         return false;
     };

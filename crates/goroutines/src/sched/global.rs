@@ -2,7 +2,7 @@
 //!
 //! **The problem.** Where a million are queued, half a ring at a time comes here and goes again. A
 //! list linked through them would have to touch each twice, long before and long after it is near:
-//! two misses a goroutine, under the scheduler lock. (Go links them.)
+//! two misses per goroutine, under the scheduler lock. (Go links them.)
 //!
 //! **Chosen.** Blocks of a page, mapped at need, as nothing may be allocated here. Where the system
 //! has no memory for one, those that come are linked after all, behind the blocks. The scavenger

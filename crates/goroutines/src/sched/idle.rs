@@ -1,17 +1,18 @@
-//! How many Ms look for work, and who must wake one more.
+//! How many Ms look for work, and which caller must wake one more.
 //!
 //! **The problem** (Go: proc.go, "Worker thread parking/unparking"). Threads must be parked when
 //! there is nothing to do and woken when there is; both sides decide without a common lock. Waking
 //! one for every goroutine readied would thrash (a wake-up costs microseconds, a goroutine may be
 //! over in less); waking none would leave processors idle beside work.
 //!
-//! **Chosen, as Go.** An M without work *spins*: it goes round all queues before it parks. Who
-//! makes work wakes an M only if a P is idle and nobody spins. A spinning M that finds work wakes
-//! the next one: so wake-ups follow the work without a herd.
+//! **Chosen, as Go.** An M without work *spins*: it goes round all queues before it parks. The
+//! submitter of work wakes an M only if a P is idle and no M spins. A spinning M that finds work
+//! wakes the next one: so wake-ups follow the work without a herd.
 //!
-//! **Protocol.** Who submits: (1) puts the work in a queue, (2) full barrier, (3) reads `spinning`.
-//! Who stops spinning: (1) gives its P to the idle list, (2) takes itself off `spinning`, (3) full
-//! barrier, (4) looks at all queues once more. One of the two sees the other.
+//! **Protocol.** The submitter: (1) puts the work in a queue, (2) executes a full barrier, (3)
+//! reads `spinning`. An M that stops spinning: (1) gives its P to the idle list, (2) takes itself
+//! off `spinning`, (3) executes a full barrier, (4) looks at all queues once more. One of the two
+//! sees the other.
 //!
 //! An M that does not spin and gives its P up, and one that submits and finds no idle P, miss each
 //! other the same way: the submitter leaves `needed`, and the other takes its P back and spins if
@@ -82,8 +83,9 @@ impl Idle {
         self.procs.load(Ordering::Relaxed) != 0
     }
 
-    /// Who was to wake an M found no idle P after all, under the scheduler lock: leaves word for
-    /// the next P that goes idle. Others may have relied on the M that is not woken now.
+    /// The caller was to wake an M and found no idle P after all, under the scheduler lock: it
+    /// leaves word for the next P that goes idle. Others may have relied on the M that is not woken
+    /// now.
     pub(crate) fn leave_word(&self) {
         self.needed.store(true, Ordering::SeqCst);
     }

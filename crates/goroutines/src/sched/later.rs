@@ -22,7 +22,7 @@ pub(crate) struct Later(Arc<Owned>);
 #[derive(Debug)]
 struct Owned {
     call: &'static Call,
-    /// Held by who sets or clears the alarm.
+    /// Held by the caller that sets or clears the alarm.
     alarm: Mutex<()>,
 }
 

@@ -1,7 +1,8 @@
 //! Goroutines locked to their thread. (Go: `LockOSThread`.)
 //!
 //! A locked goroutine runs on its M only, and that M runs nothing else. When it waits, its M hands
-//! the P on and sleeps; who finds it in a queue gives his P to that M and goes to sleep himself.
+//! the P on and sleeps; an M that finds the goroutine in a queue gives its own P to the goroutine's
+//! M and goes to sleep itself.
 
 use super::run::Next;
 use super::{SCHED, wake};

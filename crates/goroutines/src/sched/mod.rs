@@ -10,9 +10,9 @@
 //! ```
 //!
 //! Beside it:
-//! * who runs: `global.rs` (the global queue), `idle.rs` (which Ps and Ms have nothing to do),
-//!   `wake.rs` (which M runs a P), `locked.rs` (goroutines that are tied to an M), `starved.rs`
-//!   (goroutines that wait for a stack);
+//! * which goroutine runs, and on what: `global.rs` (the global queue), `idle.rs` (which Ps and Ms
+//!   have nothing to do), `wake.rs` (which M runs a P), `locked.rs` (goroutines that are tied to an
+//!   M), `starved.rs` (goroutines that wait for a stack);
 //! * waiting: `wait.rs` (waits that end in several ways), `watch.rs` (timers and the poller),
 //!   `later.rs` (functions that are called at a time), `ambient.rs` (the context that ends waits),
 //!   `syscall.rs` (coming back without a P);
@@ -110,7 +110,7 @@ pub(crate) struct Shared {
 // SAFETY: pointers to Ms and Ps, which are Sync and never freed.
 unsafe impl Send for Shared {}
 
-/// The scheduler's state; one a process. What hot paths read and hardly anybody writes is in no
+/// The scheduler's state; one per process. What hot paths read and hardly anybody writes is in no
 /// line with what is written whenever a processor goes idle or wakes, or a goroutine is begun or
 /// ends (`is_apart`, below).
 pub(crate) struct Sched {
@@ -253,7 +253,7 @@ impl Sched {
         !origin::is_here() && self.started.load(Ordering::Relaxed)
     }
 
-    /// Whether the world is to stop: whoever schedules must stop its P.
+    /// Whether the world is to stop: an M that schedules must stop its P.
     #[inline]
     pub(crate) fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Relaxed)

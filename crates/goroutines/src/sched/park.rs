@@ -1,7 +1,7 @@
 //! Parking: a goroutine waits for something.
 //!
-//! Previous: user code, through a wait queue (`sync`, `thread`). Next: `ready.rs`, by whoever ends
-//! the wait.
+//! Previous: user code, through a wait queue (`sync`, `thread`). Next: `ready.rs`, called by the
+//! code that ends the wait.
 //!
 //! The caller decides what to wait for and passes a *commit* closure. It runs once the goroutine is
 //! off its stack and its status is `Waiting`; it enters the goroutine in the wait queue, under the
@@ -188,7 +188,8 @@ impl WaitQueue {
     }
 }
 
-/// A lock that parks who waits for it, and may be held across anything. First in, first out.
+/// A lock that parks a goroutine or thread that waits for it, and may be held across anything.
+/// First in, first out.
 #[derive(Debug)]
 pub(crate) struct ParkingLock(Lock<(bool, WaitQueue)>);
 

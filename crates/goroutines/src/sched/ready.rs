@@ -53,8 +53,8 @@ pub(crate) fn ready_all(list: &mut RunList) {
     }
 }
 
-/// The same as [`ready_all`] by one who has no P, while all Ps compute: the first few go before
-/// what is queued.
+/// The same as [`ready_all`], by a thread that has no P, while all Ps compute: the first few go
+/// before what is queued.
 pub(crate) fn ready_first(list: &mut RunList) {
     if !list.is_empty() {
         let mut shared = SCHED.lock();

@@ -135,9 +135,9 @@ fn tell_kernel(mp: &'static M, next: Option<&'static G>) {
     }
 }
 
-/// Tells the monitor that what it saw of this M is over (LE2): after `curg` is written, so that who
-/// sees the new count sees the new goroutine; before the one that leaves is published, so that who
-/// sees that one running elsewhere sees the new count.
+/// Tells the monitor that what it saw of this M is over (LE2): after `curg` is written, so that a
+/// thread that sees the new count sees the new goroutine; before the goroutine that leaves is
+/// published, so that a thread that sees that one running elsewhere sees the new count.
 #[inline]
 fn note_switch(mp: &M) {
     mp.switches.store(mp.switches.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);

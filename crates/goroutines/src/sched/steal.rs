@@ -60,7 +60,7 @@ fn steal_next(victim: &P) -> Option<*mut Opaque> {
         let switches = mp.switches.load(Ordering::Relaxed);
         let until = sys::nanotime() + GRACE.as_nanos() as u64;
         while sys::nanotime() < until {
-            // Looking takes the line from who is about to write it.
+            // Looking takes the line from the M that is about to write it.
             (0..LOOK_EVERY).for_each(|_| std::hint::spin_loop());
             if mp.switches.load(Ordering::Relaxed) != switches || !victim.runq.len().1 {
                 return None;

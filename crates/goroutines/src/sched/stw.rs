@@ -2,9 +2,9 @@
 //! (Go: `stopTheWorld`, `procresize`.)
 //!
 //! It stops *scheduling*: a goroutine that is blocked, or computing inside libc, has its P taken
-//! and stops at its next step into the runtime. Who stops the world is in a section of his own, or
-//! on an ordinary thread, and does not allocate meanwhile: a stopped goroutine may hold an
-//! allocator's lock.
+//! and stops at its next step into the runtime. The caller that stops the world is in a section of
+//! its own, or on an ordinary thread, and does not allocate meanwhile: a stopped goroutine may hold
+//! an allocator's lock.
 
 use super::park::ParkingLock;
 use super::{ALLP, SCHED, Shared, current_m, go, preempt, sysmon, wake};
@@ -82,7 +82,7 @@ fn press(pp: &'static P, round: u32) {
         }
         return;
     }
-    // A signal would show as EINTR in a call that nobody announced: who is blocked loses his P
+    // A signal would show as EINTR in a call that nobody announced: a blocked M loses its P
     // silently.
     let is_blocked = sysmon::onlooker::is_blocked(mp) == Some(true);
     let take_now = is_blocked || round >= 2;

@@ -3,13 +3,13 @@
 //! What it does: ends time slices; takes the Ps of goroutines that block, announced or not; stops
 //! goroutines that burn CPU without a P; makes threads for Ps that have none; wakes the scavenger.
 //!
-//! **How often it looks.** A look costs about a microsecond a busy P, and a wake-up five. Where an
-//! announced call has just begun, or is expected: 20 µs. Where goroutines are queued beside an idle
-//! P: 50 µs, every other time. While goroutines wait for a P: 0.5 ms (so a slice of 10 ms ends
-//! within 11; Go, which backs off to 10 ms and must look twice, takes up to 40). Else 10 ms; who
-//! makes a goroutine wait ends that sleep. While all Ps are idle: not at all, and the first that is
-//! busy wakes it; but every 1 to 4 ms where Ps have become busy between two looks, as that wake-up
-//! costs as much as what most of them do.
+//! **How often it looks.** A look costs about a microsecond per busy P, and a wake-up five. Where
+//! an announced call has just begun, or is expected: 20 µs. Where goroutines are queued beside an
+//! idle P: 50 µs, every other time. While goroutines wait for a P: 0.5 ms (so a slice of 10 ms ends
+//! within 11; Go, which backs off to 10 ms and must look twice, takes up to 40). Else 10 ms; a
+//! thread that makes a goroutine wait ends that sleep. While all Ps are idle: not at all, and the
+//! first P that is busy wakes it; but every 1 to 4 ms where Ps have become busy between two looks,
+//! as that wake-up costs as much as what most of them do.
 //!
 //! What is done about an M that was looked at is in `sysmon/retake.rs`, making threads in
 //! `sysmon/threads.rs`.
@@ -44,7 +44,8 @@ const LOOK_NS: u64 = 500_000;
 const SLOW_NS: u64 = 10_000_000;
 /// A goroutine that is queued while a P is idle is looked at again so soon.
 const AGAIN_NS: u64 = 50_000;
-/// Who has run for so long lets those that it wakes go first, where they may have waited for it.
+/// A goroutine whose slice has lasted this long lets those that it wakes go first, where they may
+/// have waited for it.
 pub(super) const SHARE_NS: u64 = 1_000_000;
 /// While all Ps compute and somebody's wait for a timer or a descriptor has ended, slices are that
 /// share: for so long. (The kernel lets a thread that wakes go before one that computes, too.)
@@ -239,20 +240,20 @@ enum Rest {
 /// What a look found.
 #[derive(Default)]
 struct Look {
-    /// A P is.
+    /// A P is busy.
     busy: bool,
     /// Something was taken, preempted or made.
     acted: bool,
     /// An announced call was seen for the first time or is to be taken soon.
     syscall: bool,
-    /// A P was taken from an announced call, or given a new thread: who comes next may well block
-    /// too.
+    /// A P was taken from an announced call, or given a new thread: the goroutine that comes next
+    /// may well block too.
     taken: bool,
     /// Goroutines wait for a P.
     waiting: bool,
     /// A slice goes on that was seen before.
     stuck: bool,
-    /// Somebody who waited for a timer or a descriptor is behind those who compute.
+    /// A goroutine that waited for a timer or a descriptor is behind those that compute.
     urgent: bool,
     /// A goroutine was met inside libc.
     in_libc: bool,

@@ -1,10 +1,10 @@
 //! Waits that end in one of several ways: what the goroutine does.
 //!
-//! Previous: whoever wants to wait begins a wait (`g/wait.rs`), and hands the ticket to all that
-//! may end it: enters it in lists, under their locks. Then it calls [`wait`], and afterwards takes
-//! itself out of those lists that did not end it. All in one section. Who ends it: `timer`,
-//! `netpoll`, `intercept/futex.rs`; those return who is to be readied, and their callers ready
-//! them, without the lock.
+//! Previous: a goroutine that wants to wait begins a wait (`g/wait.rs`), and hands the ticket to
+//! all that may end it: enters it in lists, under their locks. Then it calls [`wait`], and
+//! afterwards takes itself out of those lists that did not end it. All in one section. What ends
+//! it: `timer`, `netpoll`, `intercept/futex.rs`; those return which goroutines are to be readied,
+//! and their callers ready them, without the lock.
 
 #[cfg(feature = "intercept")]
 use super::ready::{pop_waiting, ready_all};
@@ -101,7 +101,7 @@ pub(crate) fn wait_unless_cancelled(
     wait(gp, reason, ticket, until)
 }
 
-/// Calls `f` in a section with an empty list, and readies whoever it puts there.
+/// Calls `f` in a section with an empty list, and readies all that it puts there.
 #[cfg(feature = "intercept")]
 pub(crate) fn waking<R>(f: impl FnOnce(&mut RunList) -> R) -> R {
     let _section = current::enter();

@@ -1,4 +1,4 @@
-//! Who runs a P: waking Ms, putting them to sleep, handing Ps from one to another.
+//! Which M runs a P: waking Ms, putting them to sleep, handing Ps from one to another.
 //!
 //! (Go: `wakep`, `startm`, `stopm`, `handoffp`, `acquirep`, `releasep`, `pidleget`, `pidleput`.)
 
@@ -103,9 +103,9 @@ fn wait_for_m(shared: &mut Shared, pp: &'static P, spinning: bool) {
     shared.mcount += 1;
 }
 
-/// The M has given its P up, and looks at all queues once more before it goes to sleep. Who needs
-/// an M from here on, until [`settled`], leaves the P with [`wait_for_m`]: another M, woken now,
-/// would find this one on its CPU, and be put on that of a third, which works.
+/// The M has given its P up, and looks at all queues once more before it goes to sleep. A caller
+/// that needs an M from here on, until [`settled`], leaves the P with [`wait_for_m`]: another M,
+/// woken now, would find this one on its CPU, and be put on that of a third, which works.
 pub(crate) fn settle(shared: &mut Shared, mp: &M) {
     mp.settling.set(true);
     shared.settling += 1;
@@ -176,7 +176,7 @@ pub(crate) fn stopm(mp: &'static M, until: u64) -> Stop {
         false => SCHED.thread_keep_ns.load(Ordering::Relaxed),
     };
     let now = sys::nanotime();
-    // Who sleeps for a timer does so until then: nobody else would.
+    // An M that sleeps for a timer does so until the timer is due: nobody else would.
     let for_timer = until != NEVER;
     let end = if for_timer { until } else { now.saturating_add(keep) };
     let mut left = Duration::from_nanos(end.saturating_sub(now));
@@ -327,7 +327,7 @@ fn hand_off_watched(pp: &'static P, new_timer: bool) {
     if work(pp) {
         return startm(pp, false);
     }
-    // Nobody is idle and nobody looks for work: keep one who does, or work made now would wait.
+    // No P is idle and no M looks for work: keep one M looking, or work made now would wait.
     let idle = &SCHED.idle;
     let nobody = idle.spinning.load(Ordering::SeqCst) == 0
         && idle.procs.load(Ordering::SeqCst) == 0

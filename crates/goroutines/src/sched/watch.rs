@@ -1,4 +1,4 @@
-//! Watching timers and the poller: who looks, and who sleeps in front of them.
+//! Watching timers and the poller: which Ms look, and which sleep in front of them.
 //!
 //! Previous: `find.rs` found nothing at hand. Next: `ready.rs`, with those whose wait is over.
 //!
@@ -8,19 +8,20 @@
 //! timer thread.
 //!
 //! * WA1: if goroutines wait for descriptors or timers, then a P is busy, or an M is the watcher,
-//!   or is about to become it: who gives up the watch has a P then, or sees all Ps busy, and who
-//!   makes the last P idle without looking himself ([`needs_watcher`]) starts an M that does.
+//!   or is about to become it: the M that gives up the watch has a P then, or sees all Ps busy, and
+//!   a thread that makes the last P idle without looking itself ([`needs_watcher`]) starts an M
+//!   that does.
 //! * WA2: all timers have patience until the watcher's time, or an M that sleeps on its note wakes
 //!   in time, or a P is busy; then the monitor looks at overdue timers, and at the poller, within a
 //!   half to ten milliseconds.
 //! * WA3: one M (or the monitor) at a time is in the poller.
 //!
 //! Differs from Go: an M whose timer is earlier than the watcher's time sleeps by itself until
-//! then, rather than waking the watcher to have it go to sleep again; who needs an M and finds none
-//! idle takes the watcher, rather than making a thread; an M that leaves the watch with work does
-//! not wake another for it, which costs more than most work takes: the monitor sees to it if that
-//! work is long; whoever is readied without a P while all Ps compute goes before those who have
-//! used up a slice (`find.rs`).
+//! then, rather than waking the watcher to have it go to sleep again; a caller that needs an M and
+//! finds none idle takes the watcher, rather than making a thread; an M that leaves the watch with
+//! work does not wake another for it, which costs more than most work takes: the monitor sees to it
+//! if that work is long; a goroutine that is readied by a thread without a P while all Ps compute
+//! goes before those that have used up a slice (`find.rs`).
 
 use super::find::{Candidate, Found};
 use super::ready::{pop_waiting, ready_all, ready_first, ready_soon};
@@ -48,8 +49,9 @@ const PASSING_CYCLES: u64 = 50_000;
 /// Timers that are run at a time: no more than half of what the ring takes.
 const BATCH: usize = 64;
 
-/// Who sleeps until a timer is due sleeps this long at least since one was woken for a timer: where
-/// there are many, several are due together. (The kernel gives a thread's sleep as much slack.)
+/// An M that sleeps until a timer is due sleeps at least until this long after an M was last woken
+/// for a timer: where there are many timers, several are due together. (The kernel gives a thread's
+/// sleep as much slack.)
 const GAP_NS: u64 = 50_000;
 /// The same, if the timers are as patient. (Go's and tokio's sleeps are rounded up to as much. A
 /// sleep costs a virtual processor some 30 µs.)
@@ -58,7 +60,7 @@ const PATIENT_GAP_NS: u64 = 1_000_000;
 /// How long a timer may be overdue before the monitor runs it.
 pub(super) const OVERDUE_NS: u64 = 100_000;
 
-/// Who is in the poller.
+/// Whether an M, or the monitor, is in the poller, and as what.
 pub(crate) struct Watch {
     state: AtomicU32,
     /// When the watcher wakes by itself.
@@ -287,14 +289,15 @@ fn keep_watch(mp: &'static M, next: u64) -> Found {
     watch.until.store(next, Ordering::SeqCst);
     let mut list = RunList::new();
     let timeout = (next != NEVER).then(|| next.saturating_sub(sys::nanotime()));
-    // What was set while `until` was not known yet: whoever set it goes idle later, and sleeps by
-    // himself. Before those it wakes stop being waiters: or all would seem asleep (`deadlock.rs`).
+    // A timer that was set while `until` was not known yet: the M that set it goes idle later, and
+    // sleeps by itself. `awake` is called before those that poll() wakes stop being waiters: or all
+    // would seem asleep (`deadlock.rs`).
     let awake = || watch.state.store(LOOKING, Ordering::SeqCst);
     netpoll::poll(timeout, awake, &mut list);
     watch.last_look_ns.store(sys::coarse_nanotime(), Ordering::Relaxed);
     let mut shared = SCHED.lock();
-    // Who takes the watcher for a P that needs an M clears `polling`; the next watcher, who sets
-    // it, comes only after this one has left.
+    // A thread that takes the watcher for a P that needs an M clears `polling`; the next watcher,
+    // which sets it, comes only after this one has left.
     let ours = std::ptr::eq(shared.polling, mp);
     shared.polling = null_mut();
     watch.leave();
@@ -350,8 +353,8 @@ pub(crate) fn is_asleep() -> bool {
     SCHED.watch.state.load(Ordering::SeqCst) == WATCHED
 }
 
-/// Whether edges are seen late, as all Ps compute: who wants to read had better try than wait for
-/// one.
+/// Whether edges are seen late, as all Ps compute: a goroutine that wants to read had better try
+/// than wait for one.
 #[cfg(feature = "intercept")]
 #[inline]
 pub(crate) fn is_late() -> bool {

@@ -11,9 +11,9 @@
 //!
 //! * `when` — the time that is wanted; [`NEVER`]: none. Written by the goroutine.
 //! * `ticket` — the wait that is to end then. Written before `when`, while `when` is `NEVER`.
-//! * `queued` — the time of the entry that counts; 0: there is none. Who changes it from 0 puts an
-//!   entry in a heap; who makes it earlier, too (the old entry has become stale: nobody's); who
-//!   takes an entry of that time out of a heap sets it to 0.
+//! * `queued` — the time of the entry that counts; 0: there is none. The thread that changes it
+//!   from 0 puts an entry in a heap; so does one that makes it earlier (the old entry has become
+//!   stale: nobody's); a thread that takes an entry of that time out of a heap sets it to 0.
 //!
 //! Invariants:
 //! * A1: if `when` is a time, then `queued` is not 0 and no later than `when`, once
@@ -77,7 +77,7 @@ impl Alarm {
 
     /// Sets the alarm for `when`, to end the wait `ticket`. By the goroutine; the alarm is off.
     pub(crate) fn set(&self, when: u64, ticket: Ticket) -> Set {
-        // Release: who reads it sees the NEVER before it (A2).
+        // Release: a thread that reads it sees the NEVER before it (A2).
         self.ticket.store(ticket.0, Ordering::Release);
         // Release: the ticket.
         self.when.store(when, Ordering::Release);

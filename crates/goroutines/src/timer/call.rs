@@ -2,8 +2,8 @@
 //!
 //! The goroutine is made when the call is armed, as a task that is in no queue (`g/task.rs`); when
 //! its time comes it is queued like any other, so that nothing is allocated and no code of the
-//! user's runs where timers are seen to. Who takes the task decides: the heap's side, and it will
-//! run; or the owner, and it never will.
+//! user's runs where timers are seen to. The side that takes the task decides: if that is the
+//! heap's side, the task will run; if it is the owner, the task never will.
 //!
 //! A [`Call`] is never freed, since a heap may still have an entry for it (`alarm.rs`); it is used
 //! again.

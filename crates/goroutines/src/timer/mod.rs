@@ -1,13 +1,13 @@
-//! The timers of a P: who is to be woken when. (Go: `runtime/time.go`.)
+//! The timers of a P: which goroutine is to be woken, or call made, when. (Go: `runtime/time.go`.)
 //!
-//! One heap a P, behind a lock that others take only to steal what is due, to look for the
+//! One heap per P, behind a lock that others take only to steal what is due, to look for the
 //! earliest, or to take over the heap of a P that is no more. [`Timers::expire`] returns what
 //! fired; it readies nobody.
 //!
-//! **Company.** Where there are many, a wake-up for each costs more than all that they do: who
-//! sleeps for a timer that was set for milliseconds may sleep a little longer, so that others are
-//! due by then too (`sched/watch.rs`). How much is in the entry: a sixteenth of its time, a
-//! millisecond at most, in steps of 33 µs.
+//! **Company.** Where there are many, a wake-up for each costs more than all that they do: a
+//! goroutine that sleeps for a timer that was set for milliseconds may sleep a little longer, so
+//! that others are due by then too (`sched/watch.rs`). How much is in the entry: a sixteenth of its
+//! time, a millisecond at most, in steps of 33 µs.
 //!
 //! * TM1: `next` is the time at the heap's front whenever the lock is free ([`NEVER`]: it is
 //!   empty).
@@ -125,7 +125,7 @@ impl Timers {
     /// When the earliest is due; [`NEVER`] if there is none.
     #[inline]
     pub(crate) fn next(&self) -> u64 {
-        // SeqCst: pairs with settle(): who goes idle sees what was set, or is seen idle.
+        // SeqCst: pairs with settle(): an M that goes idle sees what was set, or is seen idle.
         self.next.load(Ordering::SeqCst)
     }
 

@@ -3,8 +3,8 @@
 //! **The problem.** Only a file in `/proc` says so, and to open one takes the lowest free number of
 //! the process for as long as it is read. A program may count on that number: `close(0)` and `open`
 //! redirect its input, and a read of what was just closed is to fail, not to meet a file of ours.
-//! And while the kernel enlarges the process's table, for milliseconds, whoever wants a number is
-//! blocked: the very threads that are to be found.
+//! And while the kernel enlarges the process's table, for milliseconds, any thread that wants a
+//! number is blocked: the very threads that are to be found.
 //!
 //! **The onlooker** is a thread with a table of descriptors of its own (`CLOSE_RANGE_UNSHARE`,
 //! Linux 5.9), empty but for what it reads. Where the kernel does not give it a table of its own it
@@ -66,9 +66,9 @@ pub(super) enum Answer {
 
 /// What came of the last question.
 pub(super) fn answer(mp: &M) -> Answer {
-    // Acquire: pairs with main(). Where two ask at once it may be the answer to the first: who acts
-    // on it checks for himself what must be so (`retake::take`, `m/lease.rs`), and a wrong guess
-    // costs a hand-over.
+    // Acquire: pairs with main(). Where two threads ask at once it may be the answer to the first:
+    // a caller that acts on it checks for itself what must be so (`retake::take`, `m/lease.rs`),
+    // and a wrong guess costs a hand-over.
     match mp.state.load(Ordering::Acquire) {
         QUESTION => Answer::NotYet,
         UNKNOWN => Answer::Told(None),

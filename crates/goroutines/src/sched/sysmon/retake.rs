@@ -136,7 +136,7 @@ pub(super) fn look_at_running(
 }
 
 /// Whether the kernel has given the thread less than half of the slice's time: then its slice is
-/// not over, and whoever came next would run on the same thread.
+/// not over, and the next goroutine would run on the same thread.
 fn is_starved(mp: &M, seen: &Seen, slice: u64) -> bool {
     let now = sys::thread_cpu_ns(mp.tid.load(Ordering::Relaxed));
     match (seen.slice_cpu_ns, now) {
@@ -176,7 +176,8 @@ fn thread_of(mp: &'static M, seen: &mut Seen, now: u64) -> Thread {
         return Thread::Asked;
     }
     let answer = onlooker::answer(mp);
-    // It takes a while, and who waits for a CPU gets one meanwhile: it may be of a later sleep.
+    // The answer takes a while, and a thread that waits for a CPU gets one meanwhile: the answer
+    // may be of a later sleep.
     let stands = sys::thread_cpu_ns(mp.tid.load(Ordering::Relaxed)) == Some(cpu);
     match answer {
         Answer::Told(blocked) if stands && blocked.unwrap_or(true) => Thread::Blocked,
@@ -190,7 +191,7 @@ fn thread_of(mp: &'static M, seen: &mut Seen, now: u64) -> Thread {
 
 /// Takes the P of a goroutine in user code, without a word to it (`m/lease.rs`).
 pub(in crate::sched) fn take(pp: &'static P, mp: &'static M) -> bool {
-    // LE2: one at a time. (Others: who stops the world.)
+    // LE2: one thread at a time. (Besides the monitor: the thread that stops the world.)
     static TAKER: Lock<()> = Lock::new(());
     let one = TAKER.lock();
     let switches = mp.switches.load(Ordering::Acquire);
