@@ -1,8 +1,8 @@
 //! The runtime's lock: spun on for a moment, then slept on (`lock_word.rs`).
 //!
-//! **Invariant L1.** Who holds a [`Lock`] can't be descheduled by us: it runs on an M's own stack,
-//! on an ordinary thread, or on a goroutine whose no-preempt count is raised. So a holder is always
-//! a running thread, and waiting for it in the kernel can't deadlock. It is also why
+//! **Invariant L1.** The holder of a [`Lock`] can't be descheduled by us: it runs on an M's own
+//! stack, on an ordinary thread, or on a goroutine whose no-preempt count is raised. So a holder is
+//! always a running thread, and waiting for it in the kernel can't deadlock. It is also why
 //! `std::sync::Mutex` has no place inside the scheduler.
 
 use super::lock_word::LockWord;
@@ -60,7 +60,7 @@ impl<T> Lock<T> {
         Guard { lock: self }
     }
 
-    /// The right to the value, for who has taken the lock and forgotten its guard.
+    /// The right to the value, for a caller that has taken the lock and forgotten its guard.
     ///
     /// # Safety
     /// * The calling thread holds the lock, and has no guard of it.
@@ -86,7 +86,7 @@ impl<T, const STATIC: bool> Guard<'_, T, STATIC> {
         let _ = std::mem::ManuallyDrop::new(self);
     }
 
-    /// Ends the guard; cheaper, for who keeps the lock alive until this returns.
+    /// Ends the guard; cheaper, for a caller that keeps the lock alive until this returns.
     #[inline]
     pub(crate) fn unlock_plainly(self) {
         self.lock.word.unlock_plainly();

@@ -1,24 +1,26 @@
 //! The words of a lock: whether it is held, and how many sleep until it is not.
 //!
-//! **The problem.** Who unlocks must either see that somebody sleeps, or be seen by who is about to
-//! sleep. Drepper's "Futexes Are Tricky" has one word for both (0 free, 1 held, 2 held and somebody
-//! may sleep), swapped by who unlocks: a locked instruction, as dear as all else that a short turn
-//! does. A plain store, followed by a load of the sleepers' count, is cheaper; but processors let
-//! the load go first.
+//! **The problem.** The unlocker must either see the sleeper, or be seen by the thread that is
+//! about to sleep. Drepper's "Futexes Are Tricky" has one word for both (0 free, 1 held, 2 held and
+//! somebody may sleep), swapped by the unlocker: a locked instruction, as dear as all else that a
+//! short turn does. A plain store, followed by a load of the sleepers' count, is cheaper; but
+//! processors let the load go first.
 //!
-//! **Chosen.** Both. Who goes to sleep, which is rare and takes microseconds anyway, marks the
-//! word, and counts itself, and then has the kernel execute a barrier on all processors that run
-//! this process (`membarrier`) before it looks once more. So who has unlocked plainly before is
-//! seen, and who does so afterwards sees the count. Where there is no such call, each plain unlock
-//! has a barrier of its own (`base/atomic.rs`).
+//! **Chosen.** Both. A thread that goes to sleep, which is rare and takes microseconds anyway,
+//! marks the word, and counts itself, and then has the kernel execute a barrier on all processors
+//! that run this process (`membarrier`) before it looks once more. So an unlocker that has unlocked
+//! plainly before the barrier is seen, and one that does so afterwards sees the count. Where there
+//! is no such call, each plain unlock has a barrier of its own (`base/atomic.rs`).
 //!
-//! A plain [`unlock_plainly`](LockWord::unlock_plainly) reads the count after the lock is free:
-//! only for who keeps the lock alive. In the commit of a park nobody does: the goroutine may have
-//! gone on, and dropped it. [`unlock`](LockWord::unlock) touches nothing afterwards.
+//! A plain [`unlock_plainly`](LockWord::unlock_plainly) reads the count after the lock is free: it
+//! is only for a caller that keeps the lock alive. In the commit of a park no caller does: the
+//! goroutine may have gone on, and dropped it. [`unlock`](LockWord::unlock) touches nothing
+//! afterwards.
 //!
-//! * LW1: `held` goes from 0 to another by who takes the lock, and back by who has it.
-//! * LW2: who sleeps has set `held` to 2 and raised `sleepers` before; who unlocks sees one or the
-//!   other and wakes one, who looks himself, or sleeps again.
+//! * LW1: `held` is changed from 0 to another value by the thread that takes the lock, and back by
+//!   the holder.
+//! * LW2: a thread that sleeps has set `held` to 2 and raised `sleepers` before; the unlocker sees
+//!   one or the other and wakes one sleeper, which looks for itself, or sleeps again.
 
 use crate::base::atomic::{AtomicU32, Ordering, entry_barrier, heavy_barrier};
 use crate::base::sys::{cycles, futex_wait, futex_wake};
@@ -56,7 +58,7 @@ impl LockWord {
 
     #[inline]
     pub(crate) fn try_lock(&self) -> bool {
-        // Acquire: pairs with the Releases of who unlocks.
+        // Acquire: pairs with the unlockers' Releases.
         self.held.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_ok()
     }
 
@@ -68,10 +70,10 @@ impl LockWord {
         }
     }
 
-    /// The same, where many short turns are taken by a few: each look of one who waits takes the
-    /// lock's cache line from the holder, and a turn that begins with a cache miss takes several
-    /// times as long. So who finds the lock held, and held again a moment later, looks every few
-    /// microseconds only, and then has his own go.
+    /// The same, where many short turns are taken by a few: each look of a thread that waits takes
+    /// the lock's cache line from the holder, and a turn that begins with a cache miss takes
+    /// several times as long. So a thread that finds the lock held, and held again a moment later,
+    /// looks every few microseconds only, and then has its own go.
     #[inline]
     pub(crate) fn lock_in_bursts(&self) {
         if !self.try_lock() {
@@ -79,17 +81,17 @@ impl LockWord {
         }
     }
 
-    /// Gives the lock back, which may be gone from then on. By who has it.
+    /// Gives the lock back, which may be gone from then on. By the holder.
     #[inline]
     pub(crate) fn unlock(&self) {
         let held = &raw const self.held;
-        // Release: pairs with the Acquires of who takes it.
+        // Release: pairs with the Acquires of the threads that take it.
         if self.held.swap(0, Ordering::Release) == 2 {
             wake_one(held);
         }
     }
 
-    /// Gives the lock back, which stays alive until this returns. By who has it.
+    /// Gives the lock back, which stays alive until this returns. By the holder.
     #[inline]
     pub(crate) fn unlock_plainly(&self) {
         // Release: as above. (loom would let others' swaps pass a plain store.)
@@ -134,14 +136,14 @@ impl LockWord {
         self.sleepers.fetch_add(1, Ordering::SeqCst);
         loop {
             let is_ordered = heavy_barrier();
-            // Acquire: pairs with the Releases of who unlocks. Who gets it so leaves the mark:
-            // others may sleep.
+            // Acquire: pairs with the unlockers' Releases. A thread that gets the lock this way
+            // leaves the mark: others may sleep.
             if self.held.swap(2, Ordering::Acquire) == 0 {
                 break;
             }
             futex_wait(&self.held, 2, (!is_ordered).then_some(DOZE));
         }
-        // Relaxed: who still sees the old count wakes one in vain.
+        // Relaxed: an unlocker that still sees the old count wakes one in vain.
         self.sleepers.fetch_sub(1, Ordering::Relaxed);
     }
 }

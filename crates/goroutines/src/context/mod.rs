@@ -37,7 +37,7 @@
 //!   whatever else [`intercept/table.rs`] says is announced, or is inside
 //!   [`runtime::blocking`](crate::runtime::blocking): there the kernel blocks an OS thread.
 //! * [`Select::ready`](crate::chan::Select::ready) and its kin: they only look.
-//! * `epoll_wait`: who calls that is an event loop, and would take it for an error of its own.
+//! * `epoll_wait`: its caller is an event loop, and would take it for an error of its own.
 //! * A goroutine that computes. It may ask: [`current`]`().err()`.
 //!
 //! [`intercept/table.rs`]: https://github.com/goroutines-rs/goroutines/blob/main/crates/goroutines/src/intercept/table.rs
@@ -442,7 +442,7 @@ pub struct Cancel {
 
 impl Cancel {
     /// Cancels the context, and all that were made from it, if it is not done yet. They are done
-    /// when this returns, whoever came first; it does not wait for what that ends.
+    /// when this returns, whichever caller came first; it does not wait for what that ends.
     pub fn cancel(&self) {
         self.node.cancel(ContextError::Canceled, None);
     }

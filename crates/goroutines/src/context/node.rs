@@ -1,4 +1,4 @@
-//! The tree of contexts: who is cancelled with whom.
+//! The tree of contexts: which of them are cancelled with which.
 //!
 //! A node keeps its parent alive, so that cancelling an ancestor reaches it; a parent knows its
 //! children without keeping them, so that those which are dropped are gone. One with functions to
@@ -9,11 +9,11 @@
 //!
 //! * CX1: `error` is set once, under the lock; [`err`](Node::err) gives it when the channel is
 //!   closed too. Then runs are ended, children are cancelled, and functions are called.
-//! * CX2: who is added under the lock (a child, a function, a run) is either seen by who cancels,
-//!   or finds `error` set.
+//! * CX2: what is added under the lock (a child, a function, a run) is either seen by the caller
+//!   that cancels, or finds `error` set.
 //! * CX3: no lock of a node is held while another's is taken, or while foreign code runs. But for
-//!   `descent`: who cancels holds it, from the node he cancels to the last below, and takes it
-//!   downwards; so who comes second returns when all below are cancelled.
+//!   `descent`: a caller that cancels holds it, from the node that it cancels to the last below,
+//!   and takes it downwards; so the caller that comes second returns when all below are cancelled.
 
 use super::{Cause, ContextError};
 use crate::chan::{Receiver, Sender, bounded};
@@ -133,7 +133,8 @@ impl Node {
             bounded(0)
         });
         if is_new {
-            // Who cancels sees the channel, or we see the error: the lock orders the two.
+            // The caller that cancels sees the channel, or we see the error: the lock orders the
+            // two.
             drop(self.lock());
             if self.err().is_some() {
                 sender.close();
@@ -147,7 +148,8 @@ impl Node {
         let mut all = vec![Arc::clone(self)];
         let mut at = 0;
         while let Some(node) = all.get(at).cloned() {
-            // Whoever is at it has done so with all below when this is ours.
+            // Another caller that is cancelling this node has cancelled all below it when `descent`
+            // is ours.
             node.descent.lock();
             node.cancel_one(error, cause.clone(), &mut all);
             at += 1;

@@ -63,8 +63,8 @@ pub(crate) fn set_m(mp: *const M) {
 /// On an ordinary thread it is nothing. Sections nest.
 ///
 /// **The rule inside**: no allocator, no lock but the runtime's own, nothing that could wait for a
-/// goroutine that is not running. Who waits inside a section can't lose its P, and with one P the
-/// other would never run.
+/// goroutine that is not running. A goroutine that waits inside a section can't lose its P, and
+/// with one P the other would never run.
 #[must_use]
 pub(crate) struct Section {
     gp: Option<&'static G>,
@@ -126,7 +126,7 @@ impl Section {
 #[inline]
 pub(crate) fn lower(gp: &G) {
     light_barrier();
-    // Release: who sees 0 and takes the P sees what was done with it.
+    // Release: the thread that sees 0 and takes the P sees what was done with it.
     gp.nopreempt.store(gp.nopreempt.load(Ordering::Relaxed) - 1, Ordering::Release);
     light_barrier();
 }

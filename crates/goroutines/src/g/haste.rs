@@ -1,4 +1,4 @@
-//! Whether who a goroutine wakes can wait for it to park.
+//! Whether the goroutine that another wakes can wait for its waker to park.
 //!
 //! **The problem.** A goroutine that wakes another mostly parks at once: a message and its answer,
 //! a lock and its next holder. To wake a second M for the one that was woken takes longer than to

@@ -83,10 +83,10 @@ pub(crate) struct Losing {
 #[repr(C, align(64))]
 pub(crate) struct G {
     // The first line: what going to sleep and waking touch.
-    /// Where it goes on; valid while it is off its stack. Owned by whoever may run it.
+    /// Where it goes on; valid while it is off its stack. Owned by the M that may run it.
     pub(crate) context: UnsafeCell<Context>,
     /// How deep it is inside the runtime; while not 0, it is neither preempted nor loses its P.
-    /// Written by the goroutine itself, by its signal handler, and by whoever makes it.
+    /// Written by the goroutine itself, by its signal handler, and by the thread that makes it.
     pub(crate) nopreempt: AtomicU32,
     pub(crate) status: Status,
     /// When one of its waits is to end for lack of anything else.
@@ -96,7 +96,7 @@ pub(crate) struct G {
     /// The next in a run queue.
     pub(crate) runlink: AtomicPtr<task::Opaque>,
     // The second.
-    /// The M that runs it; written by whoever switches to it.
+    /// The M that runs it; written by the M that switches to it.
     pub(crate) m: AtomicPtr<M>,
     /// Bits of [`pending`].
     pub(crate) pending: AtomicU32,
@@ -158,9 +158,9 @@ pub(crate) struct G {
 }
 const _: () = assert!(size_of::<G>() <= goroutines_switch::stack::HEADER_BYTES);
 
-// SAFETY: cells are the goroutine's own, or of whoever makes it before it is runnable; they are
-// read by others only while the world is stopped, or from inside the goroutine's own signal
-// handler.
+// SAFETY: cells are the goroutine's own, or, before it is runnable, of the thread that makes it;
+// they are read by others only while the world is stopped, or from inside the goroutine's own
+// signal handler.
 unsafe impl Sync for G {}
 
 impl std::fmt::Debug for G {

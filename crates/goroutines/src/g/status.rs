@@ -1,4 +1,4 @@
-//! What a goroutine is doing, and who owns its stack then.
+//! What a goroutine is doing, and what owns its stack then.
 //!
 //! ```text
 //!            go               execute               exit
@@ -9,11 +9,12 @@
 //!                      +----------------- Waiting
 //! ```
 //!
-//! * `Idle`, `Dead` — a free list, or whoever took it from there, owns the carrier.
+//! * `Idle`, `Dead` — a free list, or the goroutine or thread that took it from there, owns the
+//!   carrier.
 //! * `Runnable` — the run queue it is in owns it; the goroutine is off its stack.
 //! * `Running` — the goroutine itself, on the M in `g.m`.
-//! * `Waiting` — whoever will ready it: the wait queue it is in, guarded as that queue is. It is
-//!   off its stack: the status is set by the context that came after it.
+//! * `Waiting` — the one that will ready it: the wait queue it is in, guarded as that queue is. It
+//!   is off its stack: the status is set by the context that came after it.
 //!
 //! **Invariant ST1.** Readying is a compare-and-swap from `Waiting` to `Runnable`: of two who try,
 //! one wins, and nobody can ready a goroutine that has not left its stack.
@@ -54,8 +55,8 @@ impl Status {
     /// Sets the state; for the owner of the goroutine.
     #[inline]
     pub(crate) fn set(&self, state: State) {
-        // Release: the saved context and all the goroutine did is visible to who acquires the
-        // state.
+        // Release: the saved context and all the goroutine did is visible to the thread that
+        // acquires the state.
         self.0.store(state as u32, Ordering::Release);
     }
 

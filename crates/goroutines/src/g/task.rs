@@ -28,7 +28,7 @@ pub(crate) struct Task {
     /// The next in a queue, before it has a G.
     link: AtomicPtr<Opaque>,
     pub(crate) class: &'static Class,
-    /// Who started it (0: an ordinary thread), where and when.
+    /// The goroutine that started it (0: an ordinary thread), where and when.
     pub(crate) creator: Cell<u64>,
     pub(crate) location: &'static Location<'static>,
     pub(crate) created_ns: Cell<u64>,
@@ -40,7 +40,7 @@ pub(crate) struct Task {
     pub(crate) mask: Cell<u64>,
     /// The runtime's own: not counted.
     pub(crate) is_system: bool,
-    /// For `thread/join.rs`: who waits for its end; the handle that names it.
+    /// For `thread/join.rs`: the waiter for its end; the handle that names it.
     pub(crate) joiner: AtomicPtr<()>,
     pub(crate) thread: AtomicPtr<()>,
 }
@@ -111,7 +111,7 @@ const TASK: usize = 1;
 pub(crate) enum Kind {
     /// It has a stack.
     G(&'static G),
-    /// It has none yet. Whoever takes it from the queue owns the goroutine's reference.
+    /// It has none yet. The thread that takes it from the queue owns the goroutine's reference.
     Task(*const Task),
 }
 
@@ -157,7 +157,7 @@ impl Runnable {
     fn link(&self) -> &AtomicPtr<Opaque> {
         match self.kind() {
             Kind::G(gp) => &gp.runlink,
-            // SAFETY: alive: who holds the Runnable holds the goroutine's reference.
+            // SAFETY: alive: the holder of the Runnable holds the goroutine's reference.
             Kind::Task(task) => unsafe { &(*task).link },
         }
     }

@@ -1,11 +1,11 @@
-//! One wait of a goroutine, and who ends it.
+//! One wait of a goroutine, and what ends it.
 //!
 //! A goroutine may wait for several things at once: a futex and a time-out, ten descriptors and a
 //! time-out. Each of them may end the wait, at the same moment, on different threads; one must win,
 //! the others must notice, and what comes late must not end the *next* wait.
 //!
-//! So each wait has a number. Who is to end it is given a [`Ticket`], the number of the wait, and
-//! ends it by [`claim`](WaitWord::claim)ing the goroutine's word with it:
+//! So each wait has a number. Each party that is to end it is given a [`Ticket`], the number of the
+//! wait, and ends it by [`claim`](WaitWord::claim)ing the goroutine's word with it:
 //!
 //! ```text
 //!             begin               park, off its stack
@@ -16,8 +16,9 @@
 //!                    Over(n, cause) <-------------------------+
 //! ```
 //!
-//! * W1: a word leaves `Open(n)` or `Parked(n)` for `Over(n)` once; who does that has ended the
-//!   wait. Only who found it `Parked` readies the goroutine, and then exactly he does.
+//! * W1: a word leaves `Open(n)` or `Parked(n)` for `Over(n)` once; the caller that does that has
+//!   ended the wait. Only the caller that found it `Parked` readies the goroutine, and then exactly
+//!   that one does.
 //! * W2: numbers only grow, also from one goroutine to the next on the same carrier: a ticket that
 //!   is kept too long finds another number, and nothing happens.
 //! * W3: `Parked` is entered by the commit of a park, so a goroutine that is readied has left its
@@ -49,7 +50,7 @@ pub(crate) enum Cause {
     Signal = 5,
 }
 
-/// The number of a wait. Given to whoever is to end it.
+/// The number of a wait. Given to each party that is to end it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ticket(pub(crate) u64);
 
@@ -87,7 +88,7 @@ impl WaitWord {
     /// park.
     #[must_use]
     pub(crate) fn park(&self, ticket: Ticket) -> bool {
-        // Release: the saved context, for who claims it.
+        // Release: the saved context, for the caller that claims it.
         self.0
             .compare_exchange(
                 ticket.0 | OPEN,

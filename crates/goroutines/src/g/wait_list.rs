@@ -1,9 +1,9 @@
 //! Goroutines that wait in a queue and may leave it early.
 //!
 //! A [`Waiting`] stands on the stack of the goroutine that waits, in one [`WaitList`], under that
-//! list's lock. Who takes it out under the lock, and claims its goroutine there (`wait.rs`), has
-//! ended the wait; a goroutine whose wait was ended otherwise takes it out itself. So nobody looks
-//! at it after the goroutine has gone on.
+//! list's lock. The waker that takes it out under the lock, and claims its goroutine there
+//! (`wait.rs`), has ended the wait; a goroutine whose wait was ended otherwise takes it out itself.
+//! So nobody looks at it after the goroutine has gone on.
 
 use super::G;
 use super::wait::{Cause, Claim, Ticket};
@@ -141,7 +141,8 @@ impl WaitList {
     }
 
     /// Ends the waits of up to `most` of those that `want` chooses, first to last, and takes them
-    /// out; who is to be readied goes to `out`. How many were ended, and how many taken out.
+    /// out; the goroutines that are to be readied go to `out`. How many were ended, and how many
+    /// taken out.
     pub(crate) fn end(
         &mut self,
         cause: Cause,

@@ -1,13 +1,13 @@
-//! A descriptor: who waits for it, and whether it is registered.
+//! A descriptor: the goroutines that wait for it, and whether it is registered.
 //!
 //! **The problem.** A goroutine has tried a call, was told that it would block, and waits for an
 //! edge. The edge may come between the two. Several may wait. And the number may stand for another
 //! file by now.
 //!
-//! **Edges are counted.** Each direction has a count of the edges that were seen. Who is about to
-//! try a call notes the count before; who then wants to wait does so only if it is still the same,
-//! under the descriptor's lock. A flag, cleared by whoever looked, would be one waiter's news taken
-//! by another.
+//! **Edges are counted.** Each direction has a count of the edges that were seen. A goroutine that
+//! is about to try a call notes the count before; if it then wants to wait, it does so only if the
+//! count is still the same, under the descriptor's lock. A flag, cleared by the goroutine that
+//! looked, would be one waiter's news taken by another.
 //!
 //! **One edge, many waiters.** Those who only look (`poll`) are all woken. Of those who take
 //! something away (`read`, `accept`) the first is; when it has got something, it passes the news on
@@ -141,11 +141,11 @@ pub(crate) struct Look {
     incarnation: u32,
 }
 
-/// What one who wants to accept finds.
+/// What a goroutine that wants to accept finds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub(crate) enum Accept {
-    /// It is his turn, in this incarnation, until he ends it.
+    /// It is the caller's turn, in this incarnation, until the caller ends it.
     Begun(u32),
     /// Somebody else does.
     Busy,
@@ -319,7 +319,7 @@ impl Desc {
         }
     }
 
-    /// Ends that; who took a connection (or an error) wakes the next. In a section.
+    /// Ends that; a caller that took a connection (or an error) wakes the next. In a section.
     pub(crate) fn end_accept(&self, begun: u32, took: bool, out: &mut RunList) {
         let mut state = self.state.lock();
         if self.incarnation.load(Ordering::Relaxed) != begun {
@@ -395,7 +395,7 @@ impl Desc {
             return;
         }
         if events & ODD != 0 {
-            // Before the count: who sees that sees this.
+            // Before the count: a goroutine that sees the count sees this.
             self.is_odd();
         }
         for (direction, mask) in [(Direction::Read, READ), (Direction::Write, WRITE)] {

@@ -1,8 +1,8 @@
 //! The network poller: waiting for descriptors costs no thread. (Go: `netpoll.go`.)
 //!
-//! One epoll, edge-triggered, with one registration a descriptor, made when somebody first waits
-//! for it. [`poll`] returns the goroutines whose wait has ended; it readies none. Who calls it, and
-//! when, is decided in `sched/watch.rs`.
+//! One epoll, edge-triggered, with one registration per descriptor, made when somebody first waits
+//! for it. [`poll`] returns the goroutines whose wait has ended; it readies none. Which thread
+//! calls it, and when, is decided in `sched/watch.rs`.
 //!
 //! Descriptors stay blocking in the eyes of everybody: calls are *tried* in ways that don't block
 //! (`intercept/io.rs`), and no flag of the user's is touched but for a moment (`moment.rs`).
@@ -179,7 +179,7 @@ pub(crate) fn interrupt() {
     EPOLL.interrupt();
 }
 
-/// `fd` is about to be closed. Who waits for it goes to `out`. In a section.
+/// `fd` is about to be closed. The goroutines that wait for it go to `out`. In a section.
 #[inline]
 pub(crate) fn closing(fd: i32, out: &mut RunList) {
     if let Some(desc) = known(fd) {
@@ -187,7 +187,8 @@ pub(crate) fn closing(fd: i32, out: &mut RunList) {
     }
 }
 
-/// `fd` has been closed. Who has begun to wait for it since [`closing`] is told. In a section.
+/// `fd` has been closed. Goroutines that have begun to wait for it since [`closing`] are told. In a
+/// section.
 pub(crate) fn closed(fd: i32, out: &mut RunList) {
     if let Some(desc) = known(fd) {
         desc.verify(fd, true, out);

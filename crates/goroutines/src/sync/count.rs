@@ -1,9 +1,9 @@
 //! The word of a `WaitGroup`: how many are still to be done, and how many wait for that. (Go:
 //! `WaitGroup.state`.)
 //!
-//! Who waits counts itself and enters the queue under one lock; who makes the count zero takes the
-//! waiters' number with the same exchange, and then, under that lock, so many out of the queue's
-//! front.
+//! A waiter counts itself and enters the queue under one lock; the caller that makes the count zero
+//! takes the waiters' number with the same exchange, and then, under that lock, so many out of the
+//! queue's front.
 //!
 //! * WG1: the word's waiters are the last in the queue, behind those that are being released. (Each
 //!   is counted and entered under the lock, and those of an earlier zero were counted before.)
@@ -33,8 +33,8 @@ impl Count {
                 0 => (0, word as u32),
                 _ => ((count as u64 * ONE) | u64::from(word as u32), 0),
             };
-            // Release: what was done, for who finds zero. Acquire: what others did, for who is
-            // released by us.
+            // Release: what was done, for the caller that finds zero. Acquire: what others did, for
+            // the waiters that we release.
             match self.0.compare_exchange(word, next, Ordering::AcqRel, Ordering::Relaxed) {
                 Ok(_) => return Some(released),
                 Err(now) => word = now,

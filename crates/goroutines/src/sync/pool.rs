@@ -1,27 +1,27 @@
 //! `Pool`.
 //!
-//! **The problem.** Values that are dear to make are to be used again, by whoever needs one next,
-//! at the cost of an uncontended atomic operation: so each P has its own. A goroutine may be
+//! **The problem.** Values that are dear to make are to be used again, by the caller that needs one
+//! next, at the cost of an uncontended atomic operation: so each P has its own. A goroutine may be
 //! preempted, and move to another P, between any two instructions of its; a user's value must not
 //! be moved, dropped or allocated inside a section.
 //!
 //! **Chosen.** A value stands in a [`Node`] of its own from its making to its drop, and pointers go
 //! round. Each P, and all ordinary threads together, has a [`Local`]: a private slot, and two lists
-//! behind a lock. Who looks for a value looks into his own first, then into the others', and makes
-//! one only where he found none. (Go's leaves the others' private slots alone, as it can't look
-//! into them.)
+//! behind a lock. A caller that looks for a value looks into its own first, then into the others',
+//! and makes one only where it found none. (Go's leaves the others' private slots alone, as it
+//! can't look into them.)
 //!
-//! * PL1: a node is in one place: a private slot, a list, or somebody's hands. Whoever takes it out
-//!   of there (swaps the slot, unlinks it under the lock) owns it alone. Which P he runs on, and
-//!   whether still on the one whose `Local` it is, matters for speed only.
+//! * PL1: a node is in one place: a private slot, a list, or somebody's hands. The caller that
+//!   takes it out of there (swaps the slot, unlinks it under the lock) owns it alone. Which P that
+//!   caller runs on, and whether still on the one whose `Local` it is, matters for speed only.
 //! * PL2: what is taken out is dropped, and what is put in was made, outside of sections and locks.
 //!
 //! **Ageing.** Go moves what is in a pool to its *victim cache* with each garbage collection, and
 //! drops what is found there: what was not used between two collections goes. There are no
 //! collections here, so there are *rounds*, by the clock: a round drops what is in the `old` lists,
-//! and what is in the slots and in the `fresh` lists becomes old. Who uses the pool makes the
-//! round, if the last was a period ago. (A goroutine that does would have to know all pools, and
-//! would keep a deadlock from being found.)
+//! and what is in the slots and in the `fresh` lists becomes old. A caller that uses the pool makes
+//! the round, if the last was a period ago. (A goroutine that makes the rounds would have to know
+//! all pools, and would keep a deadlock from being found.)
 
 use crate::base::lock::Lock;
 use crate::base::sys::coarse_nanotime;
@@ -140,7 +140,7 @@ impl<T> Local<T> {
     /// Puts a node into the private slot; gives it back if that is taken.
     fn put_private(&self, node: Box<Node<T>>) -> Option<Box<Node<T>>> {
         let at = Box::into_raw(node);
-        // Release: the value, for who takes it.
+        // Release: the value, for the caller that takes it.
         let put =
             self.private.compare_exchange(null_mut(), at, Ordering::Release, Ordering::Relaxed);
         // SAFETY: ours, as it was not put there.
@@ -222,8 +222,8 @@ impl<T> Locals<T> {
 ///
 /// [`get`](Self::get) takes one out, or makes one where there is none; when the [`Pooled`] is
 /// dropped the value is back in the pool. Each processor keeps its own, so this is cheap, and takes
-/// those of the others only where it has none. Which one `get` returns is not said, nor in what
-/// state: whoever used it last has left it so. Works on ordinary threads too, which share one
+/// those of the others only where it has none. It is unspecified which value `get` returns, and in
+/// what state: a value is as its last user left it. Works on ordinary threads too, which share one
 /// place. Nothing here blocks, but what the function and the drops of values do.
 ///
 /// What happens before a value is put in happens before the `get` that takes it out returns.

@@ -2,22 +2,23 @@
 //!
 //! Previous: `semaphore.rs` decides, under its lock, whose turn has come. Next: `sched/ready.rs`.
 //!
-//! **The problem.** A `WaitQueue` (`sched/park.rs`) has both kinds in it, but nobody leaves it
-//! before he is woken; a `WaitList` (`g/wait_list.rs`) can be left, but has goroutines only. Who
-//! waits with a time-out here must be able to leave from the middle, and what he was given in the
+//! **The problem.** A `WaitQueue` (`sched/park.rs`) has both kinds in it, but no waiter leaves it
+//! before it is woken; a `WaitList` (`g/wait_list.rs`) can be left, but has goroutines only. A
+//! waiter with a time-out here must be able to leave from the middle, and what it was given in the
 //! same moment must not be lost.
 //!
-//! **Chosen.** One [`Waiter`] on the stack of whoever waits, in one doubly linked [`Queue`], under
-//! the lock of its owner. Who ends a wait takes the waiter out under the lock, and wakes it without
-//! ([`Woken`]).
+//! **Chosen.** One [`Waiter`] on the stack of the goroutine or thread that waits, in one doubly
+//! linked [`Queue`], under the lock of its owner. The caller that ends a wait takes the waiter out
+//! under the lock, and wakes it without the lock ([`Woken`]).
 //!
 //! * Q1: of a turn that comes and a time that is over, one wins. For a goroutine the claim of its
-//!   wait (`g/wait.rs`) decides, which is made under the lock: who is found to be late gets
-//!   nothing, and the turn is the next one's. For a thread, who takes it out of the queue decides.
+//!   wait (`g/wait.rs`) decides, which is made under the lock: a goroutine that is found to be late
+//!   gets nothing, and the turn is the next one's. For a thread, the side that takes it out of the
+//!   queue decides.
 //! * Q2: nobody looks at a goroutine's waiter after the lock was released, as it may be gone. A
 //!   thread that was taken out stays until its word is set, also if its time is over meanwhile
 //!   ([`Waiter::is_served`]).
-//! * Q3: who has given up is out of the queue before it returns.
+//! * Q3: a waiter that has given up is out of the queue before it returns.
 
 use crate::base::atomic::{AtomicU32, Ordering};
 use crate::base::sys;
@@ -54,11 +55,13 @@ enum Who {
     Thread(AtomicU32),
 }
 
-// SAFETY: cells are touched under the lock of the queue, and by who has taken it out (Q2).
+// SAFETY: cells are touched under the lock of the queue, and by the caller that has taken the
+// waiter out (Q2).
 unsafe impl Sync for Waiter {}
 
 impl Waiter {
-    /// The caller, who is about to wait for `wanted`. In a section, to the end of the wait.
+    /// That of the caller, which is about to wait for `wanted`. In a section, to the end of the
+    /// wait.
     pub(super) fn new(wanted: u64) -> Self {
         let who = match current::running() {
             Some(gp) => Who::Goroutine(gp, gp.wait.begin()),
@@ -89,7 +92,7 @@ impl Waiter {
         match &self.who {
             // Q1: it was found to be late.
             Who::Goroutine(..) => false,
-            // Q2: whoever has taken it out is about to set the word.
+            // Q2: the caller that has taken it out is about to set the word.
             Who::Thread(word) => sleep(word, NEVER),
         }
     }
@@ -188,7 +191,7 @@ impl Queue {
     }
 }
 
-/// Those whose waits were ended under a lock, and who are to be woken without it.
+/// Waiters whose waits were ended under a lock, and that are to be woken without it.
 #[must_use]
 pub(super) struct Woken {
     goroutines: RunList,
@@ -218,7 +221,7 @@ impl Woken {
     pub(super) fn wake(mut self) {
         match self.goroutines.len() {
             0 => {}
-            // A forked child has its own goroutine only, whoever waited in the parent.
+            // A forked child has its own goroutine only, whichever goroutines waited in the parent.
             _ if SCHED.is_forked() => {}
             // Just one: next on this P.
             1 => {

@@ -12,13 +12,14 @@ use std::time::Duration;
 /// A number of permits that are taken, several at a time, and given back. (Go:
 /// `golang.org/x/sync/semaphore.Weighted`.)
 ///
-/// Who asks for more permits than there are blocks, until enough were given back. First come, first
-/// served, strictly: who comes later waits behind, also if there is enough for him, and so a
-/// request for many is not starved by those for few. Who gives permits back hands them to the first
-/// in line; nobody overtakes it meanwhile.
+/// A caller that asks for more permits than there are blocks until enough have been given back.
+/// Callers are served strictly in the order in which they come: a later one waits behind the
+/// earlier ones, even if there are enough permits for it, and so a request for many is not starved
+/// by requests for few. A caller that gives permits back hands them to the first in line; nobody
+/// overtakes it meanwhile.
 ///
 /// Works on ordinary threads too, and between threads and goroutines. Permits belong to nobody:
-/// they may be given back by another than who has taken them.
+/// they may be given back by another goroutine or thread than the one that took them.
 ///
 /// What happens before permits are given back happens before the acquisition that gets them
 /// returns.
@@ -136,7 +137,8 @@ impl Semaphore {
         self.try_take(n) || !timeout.is_zero() && self.wait(n, after(timeout))
     }
 
-    /// Gives `n` permits back. Saturates: who holds permits can't help what others have added.
+    /// Gives `n` permits back. Saturates: a caller that holds permits can't help what others have
+    /// added.
     fn give_back(&self, n: u64) {
         if n > 0 {
             self.change(|state| state.permits = state.permits.saturating_add(n));
@@ -145,11 +147,11 @@ impl Semaphore {
 
     /// Takes `n` permits; they are given back when the [`Permit`] is dropped.
     ///
-    /// Blocks the calling goroutine (or thread) until they are there and all who came before have
+    /// Blocks the calling goroutine (or thread) until they are there and all earlier callers have
     /// theirs. A request for none waits for its turn too.
     ///
     /// # Deadlock
-    /// If there never are so many permits, or who holds them waits for the caller.
+    /// If there are never that many permits, or their holder waits for the caller.
     ///
     /// # Examples
     /// ```

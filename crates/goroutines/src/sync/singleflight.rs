@@ -245,8 +245,9 @@ impl<K: Eq + Hash, V: Clone> Group<K, V> {
         drop(removed); // the key is the user's: not under the lock
     }
 
-    /// Forgets the call for `key` that is going on, if there is one: who wants it from now on makes
-    /// it anew. Those who wait for it go on waiting. Does not block. (Go: `Group.Forget`.)
+    /// Forgets the call for `key` that is going on, if there is one: a caller that asks for `key`
+    /// from now on makes the call anew. Callers that already wait for it go on waiting. Does not
+    /// block. (Go: `Group.Forget`.)
     pub fn forget<Q>(&self, key: &Q)
     where
         K: Borrow<Q>,

@@ -75,7 +75,7 @@ impl WaitGroup {
         let mut released = WaitQueue::new();
         let mut waiters = self.0.waiters.lock();
         for _ in 0..n {
-            // SAFETY: who is in the queue waits, until we wake it.
+            // SAFETY: a waiter in the queue waits until we wake it.
             if let Some(waiter) = waiters.pop().and_then(|waiter| unsafe { waiter.as_ref() }) {
                 released.push(waiter);
             }
