@@ -20,11 +20,11 @@ impl Wake for Signal {
 
 /// Runs a future to its end on the calling goroutine, which is parked while the future is pending.
 ///
-/// Whoever wakes the future (a goroutine, a thread, another runtime) makes the goroutine runnable.
-/// It is no runtime for the future: one that needs tokio's timers or sockets is polled in tokio's
-/// context, by `tokio::runtime::Handle::block_on`, which works on a goroutine too, or inside
-/// `Handle::enter`. On an ordinary thread it blocks the thread. (As `futures::executor::block_on`,
-/// `pollster::block_on`.)
+/// A goroutine, a thread or another runtime that wakes the future makes the calling goroutine
+/// runnable. `block_on` is no runtime for the future: one that needs tokio's timers or sockets is
+/// polled in tokio's context, by `tokio::runtime::Handle::block_on`, which works on a goroutine
+/// too, or inside `Handle::enter`. On an ordinary thread `block_on` blocks the thread. (As
+/// `futures::executor::block_on`, `pollster::block_on`.)
 ///
 /// # Deadlock
 /// If nobody wakes the future.

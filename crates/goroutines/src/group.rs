@@ -5,8 +5,8 @@
 //!
 //! Where the goroutines of a group are connected by channels, keep a receiver of each outside the
 //! group until [`wait`](ErrGroup::wait) has returned, or take `SendError` for success. For a
-//! goroutine that fails drops its receivers, and who sends to it fails too, maybe first: then
-//! `wait` returns that, and not the reason.
+//! goroutine that fails drops its receivers, and a goroutine that sends to it fails too, maybe
+//! first: then `wait` returns the sender's error, and not the one that caused it.
 
 use crate::chan::{Receiver, Sender, bounded};
 use crate::context::{CancelCause, Context, ContextError};

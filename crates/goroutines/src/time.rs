@@ -24,8 +24,8 @@ use std::time::{Duration, Instant};
 /// Delivers one message when its time has come.
 ///
 /// A timer that nobody waits for takes no goroutine and no entry anywhere: it is two words of
-/// memory. When it is dropped it is stopped: who still waits on a clone of its channel waits for
-/// ever. (Go: `time.Timer`.)
+/// memory. When it is dropped it is stopped: a receiver that still waits on a clone of its channel
+/// waits for ever. (Go: `time.Timer`.)
 ///
 /// # Examples
 /// ```
@@ -83,9 +83,10 @@ impl fmt::Debug for Timer {
 
 /// Delivers messages at intervals.
 ///
-/// At most one message waits. Who comes late finds that one, and misses those in between; the next
-/// comes at a multiple of the period, as if it had not been late. When it is dropped it is stopped.
-/// (Go: `time.Ticker`. For ticks that keep their distance, see [`chan::tick`](crate::chan::tick).)
+/// At most one message waits. A receiver that comes late finds that one, and misses those in
+/// between; the next comes at a multiple of the period, as if the receiver had not been late. When
+/// a ticker is dropped it is stopped. (Go: `time.Ticker`. For ticks that keep their distance, see
+/// [`chan::tick`](crate::chan::tick).)
 ///
 /// # Examples
 /// ```

@@ -193,7 +193,7 @@ pub(crate) unsafe fn copy_and_compare(from: *const u8, to: *mut u8, bytes: usize
 }
 
 /// Saves the running context in `save`, continues `to`, and hands it `word`.
-/// Returns the word of whoever continues `save`.
+/// Returns the word that is handed over by the switch that continues `save`.
 ///
 /// # Safety
 /// * `to` is suspended: made by [`init_frame`] or saved by a switch, and continued by nobody else.

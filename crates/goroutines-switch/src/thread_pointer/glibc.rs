@@ -370,7 +370,8 @@ impl Facts {
 
     /// Whether `pc` lies in the text of libc, ld.so, or a shared library that provides `malloc`.
     ///
-    /// Whoever is stopped there may hold a lock that the next allocation of anyone needs.
+    /// A goroutine that is stopped there may hold a lock that the next allocation on any thread
+    /// needs.
     #[inline]
     #[must_use]
     pub fn in_libc(&self, pc: usize) -> bool {

@@ -1,13 +1,13 @@
 //! Channels whose messages are the passing of time: `after`, `at`, `tick`, and those of
 //! `time::{Timer, Ticker}`.
 //!
-//! Nobody sends. Who receives looks at the clock, and waits until the message is due; who comes in
-//! time first takes it, and sets the time of the next. So a timer that nobody waits for costs
-//! nothing but its memory, none can be late because somebody else was slow, and after `stop` or
-//! `reset` there is no old message left in a buffer. (Go 1.23 made its timers' channels seem so;
-//! crossbeam's `after` and `tick` are made so too.)
+//! Nobody sends. A receiver looks at the clock, and waits until the message is due; the first
+//! receiver that looks when it is due takes it, and sets the time of the next. So a timer that
+//! nobody waits for costs nothing but its memory, none can be late because somebody else was slow,
+//! and after `stop` or `reset` there is no old message left in a buffer. (Go 1.23 made its timers'
+//! channels seem so; crossbeam's `after` and `tick` are made so too.)
 //!
-//! The queue has those who wait, so that `reset` can have them look again.
+//! The queue has the receivers that wait, so that `reset` can have them look again.
 
 use super::core::Found;
 use super::party::{Kind, Outcome, Queue, Sudog, Wakes};

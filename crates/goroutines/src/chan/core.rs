@@ -1,11 +1,12 @@
-//! A channel: a buffer, those who wait to send, and those who wait to receive, behind one lock.
+//! A channel: a buffer, the waiting senders, and the waiting receivers, behind one lock.
 //!
-//! Read before: `party.rs` (who waits), `buffer.rs`. Next: `select.rs`, which waits for several.
+//! Read before: `party.rs` (the waiters), `buffer.rs`. Next: `select.rs`, which waits for several.
 //!
 //! As Go's (`runtime/chan.go`): a value goes straight from the sender to a receiver that waits,
 //! onto its stack, and the receiver runs next; where a buffer is full, a receiver takes its head
 //! and puts the value of the sender that has waited longest at its tail. So all is first in, first
-//! out, among messages and among waiters, and who was woken never finds that another came first.
+//! out, among messages and among waiters, and a waiter that was woken never finds that another came
+//! first.
 //!
 //! **Promises.** crossbeam's `select!` decides before it knows the message: `send(s, expensive())`
 //! is not evaluated unless that operation was chosen. So there is a send in two steps:
@@ -73,7 +74,7 @@ struct State<T> {
     reserved: usize,
     senders: Queue,
     receivers: Queue,
-    /// Those who want to know whether they could send, or receive.
+    /// The waiters that want to know whether they could send, or receive.
     send_lookers: Queue,
     recv_lookers: Queue,
 }
@@ -266,7 +267,8 @@ impl<T> Locked<'_, T> {
         let _ = ManuallyDrop::new(self);
     }
 
-    /// Ends the guard; cheaper, for who has a reference to the channel until this returns.
+    /// Ends the guard; cheaper, for a caller that has a reference to the channel until this
+    /// returns.
     #[inline]
     fn unlock_plainly(self) {
         let locked = ManuallyDrop::new(self);
@@ -339,7 +341,7 @@ impl<T> Chan<T> {
     /// it.
     #[inline]
     fn publish(&self, state: &State<T>) {
-        // Release: who sees that it is closed sees what came before.
+        // Release: a caller that sees the channel closed sees what came before that.
         self.hint.store(state.hint(self.capacity), Ordering::Release);
     }
 
@@ -418,7 +420,8 @@ impl<T> Chan<T> {
                     party.begin();
                     sudog.join(&party);
                     let mut wakes = Wakes::new();
-                    // SAFETY: it stays here until it was taken out, below or by who claims it.
+                    // SAFETY: it stays here until it was taken out, below or by the peer that
+                    // claims it.
                     unsafe { locked.state.receivers.push(&sudog) };
                     locked.state.send_lookers.end_all(Outcome::Done, &mut wakes);
                     self.publish(&locked.state);
@@ -533,7 +536,7 @@ impl<T> Chan<T> {
             party.begin();
             sudog.join(&party);
             let mut wakes = Wakes::new();
-            // SAFETY: it stays here until it was taken out, below or by who claims it.
+            // SAFETY: it stays here until it was taken out, below or by the peer that claims it.
             unsafe { locked.state.senders.push(&sudog) };
             locked.state.recv_lookers.end_all(Outcome::Done, &mut wakes);
             self.publish(&locked.state);
@@ -717,7 +720,7 @@ impl<T> Chan<T> {
     /// # Safety
     /// * The calling thread has the channel locked; `sudog` stands for an operation on it.
     pub(super) unsafe fn attempt(&self, sends: bool, sudog: &Sudog, wakes: &mut Wakes) -> Found {
-        // SAFETY: locked by the caller, who has no guard; it stays locked.
+        // SAFETY: the caller holds the lock, and has no guard; it stays locked.
         let mut state = ManuallyDrop::new(unsafe { self.lock.locked() });
         match (sends, sudog.kind.get()) {
             (true, Kind::Look) => {
@@ -741,7 +744,7 @@ impl<T> Chan<T> {
     /// * As for [`attempt`](Self::attempt), and it stays where it is until
     ///   [`dismiss`](Self::dismiss)ed.
     pub(super) unsafe fn enlist(&self, sends: bool, sudog: &Sudog, wakes: &mut Wakes) {
-        // SAFETY: locked by the caller, who has no guard; it stays locked.
+        // SAFETY: the caller holds the lock, and has no guard; it stays locked.
         let mut state = ManuallyDrop::new(unsafe { self.lock.locked() });
         let state = &mut **state;
         // SAFETY: as the caller says.
@@ -773,7 +776,7 @@ impl<T> Chan<T> {
     /// # Safety
     /// * The calling thread has the channel locked; it is unlocked meanwhile, and afterwards.
     pub(super) unsafe fn wait_for(&self, party: &Party, sudog: &Sudog, sender: NonNull<Sudog>) {
-        // SAFETY: locked by the caller, who has no guard.
+        // SAFETY: the caller holds the lock, and has no guard.
         let locked = Locked { state: unsafe { self.lock.locked() }, chan: self };
         self.wait_for_promised(party, sudog, sender, locked);
     }

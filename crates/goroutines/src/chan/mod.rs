@@ -5,8 +5,8 @@
 //! `use goroutines::chan as crossbeam_channel;` is the whole port of a program, with two
 //! differences:
 //!
-//! * **Who blocks is a goroutine**, and takes no thread with it. On an ordinary thread the thread
-//!   blocks.
+//! * **Blocking parks the goroutine.** An operation that blocks takes no thread with it. On an
+//!   ordinary thread it blocks the thread.
 //! * **Messages are handed over.** A message goes straight to the receiver that has waited longest,
 //!   which then runs next; a receiver that makes room in a full channel lets the sender in that has
 //!   waited longest. So waiters are served in their order, and no other can come between. (Go: the
@@ -188,8 +188,8 @@ pub fn never<T>() -> Receiver<T> {
 
 /// Makes a channel that delivers a message every `duration`: the time at which it was due.
 ///
-/// At most one message waits: who is slow misses some, and the next comes `duration` after the late
-/// one was received. (For Go's rule, see [`time::Ticker`](crate::time::Ticker).)
+/// At most one message waits: a slow receiver misses some, and the next comes `duration` after the
+/// late one was received. (For Go's rule, see [`time::Ticker`](crate::time::Ticker).)
 ///
 /// # Examples
 /// ```

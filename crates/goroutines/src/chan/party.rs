@@ -1,19 +1,19 @@
-//! Who waits for a channel: goroutines and ordinary threads, for one operation or for several.
+//! What waits for a channel: goroutines and ordinary threads, for one operation or for several.
 //!
-//! A [`Party`] is one who waits; a [`Sudog`] (Go's name) is one of the operations it waits for, and
+//! A [`Party`] is one waiter; a [`Sudog`] (Go's name) is one of the operations it waits for, and
 //! stands in a queue of that operation's channel, under the channel's lock. Both are on the
 //! waiter's stack.
 //!
 //! The party's wait is a [`WaitWord`] (`g/wait.rs`), a goroutine's own or, for a thread, one in the
-//! party: who claims it ends the wait, does the operation on the waiter's behalf, still under the
-//! channel's lock, and wakes it afterwards. Time-outs claim it too.
+//! party: the peer that claims the word ends the wait, does the operation on the waiter's behalf,
+//! still under the channel's lock, and wakes the waiter afterwards. Time-outs claim the word too.
 //!
 //! * P1: the word is `Parked` before any lock is released under which a sudog of it was enlisted:
 //!   the commit of the park unlocks. So a peer finds it parked, or ended, and never in between.
-//! * P2: who claims takes the sudog out of its queue; who was woken takes its others out before it
-//!   returns. So a queue holds no sudog whose party is gone.
-//! * P3: `value`, `outcome`, `partner` and `winner` are written under the channel's lock by who
-//!   claimed, before the wake, and read after it.
+//! * P2: the peer that claims takes the sudog out of its queue; the waiter that was woken takes its
+//!   others out before it returns. So a queue holds no sudog whose party is gone.
+//! * P3: `value`, `outcome`, `partner` and `winner` are written under the channel's lock by the
+//!   peer that claimed, before the wake, and read after it.
 
 use crate::base::fatal::throw;
 use crate::base::sys;
@@ -30,7 +30,7 @@ use std::ptr::{NonNull, null};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-/// One who waits.
+/// One waiter.
 pub(crate) struct Party {
     gp: Option<&'static G>,
     ticket: Cell<Ticket>,
@@ -253,8 +253,8 @@ impl Sudog {
         let _ = self.party().claim(self);
     }
 
-    /// Ends the wait with `outcome`; who waits is to be woken by `wakes`. Under the channel's lock;
-    /// claimed.
+    /// Ends the wait with `outcome`; the waiter is to be woken by `wakes`. Under the channel's
+    /// lock; claimed.
     #[inline]
     pub(crate) fn end(&self, outcome: Outcome, wakes: &mut Wakes) {
         self.outcome.set(outcome);
@@ -281,8 +281,8 @@ impl Queue {
         self.head.is_null()
     }
 
-    /// Whether somebody is in it who still waits: not one whose wait was ended by another of its
-    /// operations, or by the time, and who has not come to take itself out yet.
+    /// Whether a waiter is in it that still waits: not one whose wait was ended by another of its
+    /// operations, or by the time, and that has not come to take itself out yet.
     pub(crate) fn has_waiter(&self) -> bool {
         let mut at = self.head;
         // SAFETY: what is in the queue is alive (P2).
@@ -375,7 +375,7 @@ impl Queue {
     }
 }
 
-/// Those whose waits were ended, to be woken after the lock was released.
+/// The waiters whose waits were ended, to be woken after the lock was released.
 pub(crate) struct Wakes {
     one: Option<&'static G>,
     more: RunList,

@@ -5,9 +5,9 @@
 //! First each operation is tried for itself, in random order, taking a channel's lock only where
 //! there seems to be something to do. If none can be done, all channels are locked (in the order of
 //! their addresses, each once), all are tried again, and a sudog is enlisted for each; the
-//! goroutine parks, and the locks are released when it has. Whoever can do one of the operations
-//! claims the wait, does it, and wakes the goroutine, which takes the other sudogs out of their
-//! queues.
+//! goroutine parks, and the locks are released when it has. A peer that can do one of the
+//! operations claims the wait, does the operation, and wakes the goroutine, which takes the other
+//! sudogs out of their queues.
 //!
 //! * SE1: between the last look and being enlisted everywhere all locks are held, so no wake-up is
 //!   lost, and `default` is chosen only if there was a moment at which no operation was possible.
@@ -136,7 +136,7 @@ impl Operand for Clock {
     }
 
     unsafe fn enlist(&self, _sends: bool, sudog: &Sudog, _wakes: &mut Wakes) {
-        // SAFETY: locked by the caller, who has no guard; it stays locked.
+        // SAFETY: the caller holds the lock, and has no guard; it stays locked.
         let mut queue = std::mem::ManuallyDrop::new(unsafe { self.guard() });
         // SAFETY: as the caller says.
         unsafe { queue.push(sudog) };
@@ -455,7 +455,7 @@ impl<'a, C: Cases<'a> + ?Sized> Selecting<'_, C> {
 
     /// Unlocks all but the one of the address `keep`.
     ///
-    /// The commit of a park calls it: whoever is let in by one of these unlocks may wake the
+    /// The commit of a park calls it: a peer that is let in by one of these unlocks may wake the
     /// goroutine, which then waits for the locks of all its other cases. So its cases may be looked
     /// at until the last lock is released, and not after that.
     fn unlock_all(&self, keep: Option<usize>) {
@@ -494,7 +494,8 @@ impl<'a, C: Cases<'a> + ?Sized> Selecting<'_, C> {
         }
         wakes.wake();
         let reason = if n == 0 { WaitReason::Forever } else { self.reason };
-        // Who only looks would try in vain, and look again.
+        // Cancelling the context does not wake a goroutine that only looks: it would try in vain,
+        // and look again.
         let can_end = n == 0 || self.cases.get(0).sudog.kind.get() != Kind::Look;
         let cause = if (0..n).any(|i| self.cases.get(i).on.address() != 0) {
             self.party.park(reason, until, can_end, || self.unlock_all(None))

@@ -114,7 +114,7 @@ impl<T> Sender<T> {
     }
 
     /// Closes the channel: nobody can send any more, not even with another sender; what was sent
-    /// can be received, and then receiving fails. Those who wait are woken. Whether it was open
+    /// can be received, and then receiving fails. All that wait are woken. Whether it was open
     /// until now.
     ///
     /// (Go: `close(ch)`. Where Go panics, closing twice is `false` here, and sending afterwards an

@@ -73,7 +73,8 @@ impl Thread {
         }
     }
 
-    /// Makes the token available that [`park`](super::park()) waits for, and wakes whoever waits.
+    /// Makes available the token that [`park`](super::park()) waits for, and wakes the goroutine or
+    /// thread if it is parked.
     ///
     /// Does not block. Everything before it happens before the `park` that takes the token returns.
     pub fn unpark(&self) {

@@ -1,10 +1,10 @@
-//! What a goroutine leaves behind: its result, and who waits for it.
+//! What a goroutine leaves behind: its result, and the joiner that waits for it.
 //!
-//! One allocation a goroutine: its task, its result and its closure, shared with its handle.
+//! One allocation per goroutine: its task, its result and its closure, shared with its handle.
 //!
 //! * J1: the result is written by the goroutine before it gives up its share in it, and taken or
-//!   dropped by whoever has the last share. So a result that borrows from a scope is gone before
-//!   the goroutine tells the scope that it has ended.
+//!   dropped by the side (goroutine or handle) that has the last share. So a result that borrows
+//!   from a scope is gone before the goroutine tells the scope that it has ended.
 //! * J2: `joiner` is null while the goroutine runs and nobody waits, the waiter while somebody
 //!   does, and [`DONE`] from the end on.
 
@@ -48,7 +48,7 @@ struct Full<F, T> {
     f: UnsafeCell<Option<F>>,
 }
 
-/// Wakes who joins an ended goroutine, and gives the goroutine's reference back.
+/// Wakes the joiner of an ended goroutine, and gives the goroutine's reference back.
 ///
 /// # Safety
 /// * The caller has the goroutine's reference.
@@ -264,8 +264,8 @@ where
     Ok(handle)
 }
 
-/// Makes a goroutine that is in no queue yet, and has no handle. Whoever has its reference queues
-/// it ([`go::ripe`]) or releases it.
+/// Makes a goroutine that is in no queue yet, and has no handle. The caller, which gets its
+/// reference, queues it ([`go::ripe`]) or releases it.
 pub(crate) fn prepare<F: FnOnce() + Send + 'static>(
     f: F,
     location: &'static Location<'static>,

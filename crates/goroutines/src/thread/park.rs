@@ -1,10 +1,10 @@
-//! `park` and `unpark`: a token a goroutine.
+//! `park` and `unpark`: one token per goroutine.
 //!
 //! One word: [`EMPTY`], [`NOTIFIED`], [`TIMED`] (parked with a time-out: the wait `ticket`), or the
-//! address of a waiter. Who changes it from a waiter to `NOTIFIED` has the right, and the duty, to
-//! wake it; who changes it from `TIMED`, to end that wait if the time has not. (By then the
-//! goroutine may have begun the next one here: then `unpark` wakes that for no reason, which
-//! `park_timeout` may do.)
+//! address of a waiter. The `unpark` that changes it from a waiter to `NOTIFIED` has the right, and
+//! the duty, to wake that waiter; the `unpark` that changes it from `TIMED` has to end that wait if
+//! the time has not ended it. (By then the goroutine may have begun its next timed wait here: then
+//! `unpark` ends that wait for no reason, which `park_timeout` allows.)
 
 use super::id;
 use crate::g::reason::WaitReason;
@@ -57,7 +57,7 @@ impl ParkState {
         let ticket = gp.wait.begin();
         self.gp.store(gp.as_ptr(), Ordering::Relaxed);
         self.ticket.store(ticket.0, Ordering::Relaxed);
-        // Release: both are there for who finds TIMED.
+        // Release: both are there for the `unpark` that finds TIMED.
         if self.swap_from(EMPTY, TIMED) {
             wait::wait(gp, WaitReason::Park, ticket, wait::after(timeout));
         }

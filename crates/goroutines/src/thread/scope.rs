@@ -1,4 +1,4 @@
-//! Goroutines that borrow from the stack of who starts them.
+//! Goroutines that borrow from the stack of the caller that starts them.
 
 use super::Thread;
 use super::join::{JoinHandle, Options, start};
