@@ -21,6 +21,8 @@ const TARGETS: usize = 8;
 
 /// How often the handler of each signal has run, and how often where none may.
 static RAN: [AtomicU64; 65] = [const { AtomicU64::new(0) }; 65];
+/// How often one has posted the semaphore.
+static POSTED: AtomicU64 = AtomicU64::new(0);
 static ASTRAY: AtomicU64 = AtomicU64::new(0);
 /// Handlers that ran on another goroutine than the one that they were sent to.
 static MISTAKEN: AtomicU64 = AtomicU64::new(0);
@@ -36,6 +38,7 @@ extern "C" fn counts(signal: i32, info: *mut libc::siginfo_t, _: *mut libc::c_vo
     if signal == to_all() {
         // SAFETY: a semaphore that is never destroyed. It wakes a goroutine.
         unsafe { libc::sem_post(answers(0)) };
+        POSTED.fetch_add(1, Ordering::SeqCst);
     }
     if signal == libc::SIGUSR2 && ran.is_multiple_of(32) {
         let short = libc::timespec { tv_sec: 0, tv_nsec: 200_000 };
@@ -246,7 +249,7 @@ fn storm(length: Duration) {
     }
     let sent = sender.join().unwrap();
     stop.store(true, Ordering::Relaxed);
-    let ran = || [directed(), to_all()].map(|n| RAN[n as usize].load(Ordering::SeqCst));
+    let ran = || [RAN[directed() as usize].load(Ordering::SeqCst), POSTED.load(Ordering::SeqCst)];
     let start = Instant::now();
     while ran() != sent && start.elapsed() < Duration::from_secs(20) {
         sleep(ms(5));
