@@ -250,10 +250,12 @@ fn storm(length: Duration) {
     let sent = sender.join().unwrap();
     stop.store(true, Ordering::Relaxed);
     let ran = || [RAN[directed() as usize].load(Ordering::SeqCst), POSTED.load(Ordering::SeqCst)];
+    let behind = [0, 1].map(|n| sent[n] - ran()[n]);
     let start = Instant::now();
     while ran() != sent && start.elapsed() < Duration::from_secs(20) {
         sleep(ms(5));
     }
+    println!("{behind:?} were still to come; they took {:?}", start.elapsed());
     assert_eq!(ran(), sent, "queued signals that ran, and that were sent");
     DONE.store(true, Ordering::SeqCst);
     // SAFETY: as above.
@@ -283,8 +285,9 @@ fn storms_lose_nothing() {
         });
         child.expect_clean();
         let text = child.text();
-        let sent = text.lines().find(|line| line.contains("sent"));
-        println!("GOMAXPROCS={procs}: {}", sent.unwrap_or(""));
+        let sent = text.lines().filter(|line| line.contains("sent") || line.contains("to come"));
+        let sent: Vec<_> = sent.collect();
+        println!("GOMAXPROCS={procs}: {}", sent.join("; "));
     }
 }
 
