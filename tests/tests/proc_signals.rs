@@ -375,3 +375,88 @@ fn signals_that_are_answered() {
         );
     }
 }
+
+// Signals of many kinds at once, for a goroutine that is in calls of the kernel's: their handlers interrupt each other.
+
+const KINDS: usize = 8;
+
+extern "C" fn counts_only(signal: i32) {
+    RAN[signal as usize].fetch_add(1, Ordering::SeqCst);
+}
+
+fn each_is_taken_once(length: Duration) {
+    let kinds = || (1..=KINDS as i32).map(|n| libc::SIGRTMIN() + n);
+    for signal in kinds() {
+        // SAFETY: a handler of the right type.
+        unsafe { libc::signal(signal, counts_only as extern "C" fn(i32) as usize) };
+    }
+    let path = std::env::temp_dir().join(format!("goroutines-lock-{}", std::process::id()));
+    let open = || std::fs::File::create(&path).unwrap();
+    let (held, wanted) = (open(), open());
+    std::fs::remove_file(&path).unwrap();
+    let holder = std::thread::spawn(move || {
+        mask(libc::SIG_BLOCK, &kinds().collect::<Vec<_>>());
+        while !DONE.load(Ordering::SeqCst) {
+            held.lock().unwrap();
+            sleep(Duration::from_micros(200));
+            held.unlock().unwrap();
+            std::thread::yield_now();
+        }
+    });
+    let target = go(move || {
+        THEM[0].store(own(), Ordering::SeqCst);
+        while !DONE.load(Ordering::SeqCst) {
+            // It may end with EINTR.
+            if wanted.lock().is_ok() {
+                wanted.unlock().unwrap();
+            }
+        }
+    });
+    while THEM[0].load(Ordering::SeqCst) == 0 {
+        sleep(ms(1));
+    }
+    let start = Instant::now();
+    let senders = [0; 3].map(|_| {
+        std::thread::spawn(move || {
+            let thread = THEM[0].load(Ordering::SeqCst) as libc::pthread_t;
+            let mut sent = [0; KINDS];
+            while start.elapsed() < length {
+                for (kind, signal) in kinds().enumerate() {
+                    let value = libc::sigval { sival_ptr: std::ptr::null_mut() };
+                    // SAFETY: a goroutine that lives.
+                    let result = unsafe { libc::pthread_sigqueue(thread, signal, value) };
+                    sent[kind] += u64::from(result == 0);
+                }
+                sleep(Duration::from_micros(100));
+            }
+            sent
+        })
+    });
+    let sent: Vec<_> = senders.map(|one| one.join().unwrap()).to_vec();
+    let sent: Vec<u64> = (0..KINDS).map(|kind| sent.iter().map(|of| of[kind]).sum()).collect();
+    let ran = || kinds().map(|n| RAN[n as usize].load(Ordering::SeqCst)).collect::<Vec<_>>();
+    let start = Instant::now();
+    while ran() != sent && start.elapsed() < Duration::from_secs(10) {
+        sleep(ms(5));
+    }
+    assert_eq!(ran(), sent, "signals that ran, and that were sent");
+    DONE.store(true, Ordering::SeqCst);
+    join_all([target]);
+    holder.join().unwrap();
+    println!("taken {sent:?}");
+}
+
+#[test]
+fn many_kinds_in_calls() {
+    for procs in ["1", "2", "4"] {
+        let child = in_child("many_kinds_in_calls", &[("GOMAXPROCS", procs)], || {
+            goroutines::run(|| each_is_taken_once(Duration::from_secs(3)));
+        });
+        child.expect_clean();
+        let text = child.text();
+        println!(
+            "GOMAXPROCS={procs}: {}",
+            text.lines().find(|l| l.contains("taken [")).unwrap_or("")
+        );
+    }
+}

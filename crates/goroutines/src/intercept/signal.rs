@@ -272,14 +272,24 @@ fn fate(gp: Option<&'static G>, signal: c_int, info: &mut siginfo_t) -> Fate {
     let is_free = gp.nopreempt.load(Ordering::Relaxed) == 0 || in_call || DEPTH.get() > 0;
     if is_knock {
         gp.m().knocked.store(signal, Ordering::Relaxed);
-        // Where it is not free, the end of the section sees to it.
-        let taken = is_free.then(|| post::take_when_told(gp, signal)).flatten();
+        let taken = is_free.then(|| {
+            // The runtime's signal would have it deliver, and take a lock that this may hold.
+            current::raise(gp);
+            let taken = post::take_when_told(gp, signal);
+            current::lower(gp);
+            taken
+        });
         return match taken {
-            Some(kept) => {
+            Some(Some(kept)) => {
                 *info = kept;
                 Fate::Run
             }
-            None => Fate::Kept,
+            Some(None) => Fate::Kept,
+            None => {
+                // The end of the section sees to it.
+                gp.pending.fetch_or(pending::SIGNAL, Ordering::SeqCst);
+                Fate::Kept
+            }
         };
     }
     let is_blocked = signal == preempt::SIGNAL && masks::of(gp) & bit(signal) != 0;

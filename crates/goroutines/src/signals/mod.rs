@@ -72,6 +72,9 @@ pub(super) struct Side {
     posted: Queue,
     /// What was taken out of `posted`'s inbox. The goroutine's own.
     list: UnsafeCell<List>,
+    /// A signal is being taken out of `posted`. A handler that interrupts just that leaves the rest
+    /// to it. The goroutine's own.
+    taking: AtomicBool,
     /// What it waits for in `sigwait` and its kin.
     pub(super) awaited: AtomicU64,
     /// It is on the list of those whom the monitor is to tell of a signal.
@@ -101,6 +104,7 @@ impl State {
             at.write(Side {
                 posted: Queue::new(),
                 list: UnsafeCell::new(List::new()),
+                taking: AtomicBool::new(false),
                 awaited: AtomicU64::new(0),
                 rung: AtomicBool::new(false),
                 next: AtomicPtr::new(null_mut()),

@@ -98,8 +98,16 @@ unsafe fn free(node: NonNull<Node>) {
     }
 }
 
-/// What a consumer has taken out of an inbox: first in, first out.
-pub(super) struct List {
+/// Real-time signals there are.
+const KINDS: usize = 65 - FIRST_REAL_TIME as usize;
+
+/// What a consumer has taken out of an inbox: for each signal, first in, first out. (One list of all
+/// would be gone through for each signal that is taken, past those of other numbers.)
+pub(super) struct List([Line; KINDS]);
+
+/// Those of one signal.
+#[derive(Clone, Copy)]
+struct Line {
     head: *mut Node,
     tail: *mut Node,
 }
@@ -109,66 +117,53 @@ unsafe impl Send for List {}
 
 impl List {
     pub(super) const fn new() -> Self {
-        Self { head: null_mut(), tail: null_mut() }
+        Self([Line { head: null_mut(), tail: null_mut() }; KINDS])
+    }
+
+    fn line(&mut self, signal: i32) -> &mut Line {
+        &mut self.0[(signal - FIRST_REAL_TIME) as usize]
     }
 
     fn push_all(&mut self, mut newest: *mut Node) {
         // The stack has the newest on top.
         let mut oldest: *mut Node = null_mut();
-        let last = newest;
         // SAFETY: the consumer's nodes from here on.
         while let Some(node) = unsafe { newest.as_ref() } {
             let next = node.next.swap(oldest, Ordering::Relaxed);
             (oldest, newest) = (newest, next);
         }
-        if oldest.is_null() {
-            return;
+        // SAFETY: as above.
+        while let Some(node) = unsafe { oldest.as_ref() } {
+            let next = node.next.swap(null_mut(), Ordering::Relaxed);
+            let line = self.line(node.info.get().si_signo);
+            // SAFETY: null, or an element of this list.
+            match unsafe { line.tail.as_ref() } {
+                Some(tail) => tail.next.store(oldest, Ordering::Relaxed),
+                None => line.head = oldest,
+            }
+            line.tail = oldest;
+            oldest = next;
         }
-        // SAFETY: an element of this list.
-        match unsafe { self.tail.as_ref() } {
-            Some(tail) => tail.next.store(oldest, Ordering::Relaxed),
-            None => self.head = oldest,
-        }
-        self.tail = last;
     }
 
     /// Takes the first of `signal`.
     fn take(&mut self, signal: i32) -> Option<libc::siginfo_t> {
-        let mut before: *mut Node = null_mut();
-        let mut at = self.head;
-        loop {
-            let here = NonNull::new(at)?;
-            // SAFETY: an element of this list.
-            let (next, info) =
-                unsafe { (here.as_ref().next.load(Ordering::Relaxed), here.as_ref().info.get()) };
-            if info.si_signo != signal {
-                (before, at) = (at, next);
-                continue;
-            }
-            // SAFETY: as above.
-            match unsafe { before.as_ref() } {
-                Some(before) => before.next.store(next, Ordering::Relaxed),
-                None => self.head = next,
-            }
-            if next.is_null() {
-                self.tail = before;
-            }
-            // SAFETY: out of the list.
-            unsafe { free(here) };
-            return Some(info);
+        let line = self.line(signal);
+        let first = NonNull::new(line.head)?;
+        // SAFETY: an element of this list.
+        let (next, info) =
+            unsafe { (first.as_ref().next.load(Ordering::Relaxed), first.as_ref().info.get()) };
+        line.head = next;
+        if next.is_null() {
+            line.tail = null_mut();
         }
+        // SAFETY: out of the list.
+        unsafe { free(first) };
+        Some(info)
     }
 
-    fn has(&self, signal: i32) -> bool {
-        let mut at = self.head;
-        // SAFETY: elements of this list.
-        while let Some(node) = unsafe { at.as_ref() } {
-            if node.info.get().si_signo == signal {
-                return true;
-            }
-            at = node.next.load(Ordering::Relaxed);
-        }
-        false
+    fn has(&mut self, signal: i32) -> bool {
+        !self.line(signal).head.is_null()
     }
 }
 

@@ -229,11 +229,18 @@ pub(crate) fn take_when_told(gp: &'static G, signal: i32) -> Option<libc::siginf
     })
 }
 
-/// Takes one of `gp`'s own. By `gp`.
+/// Takes one of `gp`'s own. By `gp`, or in a handler on it.
 fn take_own(gp: &'static G, allowed: u64) -> Option<libc::siginfo_t> {
     let side = gp.signals.side()?;
-    // SAFETY: the goroutine's own list.
-    side.posted.take(unsafe { &mut *side.list.get() }, allowed)
+    if side.taking.swap(true, Ordering::Relaxed) {
+        // A handler has interrupted just this; after it, the goroutine looks again.
+        gp.pending.fetch_or(pending::SIGNAL, Ordering::SeqCst);
+        return None;
+    }
+    // SAFETY: the goroutine's own list, of which `taking` makes one consumer at a time.
+    let taken = side.posted.take(unsafe { &mut *side.list.get() }, allowed);
+    side.taking.store(false, Ordering::Release);
+    taken
 }
 
 /// `gp` ends, in a section on it: what had come to the process, and met it, is the process's.
