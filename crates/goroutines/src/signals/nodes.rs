@@ -101,8 +101,8 @@ unsafe fn free(node: NonNull<Node>) {
 /// Real-time signals there are.
 const KINDS: usize = 65 - FIRST_REAL_TIME as usize;
 
-/// What a consumer has taken out of an inbox: for each signal, first in, first out. (One list of all
-/// would be gone through for each signal that is taken, past those of other numbers.)
+/// What a consumer has taken out of an inbox: for each signal, first in, first out. (One list of
+/// all would be gone through for each signal that is taken, past those of other numbers.)
 pub(super) struct List([Line; KINDS]);
 
 /// Those of one signal.
