@@ -4,6 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail so")]
 
 mod bursts;
+#[cfg(feature = "intercept")]
+mod profile;
 mod python;
 mod signals;
 
