@@ -301,6 +301,8 @@ use std::sync::PoisonError;",
                 "word.wrapping_add(u64::from(!crate::base::steps::lacks(\"counting\"))) & TAG",
             ),
             ("const FIRST_REAL_TIME: i32 = 32;", "const FIRST_REAL_TIME: i32 = 3;"),
+            // One is enough; the model's stacks are small.
+            ("const KINDS: usize = 65 - FIRST_REAL_TIME as usize;", "const KINDS: usize = 1;"),
             ("    pub(super) const fn new() -> Self {\n        let [bits, bare] = [const { AtomicU64::new(0) }; 2];",
              "    pub(super) fn new() -> Self {\n        let [bits, bare] = [AtomicU64::new(0), AtomicU64::new(0)];"),
             ("[const { AtomicPtr::new(null_mut()) }; FIRST_REAL_TIME as usize];",
