@@ -740,6 +740,11 @@ mod select2 {
         let c = make_unbounded::<i32>();
         let dummy = make_unbounded::<i32>();
 
+        // (Not in the original: a sender that runs ahead makes the buffer larger, which is kept. It has its
+        // largest size from here on.)
+        sender(&c, N);
+        receiver(&c, &dummy, N);
+
         ALLOCATED.store(0, SeqCst);
 
         go!(c, sender(&c, N));
