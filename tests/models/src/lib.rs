@@ -1,6 +1,6 @@
 //! The scheduler's lock-free parts under a model checker (loom).
 //!
-//! The files that decide who owns what (`p/runq.rs`, `base/gather.rs`, `sched/idle.rs`, `m/lease.rs`, `m/noted.rs`, `signals/census.rs`, `signals/nodes.rs`, `g/status.rs`, `g/wait.rs`,
+//! The files that decide which thread owns what (`p/runq.rs`, `base/gather.rs`, `sched/idle.rs`, `m/lease.rs`, `m/noted.rs`, `signals/census.rs`, `signals/nodes.rs`, `g/status.rs`, `g/wait.rs`,
 //! `g/wait_list.rs`, `timer/alarm.rs`, `timer/call.rs`, `sched/later.rs`, `sched/starved.rs`, `sched/ambient.rs`, `netpoll/desc.rs`,
 //! `thread/park.rs`, and all of `chan/`) are compiled here a second time, against twins of the modules they use. The twin of
 //! `base/atomic.rs` is made of loom's types, and can be weakened: `base::atomic::Weak`. Where a twin is to lack a

@@ -38,7 +38,7 @@ pub(crate) mod signals {
         list: loom::cell::UnsafeCell<nodes::List>,
     }
 
-    // SAFETY: loom checks who uses the list.
+    // SAFETY: loom checks which threads use the list.
     unsafe impl Sync for Pending {}
 
     impl Pending {

@@ -1,7 +1,7 @@
 //! The atomics that the model-checked files use.
 //!
-//! The files that decide who owns what are compiled a second time by the model checker, with a twin
-//! of this module that is made of loom's types. `tests/models/src/lib.rs` lists them.
+//! The files that decide which thread owns what are compiled a second time by the model checker,
+//! with a twin of this module that is made of loom's types. `tests/models/src/lib.rs` lists them.
 
 pub(crate) use std::sync::atomic::{
     AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering, compiler_fence, fence,

@@ -28,7 +28,8 @@
 //!   publishes its wait, then looks at the bit.
 //! * SG4: a signal's bit in a pending set is cleared before its nodes are taken, and set after a
 //!   node was put there. So a signal that is sent while its handler runs is not lost.
-//! * SG5: nothing here that a handler may reach takes a lock or allocates, but by `mmap`.
+//! * SG5: nothing here that a handler may reach waits for a lock (it may try one, with the
+//!   no-preempt count raised: [`post::take_when_told`]) or allocates, but by `mmap`.
 //!
 //! Next: [`nodes`], pending sets; [`masks`], and [`census`], what all goroutines block; [`post`],
 //! which goroutine gets what; [`deliver`], and how calls are interrupted.
