@@ -301,10 +301,11 @@ fn install() -> Result<(), Box<dyn Error>> {
 }
 
 /// Programs and libraries that tests look for, and the packages that bring them.
-const NEEDS: [(&str, &str); 3] = [
+const NEEDS: [(&str, &str); 4] = [
     ("redis-server", "redis-server"),
     ("postgres", "postgresql"),
     ("libpython3", "libpython3-dev"),
+    ("go", "golang-go"),
 ];
 
 fn is_there(program: &str) -> bool {

@@ -38,6 +38,7 @@ compile_error!(
 #[path = "arch/x86_64.rs"]
 mod arch;
 pub mod guard;
+pub mod signal;
 pub mod stack;
 pub mod switch;
 pub mod sys;
@@ -45,7 +46,7 @@ pub mod thread_pointer;
 
 pub use arch::{FLOAT_DEFAULT, FRAME_BYTES, float_words, thread_pointer};
 pub use stack::{Carrier, Class};
-pub use switch::{Context, Entry, borrow, call_on, switch};
+pub use switch::{Context, Entry, borrow, switch};
 
 /// A source file of this crate, as debug information names it.
 pub const SOURCE: &str = file!();

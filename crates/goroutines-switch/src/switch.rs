@@ -77,21 +77,3 @@ pub unsafe fn borrow(on: *const Context, f: unsafe extern "C" fn(*mut u8), data:
     // SAFETY: as above; forwarded to the caller.
     unsafe { arch::borrow_raw(on.cast(), f, data) }
 }
-
-/// Calls `f` on the stack that ends at `top`, as the kernel calls a handler on an alternate stack,
-/// then comes back.
-///
-/// # Safety
-/// * `top` is 16-aligned, nothing below it is in use, and there is room for `f`.
-/// * `f` does not unwind.
-pub unsafe fn call_on<F: FnOnce()>(top: *mut u8, f: F) {
-    unsafe extern "C" fn call<F: FnOnce()>(data: *mut u8) {
-        // SAFETY: what call_on() passes; it is taken once.
-        if let Some(f) = unsafe { (*data.cast::<Option<F>>()).take() } {
-            f();
-        }
-    }
-    let mut f = Some(f);
-    // SAFETY: as above; forwarded to the caller.
-    unsafe { arch::call_on(top, call::<F>, (&raw mut f).cast()) }
-}

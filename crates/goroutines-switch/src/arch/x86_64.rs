@@ -39,7 +39,9 @@
 
 #![expect(clippy::too_many_lines, reason = "one instruction or directive a line")]
 
+use crate::signal::Placed;
 use std::arch::naked_asm;
+use std::ffi::c_int;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 /// Size of the frame that a suspended context's stack pointer points at.
@@ -348,33 +350,46 @@ pub(crate) unsafe extern "C" fn borrow_raw(
     )
 }
 
-/// Calls `f(data)` on the stack that ends at `top`, with the caller's thread pointer, and comes
-/// back.
+/// What the kernel calls for a signal: see [`signal::entry`](crate::signal::entry).
 ///
-/// # Safety
-/// * `top` is 16-aligned, below it nothing is in use, and there is room for `f`.
-/// * `f` does not unwind.
+/// At its start `rsp` is the frame's first word, the address of the code that returns from it, as
+/// if that had called. Nothing in the frame but the address of its registers
+/// ([`signal::copy`](crate::signal::copy)) depends on where it is.
 #[unsafe(naked)]
-pub(crate) unsafe extern "C" fn call_on(
-    top: *mut u8,
-    f: unsafe extern "C" fn(*mut u8),
-    data: *mut u8,
+pub(crate) unsafe extern "C" fn signal_entry<P: Placed>(
+    signal: c_int,
+    info: *mut libc::siginfo_t,
+    context: *mut libc::ucontext_t,
 ) {
     naked_asm!(
         ".cfi_startproc",
-        "push rbp",
-        ".cfi_def_cfa rsp, 16",
-        ".cfi_offset rbp, -16",
-        "mov rbp, rsp",
-        ".cfi_def_cfa rbp, 16",
-        "mov rsp, rdi",
-        "mov rdi, rdx",
-        "call rsi",
-        "mov rsp, rbp",
-        "pop rbp",
-        ".cfi_def_cfa rsp, 8",
-        "ret",
+        "push rdi",
+        ".cfi_def_cfa_offset 16",
+        "push rsi",
+        ".cfi_def_cfa_offset 24",
+        "push rdx",
+        ".cfi_def_cfa_offset 32",
+        "lea rcx, [rsp + 24]",
+        "call {place}",
+        "pop rdx",
+        ".cfi_def_cfa_offset 24",
+        "pop rsi",
+        ".cfi_def_cfa_offset 16",
+        "pop rdi",
+        ".cfi_def_cfa_offset 8",
+        // The frame's address is 8 mod 16; the lowest bits are place()'s word.
+        "mov rcx, rax",
+        "and ecx, 7",
+        "and rax, -8",
+        "mov r8, rax",
+        "sub r8, rsp",
+        "add rsi, r8",
+        "add rdx, r8",
+        "mov rsp, rax",
+        "jmp {handle}",
         ".cfi_endproc",
+        place = sym P::place,
+        handle = sym P::handle,
     )
 }
 

@@ -148,7 +148,6 @@ pub(crate) fn block_signal(signal: i32, block: bool) {
 }
 
 /// Blocks the signals of `set` for the calling thread, and returns what was blocked before.
-#[cfg(feature = "intercept")]
 pub(crate) fn block_signals(set: u64) -> u64 {
     let mut before = 0u64;
     let (set, old) = (&raw const set as usize, &raw mut before as usize);

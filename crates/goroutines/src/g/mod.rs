@@ -146,6 +146,9 @@ pub(crate) struct G {
     pub(crate) cancel_ticket: AtomicU64,
     /// Its alternate stack, while it is off its M (`m/altstack.rs`).
     pub(crate) altstack: Cell<libc::stack_t>,
+    /// An M's alternate stack, on which a handler of the runtime's has left its M; 0: none. Its
+    /// own.
+    pub(crate) lent: Cell<usize>,
     /// The lock it waits for again and again. Its own.
     #[cfg(feature = "intercept")]
     pub(crate) losing: Cell<Losing>,

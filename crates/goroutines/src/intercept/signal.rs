@@ -346,7 +346,7 @@ extern "C" fn handler(signal: c_int, info: *mut siginfo_t, context: *mut c_void)
     DEPTH.set(depth + 1);
     let mask = word_of(&frame.uc_sigmask);
     if signal == preempt::SIGNAL && preempt::is_installed() {
-        as_the_kernel_does(slot, &frame.uc_stack, || user(signal, info, context));
+        as_the_kernel_does(slot, || user(signal, info, context));
     } else {
         user(signal, info, context);
     }
@@ -405,9 +405,9 @@ fn came_meanwhile(gp: &'static G) {
 }
 
 /// Calls the user's handler of the runtime's own signal, which the kernel did not deliver for it:
-/// with the signals blocked that it is to block, only once where that was asked for, and on the
-/// thread's alternate stack if it is to run there.
-fn as_the_kernel_does(slot: &Slot, stack: &libc::stack_t, call: impl FnOnce()) {
+/// with the signals blocked that it is to block, and only once where that was asked for. (It is on
+/// the right stack: `sched/preempt.rs`.)
+fn as_the_kernel_does(slot: &Slot, call: impl FnOnce()) {
     let flags = slot.flags.load(Ordering::Relaxed);
     let mut mask = slot.mask.load(Ordering::Relaxed);
     let own = 1 << (preempt::SIGNAL - 1);
@@ -416,16 +416,7 @@ fn as_the_kernel_does(slot: &Slot, stack: &libc::stack_t, call: impl FnOnce()) {
     }
     mask &= !own;
     let before = (mask != 0).then(|| crate::base::sys::block_signals(mask));
-    let here = 0u8;
-    let (from, end) = (stack.ss_sp as usize, stack.ss_sp as usize + stack.ss_size);
-    let is_there = stack.ss_flags & libc::SS_DISABLE == 0 && stack.ss_size != 0;
-    let is_on_it = (from..end).contains(&(&raw const here as usize));
-    if flags & libc::SA_ONSTACK != 0 && is_there && !is_on_it {
-        // SAFETY: the thread's alternate stack, on which nothing runs.
-        unsafe { goroutines_switch::call_on((end & !15) as *mut u8, call) };
-    } else {
-        call();
-    }
+    call();
     if let Some(before) = before {
         crate::base::sys::set_signals(before);
     }
@@ -494,6 +485,11 @@ pub(crate) fn address() -> usize {
 /// is kept as the user's.
 pub(crate) fn adopt(before: &libc::sigaction) {
     store(&SLOTS[preempt::SIGNAL as usize], before);
+}
+
+/// The flags of the user's handler of `signal`.
+pub(crate) fn flags(signal: c_int) -> c_int {
+    SLOTS[signal as usize].flags.load(Ordering::Relaxed)
 }
 
 /// The user's handler of `signal`.

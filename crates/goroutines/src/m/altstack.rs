@@ -18,11 +18,18 @@
 //!   there ([`restored`]).
 //! * AS4: code that runs on an M's own alternate stack does not leave the M: handlers there run
 //!   with the count raised, those of faults too (`intercept/signal.rs`).
+//! * AS5: but the runtime's own handler may, where it has interrupted a stack that has no room for
+//!   its frame, or that the runtime knows nothing of. The M leaves the goroutine its alternate
+//!   stack, and takes another ([`lend`]); where the goroutine goes on, the M takes this one for its
+//!   own ([`take_back`]). `G::lent` names it meanwhile. If a handler is left by `siglongjmp` before
+//!   that, the stack is free at the next look.
 
 use super::M;
+use crate::base::sys::{block_signals, set_signals};
 use crate::g::{G, odd};
 use goroutines_switch::sys;
 use std::ptr::null_mut;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Whether `gp` has set one.
 fn has_own(gp: &G) -> bool {
@@ -36,42 +43,107 @@ const NONE: libc::stack_t =
 /// glibc's headers have it, the crate does not.
 const SS_AUTODISARM: i32 = 1 << 31;
 
-/// A stack for signal handlers that can't use the goroutine's: that of a stack overflow.
-pub(crate) struct AltStack {
-    base: *mut u8,
-    bytes: usize,
+/// What an alternate stack of the runtime has more than the kernel's frame needs.
+const ROOM: usize = 64 << 10;
+
+/// How many of them are kept that no M uses.
+const SPARE: usize = 64;
+
+/// Where those begin; 0: a free place.
+static SPARES: [AtomicUsize; SPARE] = [const { AtomicUsize::new(0) }; SPARE];
+
+/// Bytes of an alternate stack of the runtime, without its guard.
+fn bytes() -> usize {
+    // SAFETY: getauxval reads what the kernel laid out.
+    let least = unsafe { libc::getauxval(libc::AT_MINSIGSTKSZ) } as usize;
+    (least + ROOM).next_multiple_of(4096)
 }
 
-impl AltStack {
-    /// Maps one, with a guard, and makes it the calling thread's; it is noted in `mp`, for signal
-    /// frames.
-    pub(crate) fn install(mp: &M) -> Option<Self> {
-        // SAFETY: getauxval reads what the kernel laid out.
-        let least = unsafe { libc::getauxval(libc::AT_MINSIGSTKSZ) } as usize;
-        let guard = goroutines_switch::guard::GUARD_BYTES;
-        let bytes = guard + (least + (32 << 10)).next_multiple_of(4096);
-        let base = sys::map(bytes).ok()?;
-        // SAFETY: our new mapping; the stack is given to the kernel until `remove`.
-        unsafe {
-            let _ = goroutines_switch::guard::install(base);
-            let stack = libc::stack_t {
-                ss_sp: base.add(guard).cast(),
-                ss_flags: 0,
-                ss_size: bytes - guard,
-            };
-            set(&stack);
-            mp.altstack.set(stack);
-        }
-        Some(Self { base, bytes })
+/// An alternate stack for handlers that can't use the goroutine's. None: there is no memory.
+fn make() -> Option<libc::stack_t> {
+    // Acquire: the frames of the thread that has released it are dead.
+    if let Some(at) =
+        SPARES.iter().map(|place| place.swap(0, Ordering::Acquire)).find(|at| *at != 0)
+    {
+        return Some(named(at));
     }
+    let guard = goroutines_switch::guard::GUARD_BYTES;
+    let base = sys::map(guard + bytes()).ok()?;
+    // SAFETY: our new mapping.
+    unsafe {
+        let _ = goroutines_switch::guard::install(base);
+    }
+    Some(named(base as usize + guard))
+}
 
-    /// Takes the stack from the thread, which is about to end.
-    pub(crate) fn remove(self) {
-        let off =
-            libc::stack_t { ss_sp: std::ptr::null_mut(), ss_flags: libc::SS_DISABLE, ss_size: 0 };
-        set(&off);
-        // SAFETY: not running on it; after the call nothing uses it.
-        unsafe { sys::unmap(self.base, self.bytes) };
+fn named(at: usize) -> libc::stack_t {
+    libc::stack_t { ss_sp: at as *mut _, ss_flags: 0, ss_size: bytes() }
+}
+
+/// Gives one back: no code runs on it, and no thread has it.
+fn release(at: usize) {
+    let put = |place: &AtomicUsize| {
+        place.compare_exchange(0, at, Ordering::Release, Ordering::Relaxed).is_ok()
+    };
+    if SPARES.iter().any(put) {
+        return;
+    }
+    let guard = goroutines_switch::guard::GUARD_BYTES;
+    // SAFETY: what make() has mapped; unused, as the caller says.
+    unsafe { sys::unmap((at - guard) as *mut u8, guard + bytes()) };
+}
+
+/// Gives `mp`, the calling thread's M, an alternate stack: without one a stack overflow could not
+/// be reported.
+pub(crate) fn install(mp: &M) {
+    if let Some(stack) = make() {
+        set(&stack);
+        mp.altstack.set(stack);
+    }
+}
+
+/// Takes it from the thread of `mp`, which is about to end.
+pub(crate) fn remove(mp: &M) {
+    let own = mp.altstack.get();
+    if own.ss_size != 0 {
+        set(&NONE);
+        mp.altstack.set(libc::stack_t { ss_size: 0, ..NONE });
+        release(own.ss_sp as usize);
+    }
+}
+
+/// The calling code, the runtime's handler on the own alternate stack of `mp`, is about to leave
+/// the M with its goroutine `gp` (AS5). With the count raised, in no other section. False: there is
+/// no memory for another stack, and it must stay.
+pub(crate) fn lend(gp: &'static G, mp: &M) -> bool {
+    free_lent(gp);
+    let Some(next) = make() else { return false };
+    if mp.altstack_of.get().is_null() {
+        exchange(&next, end(&next));
+    }
+    gp.lent.set(mp.altstack.replace(next).ss_sp as usize);
+    true
+}
+
+/// The goroutine `gp`, whose handler is about to return, goes on on `mp` (AS5).
+pub(crate) fn take_back(gp: &'static G, mp: &M) {
+    let lent = gp.lent.replace(0);
+    let mine = mp.altstack.replace(named(lent));
+    if mine.ss_size == 0 {
+        return; // This M has had none.
+    }
+    if mp.altstack_of.get().is_null() {
+        set(&mp.altstack.get());
+    }
+    release(mine.ss_sp as usize);
+}
+
+/// A handler was left while the goroutine had a stack of an M's.
+#[cold]
+fn free_lent(gp: &G) {
+    let lent = gp.lent.replace(0);
+    if lent != 0 {
+        release(lent);
     }
 }
 
@@ -84,12 +156,14 @@ fn set(stack: &libc::stack_t) {
 
 /// Makes `stack` the calling thread's. The caller may run on the thread's present alternate stack,
 /// where the kernel would refuse that: so the kernel is asked from `elsewhere`, the end of a stack.
-/// Returns what the thread had.
+/// No signal may come meanwhile: it would find another stack in use, and be put over the caller's
+/// frames. Returns what the thread had.
 fn exchange(stack: &libc::stack_t, elsewhere: usize) -> libc::stack_t {
     let mut before = NONE;
     let (new, old) = (std::ptr::from_ref(stack), &raw mut before);
-    // SAFETY: stacks to read and to write. A signal that comes meanwhile finds a stack with room,
-    // which no code runs on. Registers are as in `sys::raw`.
+    let mask = block_signals(u64::MAX);
+    // SAFETY: stacks to read and to write. `elsewhere` is the end of a stack with room, which no
+    // code runs on. Registers are as in `sys::raw`.
     unsafe {
         std::arch::asm!(
             "xchg rsp, {elsewhere}",
@@ -101,6 +175,7 @@ fn exchange(stack: &libc::stack_t, elsewhere: usize) -> libc::stack_t {
             lateout("rcx") _, lateout("r11") _,
         );
     }
+    set_signals(mask);
     before
 }
 
@@ -136,6 +211,11 @@ pub(crate) fn change(mp: &M, next: Option<&'static G>) {
 pub(crate) fn restored(gp: &G, mp: &M) -> Option<libc::stack_t> {
     // A goroutine's own alternate stack is the same everywhere.
     (!has_own(gp)).then(|| mp.altstack.get())
+}
+
+/// The end of the alternate stack of `mp`, if the kernel has that of `gp`, its goroutine, instead.
+pub(crate) fn unused(gp: &'static G, mp: &M) -> Option<usize> {
+    (mp.altstack_of.get() == gp.as_ptr()).then(|| end(&mp.altstack.get()))
 }
 
 /// Whether `sp` is on the runtime's alternate stack of `mp`.
@@ -191,5 +271,8 @@ pub(crate) fn call(
 
 /// The goroutine has ended, in a section: what it has set goes with it at the switch to the next.
 pub(crate) fn forget(gp: &G) {
+    if gp.lent.get() != 0 {
+        free_lent(gp);
+    }
     gp.odd.set(gp.odd.get() & !odd::ALTSTACK);
 }

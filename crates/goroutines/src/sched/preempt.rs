@@ -4,7 +4,7 @@
 //! Next: `find.rs`; later, the goroutine goes on inside the handler and returns from it.
 //!
 //! **Why it is sound.** A goroutine owns its stack and its thread pointer, so stopping it at an
-//! arbitrary instruction is what the kernel does to a thread. The signal frame stays on its stack,
+//! arbitrary instruction is what the kernel does to a thread. The signal frame is put on its stack,
 //! with all its registers; when it is resumed, maybe on another M, it returns from the handler.
 //! What the kernel keeps per *thread* and restores from the frame, the alternate stack and the
 //! signal mask, must then be the new thread's: the frame is corrected.
@@ -12,9 +12,7 @@
 //! **When it is not done.**
 //! * PR1: inside a section. The wish is noted and done when the section ends.
 //! * PR2: in `runtime::blocking`: the P can be taken without the goroutine.
-//! * PR3: on the M's alternate signal stack. (A goroutine's own alternate stack goes with it. And
-//!   another library's coroutine is a part of the goroutine that resumed it: its stack holds the
-//!   frame as well as any.)
+//! * PR3: on the M's alternate signal stack. (A goroutine's own alternate stack goes with it.)
 //! * PR4: inside libc, ld.so or a shared allocator. A goroutine that is stopped there may hold the
 //!   lock that the next `malloc` on any thread waits for, the monitor's `pthread_create` included.
 //!   The monitor asks again in 100 µs; after a few times it takes the *P* instead (`m/lease.rs`):
@@ -37,18 +35,26 @@
 //! first instruction: a second signal there would find our own code interrupted, outside libc,
 //! while the frame below may be inside (seen: a goroutine descheduled with the arena's lock). Only
 //! around the switch is it unblocked, with the count raised; so a handler that switches makes two
-//! system calls more, and the M that goes on with another goroutine can be signalled. The handler
-//! runs on the goroutine's stack (no `SA_ONSTACK`).
+//! system calls more, and the M that goes on with another goroutine can be signalled.
+//!
+//! **Where the frame is.** The kernel puts it on the alternate stack, where there is room. The
+//! handler moves it to the goroutine's stack before it does anything else ([`place`](Place)). It
+//! does not where that is nearly used up, or where the goroutine runs on a stack of another library
+//! (a coroutine's, Go's, which may be small): there the M leaves the goroutine its alternate stack
+//! with the frame, and takes another (`m/altstack.rs`, AS5).
 
 use super::{SCHED, locked, park, registers, syscall};
 use crate::base::sys;
 use crate::g::{G, current, pending};
 use crate::m::{M, altstack, thread};
 use crate::p::wanted;
+use goroutines_switch::signal::{self, Placed};
 use goroutines_switch::thread_pointer::facts;
 use std::ffi::{c_int, c_void};
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+#[cfg(not(feature = "intercept"))]
+use std::sync::atomic::AtomicI32;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 /// Go's choice too: debuggers pass it on, libc does not use it, and its default is to be ignored.
 pub(crate) const SIGNAL: c_int = libc::SIGURG;
@@ -56,6 +62,10 @@ pub(crate) const SIGNAL: c_int = libc::SIGURG;
 /// The handler that was there before. Where calls are taken over: our function that knows the
 /// user's handler, for good.
 static PREVIOUS: AtomicUsize = AtomicUsize::new(libc::SIG_DFL);
+
+/// Its flags, where calls are not taken over.
+#[cfg(not(feature = "intercept"))]
+static FLAGS: AtomicI32 = AtomicI32::new(0);
 
 /// The code of a signal that the runtime has sent: none of the kernel's or libc's.
 const CODE: c_int = -96;
@@ -94,11 +104,33 @@ fn has_been_sent(mp: &M) -> bool {
     is_expected
 }
 
+/// Whether a signal was sent since the last look at its handler.
+static SENT: AtomicBool = AtomicBool::new(false);
+
+/// How long a signal may meet another handler than the runtime's.
+const STOLEN_NS: u64 = 50_000_000;
+
+/// Takes the signal again, if another library has installed a handler of its own by a raw system
+/// call, as Go's runtime does when it is loaded. That handler is the user's from then on. On the
+/// monitor's thread.
+pub(crate) fn keep(now: u64) {
+    static NEXT_NS: AtomicU64 = AtomicU64::new(0);
+    if !SENT.load(Ordering::Relaxed) || now < NEXT_NS.load(Ordering::Relaxed) {
+        return;
+    }
+    NEXT_NS.store(now + STOLEN_NS, Ordering::Relaxed);
+    SENT.store(false, Ordering::Relaxed);
+    if sys::handler_of(SIGNAL) != address() {
+        let _ = install();
+    }
+}
+
 /// Sends the signal to a thread.
 pub(crate) fn signal_thread(tid: u32) {
     if tid == 0 {
         return;
     }
+    SENT.store(true, Ordering::Relaxed);
     if !PLAIN.load(Ordering::Relaxed) {
         match sys::tgsigqueue(tid, SIGNAL, CODE, &raw const COOKIE as usize) {
             Ok(()) | Err(libc::ESRCH | libc::EAGAIN) => return,
@@ -149,9 +181,8 @@ fn is_wanted(mp: &M) -> bool {
 }
 
 /// The handler's address.
-#[cfg(feature = "intercept")]
 pub(crate) fn address() -> usize {
-    handler as *const () as usize
+    signal::entry::<Place>()
 }
 
 /// Whether the signal is the runtime's by now.
@@ -181,8 +212,8 @@ pub(crate) fn install() -> io::Result<()> {
     // SAFETY: a zeroed sigaction is a valid start; the handler has the right signature.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
-        action.sa_sigaction = handler as *const () as usize;
-        action.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART;
+        action.sa_sigaction = address();
+        action.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART | libc::SA_ONSTACK;
         let mut old: libc::sigaction = std::mem::zeroed();
         if libc::sigaction(SIGNAL, &raw const action, &raw mut old) != 0 {
             return Err(io::Error::last_os_error());
@@ -192,29 +223,106 @@ pub(crate) fn install() -> io::Result<()> {
         #[cfg(feature = "intercept")]
         PREVIOUS.store(crate::intercept::signal::address(), Ordering::Relaxed);
         #[cfg(not(feature = "intercept"))]
-        PREVIOUS.store(old.sa_sigaction, Ordering::Relaxed);
+        {
+            FLAGS.store(old.sa_flags, Ordering::Relaxed);
+            PREVIOUS.store(old.sa_sigaction, Ordering::Relaxed);
+        }
     }
     Ok(())
 }
 
-extern "C" fn handler(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
-    // SAFETY: the kernel's siginfo.
-    if !is_ours(unsafe { &*info }) {
-        pass_on(signal, info, context);
-        return;
+/// The handler, in two steps.
+#[derive(Debug)]
+enum Place {}
+
+/// The word between them: the signal is the runtime's.
+const OURS: u32 = 1;
+
+/// Room that is left on a goroutine's stack below a frame: for the handler, and one of the user's.
+const ROOM: usize = 16 << 10;
+
+/// Where the frame at `frame` is to be, by what the interrupted code is.
+fn place(context: &mut libc::ucontext_t, frame: usize, is_ours: bool) -> usize {
+    let alternate = &context.uc_stack;
+    let alternate = alternate.ss_sp as usize..alternate.ss_sp as usize + alternate.ss_size;
+    let sp = stack_pointer(context);
+    if !alternate.contains(&frame) || alternate.contains(&sp) {
+        return frame; // It is where the kernel puts it for any handler.
     }
-    let Some(gp) = current::g() else {
-        #[cfg(feature = "intercept")]
-        // SAFETY: the kernel's signal frame, on this stack.
-        crate::signals::masks::refresh(unsafe { &mut *context.cast::<libc::ucontext_t>() });
-        return;
+    let gp = current::g();
+    // SAFETY: what the kernel has called the handler with.
+    let needed = sp - signal::below(sp) + unsafe { signal::room(context, frame) };
+    let has_room = |room: usize| {
+        let own = gp.map(|gp| gp.carrier().stack());
+        own.is_some_and(|own| own.contains(&sp) && sp - own.start >= needed + room)
     };
-    // SAFETY: errno is the goroutine's, and this handler runs on it.
-    let errno = unsafe { *libc::__errno_location() };
-    // SAFETY: the kernel's signal frame, on this stack.
-    interrupted(gp, unsafe { &mut *context.cast::<libc::ucontext_t>() });
-    // SAFETY: as above.
-    unsafe { *libc::__errno_location() = errno };
+    let end = match is_ours {
+        true if has_room(ROOM) => signal::below(sp),
+        // (Outside sections, as the handler does nothing else inside.)
+        true => match gp.filter(|gp| gp.nopreempt.load(Ordering::Relaxed) == 0) {
+            // The goroutine's alternate stack may have room for the frame, and no more.
+            Some(gp) => match altstack::unused(gp, gp.m()) {
+                Some(end) => end,
+                None => return frame,
+            },
+            None => return frame,
+        },
+        // As the kernel does it for the user's handler. (On a goroutine without room it stays.)
+        false if !is_users_on_alternate() && (gp.is_none() || has_room(0)) => signal::below(sp),
+        false => return frame,
+    };
+    // SAFETY: as above; below `end` there is room: on a thread, as much as the kernel asks for.
+    unsafe { signal::copy(context, frame, end) }
+}
+
+/// Whether the user's handler is to run on the alternate stack.
+fn is_users_on_alternate() -> bool {
+    #[cfg(feature = "intercept")]
+    let flags = crate::intercept::signal::flags(SIGNAL);
+    #[cfg(not(feature = "intercept"))]
+    let flags = FLAGS.load(Ordering::Relaxed);
+    flags & libc::SA_ONSTACK != 0
+}
+
+fn stack_pointer(context: &libc::ucontext_t) -> usize {
+    context.uc_mcontext.gregs[libc::REG_RSP as usize] as usize
+}
+
+impl Placed for Place {
+    extern "C" fn place(
+        _: c_int,
+        info: *mut libc::siginfo_t,
+        context: *mut libc::ucontext_t,
+        frame: usize,
+    ) -> usize {
+        // SAFETY: the kernel's siginfo and signal frame.
+        let (is_ours, context) = unsafe { (is_ours(&*info), &mut *context) };
+        place(context, frame, is_ours) | if is_ours { OURS as usize } else { 0 }
+    }
+
+    extern "C" fn handle(
+        signal: c_int,
+        info: *mut libc::siginfo_t,
+        context: *mut libc::ucontext_t,
+        word: u32,
+    ) {
+        if word & OURS == 0 {
+            pass_on(signal, info, context.cast());
+            return;
+        }
+        // SAFETY: the kernel's signal frame.
+        let context = unsafe { &mut *context };
+        let Some(gp) = current::g() else {
+            #[cfg(feature = "intercept")]
+            crate::signals::masks::refresh(context);
+            return;
+        };
+        // SAFETY: errno is the goroutine's, and this handler runs on it.
+        let errno = unsafe { *libc::__errno_location() };
+        interrupted(gp, context);
+        // SAFETY: as above.
+        unsafe { *libc::__errno_location() = errno };
+    }
 }
 
 /// Passes a SIGURG that is not the runtime's (out-of-band data, `raise`) on to the user's handler.
@@ -243,7 +351,7 @@ fn interrupted(gp: &'static G, frame: &mut libc::ucontext_t) {
     // helpers' mask already.
     #[cfg(feature = "intercept")]
     crate::signals::masks::refresh_m(gp.m(), frame);
-    let sp = frame.uc_mcontext.gregs[libc::REG_RSP as usize] as usize;
+    let sp = stack_pointer(frame);
     if is_in_section(gp, sp, thread::word_of(&frame.uc_sigmask)) {
         // PR1. In a section the M does not change, and between two goroutines either's will do.
         if is_wanted(gp.m()) {
@@ -263,9 +371,15 @@ fn interrupted(gp: &'static G, frame: &mut libc::ucontext_t) {
     current::raise(gp);
     let mp = gp.m();
     let pc = frame.uc_mcontext.gregs[libc::REG_RIP as usize] as usize;
-    let stays = facts().in_libc(pc)
+    let mut stays = facts().in_libc(pc)
         || !thread::may_leave(mp, &frame.uc_sigmask)
         || altstack::is_on_own(mp, sp);
+    let here = 0u8;
+    // The frame has not been moved.
+    let is_on_own = altstack::is_on_own(mp, &raw const here as usize);
+    let leaves = !stays && (!mp.lease.is_owned() || is_wanted(mp));
+    let lent = is_on_own && (leaves || has_signals(gp)) && altstack::lend(gp, mp); // AS5
+    stays |= is_on_own && !lent;
     // Its frame can be returned from on this thread only.
     let bound = !stays && registers::are_bound_to_thread(frame);
     if bound {
@@ -287,7 +401,14 @@ fn interrupted(gp: &'static G, frame: &mut libc::ucontext_t) {
     if bound {
         locked::unlock(gp);
     }
+    #[cfg(feature = "intercept")]
+    if has_signals(gp) && (lent || !is_on_own) {
+        crate::signals::deliver::deliver(gp);
+    }
     let now = gp.m(); // SC2
+    if lent {
+        altstack::take_back(gp, now);
+    }
     if let Some(stack) = altstack::restored(gp, now) {
         frame.uc_stack = stack;
     }
@@ -298,11 +419,18 @@ fn interrupted(gp: &'static G, frame: &mut libc::ucontext_t) {
         // SAFETY: a sigset_t begins with the kernel's 64 bits.
         unsafe { (&raw mut frame.uc_sigmask).cast::<u64>().write(mask) };
     }
-    #[cfg(feature = "intercept")]
-    if gp.pending.load(Ordering::Relaxed) & pending::SIGNAL != 0 {
-        crate::signals::deliver::deliver(gp);
-    }
     current::lower(gp);
+}
+
+/// Whether handlers of the user's are to run on the goroutine.
+fn has_signals(gp: &G) -> bool {
+    #[cfg(feature = "intercept")]
+    return gp.pending.load(Ordering::Relaxed) & pending::SIGNAL != 0;
+    #[cfg(not(feature = "intercept"))]
+    return {
+        let _ = gp;
+        false
+    };
 }
 
 /// At the end of a goroutine's outermost section, with the count at 1: what has been put off.

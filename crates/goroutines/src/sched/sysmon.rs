@@ -23,7 +23,7 @@ mod threads;
 pub(super) use retake::taken;
 pub(super) use retake::{left_without_p, take};
 
-use super::{SCHED, deadlock, scavenge, watch};
+use super::{SCHED, deadlock, preempt, scavenge, watch};
 use crate::base::sys::{self, Note};
 use crate::g::task::{Kind, RunList};
 use crate::m::{M, Seen};
@@ -306,6 +306,7 @@ impl Monitor {
             crate::intercept::semaphore::posted_in_handlers();
             crate::signals::post::attend();
         }
+        preempt::keep(now);
         if scavenge::due(now) {
             scavenge::wake();
         }

@@ -5,6 +5,8 @@
 
 mod bursts;
 #[cfg(feature = "intercept")]
+mod golang;
+#[cfg(feature = "intercept")]
 mod profile;
 mod python;
 mod signals;

@@ -20,6 +20,7 @@ pub(crate) fn rows() -> Vec<Row> {
         altstack_unmapped_and_forgotten,
         altstack_on_the_stack,
         altstack_of_the_runtimes_signal,
+        altstack_of_the_runtimes_signal_on_a_thread,
         overflow_with_an_altstack,
         overflow_after_others_altstack,
     ];
@@ -87,6 +88,13 @@ fn altstack_of_the_runtimes_signal(t: &Trace) {
         t.says("runs", RUNS.load(Ordering::Relaxed) - before);
     }
     t.says("unset", set(0, libc::SS_DISABLE));
+}
+
+/// The same on an OS thread beside what the row runs on.
+fn altstack_of_the_runtimes_signal_on_a_thread(t: &Trace) {
+    std::thread::scope(|scope| {
+        scope.spawn(|| altstack_of_the_runtimes_signal(t));
+    });
 }
 
 fn altstack_is_kept(t: &Trace) {

@@ -6,6 +6,7 @@ mod interrupted;
 mod masks;
 mod names;
 mod own;
+mod small_stacks;
 mod urg;
 mod waits;
 
@@ -20,6 +21,7 @@ fn rows() -> Vec<Row> {
         masks::rows,
         names::rows,
         own::rows,
+        small_stacks::rows,
         urg::rows,
         waits::rows,
     ];

@@ -5,7 +5,7 @@
 
 use super::{Monitor, SETTLE_NS, maker};
 use crate::base::sys;
-use crate::m::{M, Seen};
+use crate::m::{M, Seen, altstack};
 use crate::p::P;
 use crate::sched::{SCHED, Shared, run, stw, wake, watch};
 use std::ffi::c_void;
@@ -166,7 +166,7 @@ pub(super) extern "C" fn m_main(arg: *mut c_void) -> *mut c_void {
     crate::m::thread::settle(mp, c"goroutines-m");
     // SAFETY: nothing has switched on this M yet.
     unsafe { *mp.g0.get() = goroutines_switch::Context::of_this_thread() };
-    let altstack = crate::m::altstack::AltStack::install(mp);
+    altstack::install(mp);
     wake::take_nextp(mp);
     run::main_loop(mp);
     mp.dying.set(false);
@@ -174,9 +174,7 @@ pub(super) extern "C" fn m_main(arg: *mut c_void) -> *mut c_void {
     // SG2: a thread that ends runs no handler.
     sys::set_signals(u64::MAX);
     crate::g::current::set_m(std::ptr::null());
-    if let Some(altstack) = altstack {
-        altstack.remove();
-    }
+    altstack::remove(mp);
     let mut shared = SCHED.lock();
     bury(&mut shared, mp);
     null_mut()
