@@ -362,6 +362,11 @@ extern "C" fn handler(signal: c_int, info: *mut siginfo_t, context: *mut c_void)
         if announced {
             end_announcement(gp);
         }
+        if count == 0 && slot.flags.load(Ordering::Relaxed) & libc::SA_NODEFER != 0 {
+            // PR5 does not know this handler: no slice ends until it has returned, as its frame
+            // names this thread's alternate stack.
+            sys::block_signal(preempt::SIGNAL, true);
+        }
         current::set_count(gp, count);
         if count == 0 {
             came_meanwhile(gp);
@@ -395,11 +400,13 @@ fn note_run(gp: &G, slot: &Slot) {
     }
 }
 
-/// A handler is over, in ordinary code: signals that met its beginning or its end were kept.
+/// A handler is over, in ordinary code: signals that met its beginning or its end were kept. The
+/// goroutine does not leave its M before the handler has returned: what the handler blocks would
+/// stay blocked there, and its frame names the alternate stack there (AS3).
 fn came_meanwhile(gp: &'static G) {
     if gp.pending.load(Ordering::Relaxed) & pending::SIGNAL != 0 {
         current::raise(gp);
-        deliver::deliver(gp);
+        deliver::deliver_here(gp);
         current::lower(gp);
     }
 }

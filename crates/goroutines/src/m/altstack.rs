@@ -213,6 +213,11 @@ pub(crate) fn restored(gp: &G, mp: &M) -> Option<libc::stack_t> {
     (!has_own(gp)).then(|| mp.altstack.get())
 }
 
+/// Whether the kernel has the alternate stack that `mp` should have with `gp` (AS3).
+pub(crate) fn is_right(gp: &'static G, mp: &M, now: &libc::stack_t) -> bool {
+    has_own(gp) || now.ss_sp == mp.altstack.get().ss_sp
+}
+
 /// The end of the alternate stack of `mp`, if the kernel has that of `gp`, its goroutine, instead.
 pub(crate) fn unused(gp: &'static G, mp: &M) -> Option<usize> {
     (mp.altstack_of.get() == gp.as_ptr()).then(|| end(&mp.altstack.get()))

@@ -41,7 +41,9 @@
 //! handler moves it to the goroutine's stack before it does anything else ([`place`](Place)). It
 //! does not where that is nearly used up, or where the goroutine runs on a stack of another library
 //! (a coroutine's, Go's, which may be small): there the M leaves the goroutine its alternate stack
-//! with the frame, and takes another (`m/altstack.rs`, AS5).
+//! with the frame, and takes another (`m/altstack.rs`, AS5). Until one or the other is done, all
+//! signals are blocked: the user's handler of another one would run on the alternate stack, and the
+//! goroutine may leave at the end of it (seen: the frame written over by the next M's signals).
 
 use super::{SCHED, locked, park, registers, syscall};
 use crate::base::sys;
@@ -214,6 +216,7 @@ pub(crate) fn install() -> io::Result<()> {
         let mut action: libc::sigaction = std::mem::zeroed();
         action.sa_sigaction = address();
         action.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART | libc::SA_ONSTACK;
+        libc::sigfillset(&raw mut action.sa_mask);
         let mut old: libc::sigaction = std::mem::zeroed();
         if libc::sigaction(SIGNAL, &raw const action, &raw mut old) != 0 {
             return Err(io::Error::last_os_error());
@@ -234,6 +237,9 @@ pub(crate) fn install() -> io::Result<()> {
 /// The handler, in two steps.
 #[derive(Debug)]
 enum Place {}
+
+/// The signal, as a bit of a mask.
+const OWN: u64 = 1 << (SIGNAL - 1);
 
 /// The word between them: the signal is the runtime's.
 const OURS: u32 = 1;
@@ -306,12 +312,13 @@ impl Placed for Place {
         context: *mut libc::ucontext_t,
         word: u32,
     ) {
-        if word & OURS == 0 {
-            pass_on(signal, info, context.cast());
-            return;
-        }
         // SAFETY: the kernel's signal frame.
         let context = unsafe { &mut *context };
+        if word & OURS == 0 {
+            sys::set_signals(thread::word_of(&context.uc_sigmask) | OWN);
+            pass_on(signal, info, std::ptr::from_mut(context).cast());
+            return;
+        }
         let Some(gp) = current::g() else {
             #[cfg(feature = "intercept")]
             crate::signals::masks::refresh(context);
@@ -361,15 +368,17 @@ fn interrupted(gp: &'static G, frame: &mut libc::ucontext_t) {
     }
     if gp.pending.load(Ordering::Relaxed) & pending::BLOCKING != 0 {
         #[cfg(feature = "intercept")]
-        if gp.pending.load(Ordering::Relaxed) & pending::SIGNAL != 0 {
+        if has_signals(gp) {
             current::raise(gp);
-            crate::signals::deliver::deliver(gp);
+            sys::set_signals(thread::word_of(&frame.uc_sigmask) | OWN);
+            crate::signals::deliver::deliver_here(gp);
             current::lower(gp);
         }
         return; // PR2
     }
     current::raise(gp);
     let mp = gp.m();
+    debug_assert!(altstack::is_right(gp, mp, &frame.uc_stack), "AS3");
     let pc = frame.uc_mcontext.gregs[libc::REG_RIP as usize] as usize;
     let mut stays = facts().in_libc(pc)
         || !thread::may_leave(mp, &frame.uc_sigmask)
@@ -385,17 +394,21 @@ fn interrupted(gp: &'static G, frame: &mut libc::ucontext_t) {
     if bound {
         locked::lock(gp);
     }
+    let mask = thread::word_of(&frame.uc_sigmask);
+    let mut left = false;
+    let mut leave = |f: &dyn Fn()| {
+        left = true;
+        sys::set_signals(mask);
+        f();
+        sys::block_signal(SIGNAL, true);
+    };
     if stays {
         mp.in_libc.store(true, Ordering::Relaxed); // PR3, PR4, PR5
     } else if !mp.lease.is_owned() {
         // It runs without a P, or it is about to be taken.
-        sys::block_signal(SIGNAL, false);
-        syscall::come_back(gp);
-        sys::block_signal(SIGNAL, true);
+        leave(&|| syscall::come_back(gp));
     } else if is_wanted(mp) {
-        sys::block_signal(SIGNAL, false);
-        park::preempted(gp);
-        sys::block_signal(SIGNAL, true);
+        leave(&|| park::preempted(gp));
         gp.pending.fetch_and(!pending::PREEMPT, Ordering::Relaxed);
     }
     if bound {
@@ -403,23 +416,35 @@ fn interrupted(gp: &'static G, frame: &mut libc::ucontext_t) {
     }
     #[cfg(feature = "intercept")]
     if has_signals(gp) && (lent || !is_on_own) {
-        crate::signals::deliver::deliver(gp);
+        if !left {
+            sys::set_signals(mask | OWN);
+        }
+        match stays {
+            true => crate::signals::deliver::deliver_here(gp),
+            false => crate::signals::deliver::deliver(gp),
+        }
     }
     let now = gp.m(); // SC2
     if lent {
         altstack::take_back(gp, now);
     }
-    if let Some(stack) = altstack::restored(gp, now) {
+    amend(frame, gp, now, stays);
+    current::lower(gp);
+}
+
+/// The frame is about to be returned from on `mp`: what the kernel keeps per thread is made that
+/// thread's.
+fn amend(frame: &mut libc::ucontext_t, gp: &G, mp: &M, stayed: bool) {
+    if let Some(stack) = altstack::restored(gp, mp) {
         frame.uc_stack = stack;
     }
-    if !stays {
+    if !stayed {
         // The goroutine's own, which is the same; or that of the runtime's threads, which may have
         // changed.
-        let mask = now.kernel_mask.mask();
+        let mask = mp.kernel_mask.mask();
         // SAFETY: a sigset_t begins with the kernel's 64 bits.
         unsafe { (&raw mut frame.uc_sigmask).cast::<u64>().write(mask) };
     }
-    current::lower(gp);
 }
 
 /// Whether handlers of the user's are to run on the goroutine.

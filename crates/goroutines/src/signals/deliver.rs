@@ -106,8 +106,18 @@ pub(crate) fn look(gp: &'static G) {
 
 /// Runs the handlers of what is pending for `gp`, the calling goroutine. In a section; in a nested
 /// one they wait for the outer one's end. May come back on another M.
-#[cold]
 pub(crate) fn deliver(gp: &'static G) {
+    run_handlers(gp, true);
+}
+
+/// The same, in code whose frame can be returned from on this M only: at the end of a handler, or
+/// where libc was interrupted. A goroutine that has no P afterwards goes on without.
+pub(crate) fn deliver_here(gp: &'static G) {
+    run_handlers(gp, false);
+}
+
+#[cold]
+fn run_handlers(gp: &'static G, may_leave: bool) {
     if gp.nopreempt.load(Ordering::Relaxed) != 1 {
         return;
     }
@@ -126,7 +136,7 @@ pub(crate) fn deliver(gp: &'static G) {
         let had_p = gp.m().lease.is_owned();
         send_again(gp, &info);
         // The handler's time was announced.
-        if had_p && !gp.m().lease.is_owned() {
+        if may_leave && had_p && !gp.m().lease.is_owned() {
             syscall::come_back(gp);
         }
     }
