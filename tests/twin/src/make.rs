@@ -236,3 +236,35 @@ pub fn close<const N: usize>(fds: [i32; N]) {
         unsafe { libc::close(fd) };
     }
 }
+
+/// What is refused: a call, maybe only with that third argument.
+pub type Refused = &'static [(libc::c_long, Option<u32>)];
+
+/// Refuses these calls to all threads.
+///
+/// # Panics
+/// If the kernel takes no filter.
+pub fn refuse(calls: Refused, errno: i32) {
+    let one =
+        |code: u32, k: u32, jt: u8, jf: u8| libc::sock_filter { code: code as u16, jt, jf, k };
+    let mut program = vec![one(0x20, 0, 0, 0)];
+    for (number, argument) in calls {
+        let refusal = one(0x06, 0x0005_0000 | errno.cast_unsigned(), 0, 0);
+        match argument {
+            None => program.extend([one(0x15, *number as u32, 0, 1), refusal]),
+            Some(argument) => program.extend([
+                one(0x15, *number as u32, 0, 4),
+                one(0x20, 16 + 8 * 2, 0, 0),
+                one(0x15, *argument, 0, 1),
+                refusal,
+                one(0x20, 0, 0, 0),
+            ]),
+        }
+    }
+    program.push(one(0x06, 0x7fff_0000, 0, 0));
+    let program = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
+    unsafe {
+        assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+        assert_eq!(libc::syscall(libc::SYS_seccomp, 1, 1, &raw const program), 0, "a filter");
+    }
+}

@@ -247,7 +247,7 @@ fn keep_for_another(info: &siginfo_t) {
 
 /// Decides on a signal for which the user has a handler.
 fn fate(gp: Option<&'static G>, signal: c_int, info: &mut siginfo_t) -> Fate {
-    let is_knock = post::is_knock(info);
+    let is_knock = post::is_knock(gp.map(G::m).or_else(current::m_of_g0), info);
     let Some(gp) = gp else {
         if is_knock {
             return Fate::Kept; // it was for a goroutine that is no longer here

@@ -103,12 +103,13 @@ fn wait_for_one(gp: &'static G, set: u64, until: u64) -> Result<siginfo_t, isize
         let time = time.as_ref().map_or(0, |time| std::ptr::from_ref(time) as usize);
         let args = [&raw const set as usize, &raw mut info as usize, time, 8, 0, 0];
         // SAFETY: our own memory.
-        let word = announced_undisturbed(gp, || unsafe { raw(libc::SYS_rt_sigtimedwait, args) });
+        let call = || (gp.m(), unsafe { raw(libc::SYS_rt_sigtimedwait, args) });
+        let (mp, word) = announced_undisturbed(gp, call);
         match word {
             INTERRUPTED if mark.has_run(gp) => return Err(word),
             INTERRUPTED => {}
             error if error < 0 => return Err(error),
-            _ if post::is_knock(&info) => {}
+            _ if post::is_knock(Some(mp), &info) => {}
             _ => return Ok(info),
         }
     }

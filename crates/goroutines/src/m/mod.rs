@@ -107,6 +107,9 @@ pub(crate) struct M {
     /// (`signals/deliver.rs`). Its own.
     #[cfg(feature = "intercept")]
     pub(crate) knocked: std::sync::atomic::AtomicI32,
+    /// The signals by which it was told, and has not had them yet (`signals/post.rs`).
+    #[cfg(feature = "intercept")]
+    pub(crate) knocks: std::sync::atomic::AtomicU64,
     /// The runtime's alternate stack on this thread.
     pub(crate) altstack: Cell<libc::stack_t>,
     /// The head of the robust list that the kernel was told of; 0: libc's own. Its own.
@@ -191,6 +194,8 @@ impl M {
             resent: AtomicPtr::new(null_mut()),
             #[cfg(feature = "intercept")]
             knocked: std::sync::atomic::AtomicI32::new(0),
+            #[cfg(feature = "intercept")]
+            knocks: std::sync::atomic::AtomicU64::new(0),
             // SAFETY: plain old data.
             altstack: Cell::new(unsafe { std::mem::zeroed() }),
             #[cfg(feature = "intercept")]

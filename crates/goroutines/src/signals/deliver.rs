@@ -154,7 +154,11 @@ fn send_again(gp: &'static G, info: &libc::siginfo_t) {
         mp.resent.store(std::ptr::from_ref(&kept).cast_mut(), Ordering::Relaxed);
         let mut copy = *info;
         copy.si_errno = AGAIN | number;
-        if sys::tgsigqueue_info(sys::gettid(), signal, &copy).is_err() {
+        // The kernel refuses a real-time one beyond the user's limit, but for a code of `kill`'s.
+        let mut plain = copy;
+        plain.si_code = libc::SI_USER;
+        let send = |copy| sys::tgsigqueue_info(sys::gettid(), signal, copy).is_ok();
+        if !send(&copy) && !send(&plain) {
             sys::tgkill(sys::gettid(), signal);
         }
         let is_called = mp.resent.swap(null_mut(), Ordering::Relaxed).is_null();

@@ -154,9 +154,24 @@ fn tell_running(gp: &'static G, mp: &M) {
     }
 }
 
+/// True where signals can't be sent with a code.
+static PLAIN: AtomicBool = AtomicBool::new(false);
+
 fn knock(mp: &M, signal: i32) {
     let tid = mp.tid.load(Ordering::Relaxed);
-    let _ = sys::tgsigqueue(tid, signal, KNOCK, &raw const COOKIE as usize);
+    // The handler may get it without its code: see is_knock().
+    mp.knocks.fetch_or(bit(signal), Ordering::SeqCst);
+    if !PLAIN.load(Ordering::Relaxed) {
+        match sys::tgsigqueue(tid, signal, KNOCK, &raw const COOKIE as usize) {
+            Ok(()) => return,
+            Err(libc::ESRCH | libc::EAGAIN) => {
+                mp.knocks.fetch_and(!bit(signal), Ordering::SeqCst);
+                return;
+            }
+            Err(_) => PLAIN.store(true, Ordering::Relaxed),
+        }
+    }
+    sys::tgkill(tid, signal);
 }
 
 /// The kernel blocks `held` on the thread of `gp`, the caller, until a handler returns: what is
@@ -185,11 +200,26 @@ pub(crate) fn knock_here(gp: &'static G) {
     }
 }
 
-/// Whether a signal only tells its thread to look.
-pub(crate) fn is_knock(info: &libc::siginfo_t) -> bool {
-    // SAFETY: the code says that it has a value.
-    info.si_code == KNOCK
-        && std::ptr::eq(unsafe { info.si_value() }.sival_ptr.cast(), &raw const COOKIE)
+/// Whether a signal, which has come on `mp`, only tells its thread to look.
+///
+/// Where a sandbox takes signals' codes away, or the kernel has lost this one's (a user may queue
+/// only so many), it is one if its M was sent one and has not had it yet. The kernel may have taken
+/// it and a user's of the same number for one; so that one, which came later, counts as the one
+/// that is kept.
+pub(crate) fn is_knock(mp: Option<&M>, info: &libc::siginfo_t) -> bool {
+    // SAFETY: plain data of the kernel's: with a value if it was queued, and a sender, 0 if that
+    // was lost.
+    let (value, sender) = unsafe { (info.si_value().sival_ptr, info.si_pid()) };
+    let may_be = match info.si_code {
+        KNOCK if std::ptr::eq(value.cast(), &raw const COOKIE) => true,
+        libc::SI_USER => sender == 0,
+        libc::SI_TKILL => PLAIN.load(Ordering::Relaxed),
+        _ => false,
+    };
+    let bit = bit(info.si_signo);
+    let is_expected =
+        || mp.is_some_and(|mp| mp.knocks.fetch_and(!bit, Ordering::SeqCst) & bit != 0);
+    may_be && (is_expected() || info.si_code == KNOCK)
 }
 
 /// What `gp` waits for in `sigwait` or its kin: no handler runs for that.

@@ -1,17 +1,14 @@
 //! Sandboxes that refuse what a program can do without.
 #![expect(clippy::undocumented_unsafe_blocks, reason = "calls of libc with what the row has made")]
 
+use goroutines_twin_tests::make::refuse;
 use goroutines_twin_tests::{Row, Trace, make, ms, say, sleep};
-use libc::c_long;
 use std::io::{Read, Write};
 use std::process::Command;
 use std::sync::{Arc, Condvar, Mutex};
 
 /// `MADV_GUARD_INSTALL`.
 const GUARD: u32 = 102;
-
-/// What is refused: a call, maybe only with that third argument.
-type Refused = &'static [(c_long, Option<u32>)];
 
 macro_rules! refuse {
     ($($errno:ident),*; $calls:expr) => {
@@ -56,32 +53,6 @@ pub(crate) fn rows() -> Vec<Row> {
     }
     rows.push(Row::new("sandbox_entered_later", entered_later));
     rows
-}
-
-/// Refuses these calls to all threads.
-fn refuse(calls: Refused, errno: i32) {
-    let one =
-        |code: u32, k: u32, jt: u8, jf: u8| libc::sock_filter { code: code as u16, jt, jf, k };
-    let mut program = vec![one(0x20, 0, 0, 0)];
-    for (number, argument) in calls {
-        let refusal = one(0x06, 0x0005_0000 | errno.cast_unsigned(), 0, 0);
-        match argument {
-            None => program.extend([one(0x15, *number as u32, 0, 1), refusal]),
-            Some(argument) => program.extend([
-                one(0x15, *number as u32, 0, 4),
-                one(0x20, 16 + 8 * 2, 0, 0),
-                one(0x15, *argument, 0, 1),
-                refusal,
-                one(0x20, 0, 0, 0),
-            ]),
-        }
-    }
-    program.push(one(0x06, 0x7fff_0000, 0, 0));
-    let program = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
-    unsafe {
-        assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
-        assert_eq!(libc::syscall(libc::SYS_seccomp, 1, 1, &raw const program), 0, "a filter");
-    }
 }
 
 /// The core of what is done: sleeping, a pipe, a connection, a child, a file, a lock, goroutines.

@@ -21,6 +21,7 @@ pub(crate) fn rows() -> Vec<Row> {
         handlers_unpark_all_the_time,
         faults_are_sent_to_handlers,
         faults_that_are_ignored,
+        queued_before_the_limit,
     ]
 }
 
@@ -275,4 +276,38 @@ fn faults_that_are_ignored(t: &Trace) {
         t.says("raise", ret(unsafe { libc::raise(signal) }));
         t.says("raise", ret(unsafe { libc::raise(signal) }));
     }
+}
+
+static VALUES: AtomicUsize = AtomicUsize::new(0);
+
+extern "C" fn adds_its_value(_: i32, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
+    let value = unsafe { (*info).si_value() };
+    VALUES.fetch_add(value.sival_ptr as usize, Ordering::Relaxed);
+    RUNS.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Signals that wait, with their values, are not lost when no more may be queued.
+fn queued_before_the_limit(t: &Trace) {
+    let all = [libc::SIGUSR1, libc::SIGRTMIN() + 3];
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        for signal in all {
+            let handler = adds_its_value as *const () as usize;
+            install(signal, handler, libc::SA_SIGINFO, &[]);
+            libc::sigaddset(&raw mut set, signal);
+        }
+        libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
+        for n in 1..=3 {
+            for signal in all {
+                let value = libc::sigval { sival_ptr: n as *mut libc::c_void };
+                let sent = libc::pthread_sigqueue(libc::pthread_self(), signal, value);
+                t.says("sent", sent);
+            }
+        }
+        let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        t.says("limit", ret(libc::setrlimit(libc::RLIMIT_SIGPENDING, &raw const none)));
+        libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const set, std::ptr::null_mut());
+    }
+    t.says("runs", RUNS.load(Ordering::Relaxed));
+    t.says("values", VALUES.load(Ordering::Relaxed));
 }

@@ -26,6 +26,19 @@ pub(crate) fn rows() -> Vec<Row> {
                 rows.push(Row::new(name, move |t| interrupted(t, how, directed, call, release)));
             }
         }
+        let how = How::Plain;
+        let (call, release) = (case.call, case.release);
+        let row = |name: &str, before: fn(&Trace)| {
+            let name = format!("{}_{}_{name}", case.name, how.name());
+            Row::new(name, move |t| interrupted(t, how, true, call, release)).before(before)
+        };
+        rows.push(row("where_signals_have_no_values", |_| {
+            make::refuse(&[(libc::SYS_rt_tgsigqueueinfo, None)], libc::EPERM);
+        }));
+        rows.push(row("where_signals_lose_their_values", |_| {
+            let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+            assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_SIGPENDING, &raw const none) }, 0);
+        }));
     }
     rows
 }
