@@ -7,6 +7,8 @@ mod bursts;
 #[cfg(feature = "intercept")]
 mod golang;
 #[cfg(feature = "intercept")]
+mod nix;
+#[cfg(feature = "intercept")]
 mod profile;
 mod python;
 mod signals;

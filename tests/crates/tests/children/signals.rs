@@ -84,3 +84,32 @@ fn ctrl_c() {
         }
     });
 }
+
+/// tokio's runtime on a goroutine, with its own streams of signals and signal-hook's.
+#[test]
+fn signals_of_tokio() {
+    use tokio::signal::unix::{SignalKind, signal};
+    const EACH: usize = 100;
+    at_each(|_| {
+        beside_others(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.unwrap().block_on(async {
+                let mut own = signal(SignalKind::user_defined1()).unwrap();
+                let mut hooked = signal_hook_tokio::Signals::new([SIGUSR2]).unwrap();
+                let limit = Duration::from_secs(20);
+                for _ in 0..EACH {
+                    send(SIGUSR1);
+                    tokio::time::timeout(limit, own.recv()).await.unwrap().unwrap();
+                    send(SIGUSR2);
+                    let next = tokio::time::timeout(limit, next(&mut hooked)).await.unwrap();
+                    assert_eq!(next, Some(SIGUSR2));
+                }
+            });
+        });
+    });
+}
+
+async fn next(signals: &mut signal_hook_tokio::Signals) -> Option<i32> {
+    use futures_core::Stream;
+    std::future::poll_fn(|cx| std::pin::Pin::new(&mut *signals).poll_next(cx)).await
+}

@@ -31,6 +31,7 @@ pub(crate) fn rows() -> Vec<Row> {
     rows.push(Row::new("signalfd_reads", signalfd_reads).before(block));
     rows.push(Row::new("signalfd_of_children", signalfd_of_children).before(block));
     rows.push(Row::new("signalfd_changed", signalfd_changed).before(block));
+    rows.push(Row::new("signalfd_of_a_mask_that_is_set_later", signalfd_later));
     rows
 }
 
@@ -307,6 +308,26 @@ fn signalfd_reads(t: &Trace) {
     t.hangs_after("none", 200, move || next(fd));
     unsafe { libc::kill(libc::getpid(), libc::SIGUSR2) };
     ms(50);
+}
+
+/// As a daemon's main does it: it blocks what it will read.
+fn signalfd_later(t: &Trace) {
+    let set = signals(&[libc::SIGUSR1]);
+    let fd = unsafe {
+        libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
+        libc::signalfd(-1, &raw const set, 0)
+    };
+    for turn in 0..10 {
+        unsafe { libc::kill(libc::getpid(), libc::SIGUSR1) };
+        t.says("poll", format!("{turn} {}", polled(fd)));
+        t.says("read", next(fd));
+        ms(1);
+    }
+}
+
+fn polled(fd: i32) -> i32 {
+    let mut one = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+    unsafe { libc::poll(&raw mut one, 1, 300) }
 }
 
 fn signalfd_of_children(t: &Trace) {
