@@ -263,6 +263,7 @@ pub fn refuse(calls: Refused, errno: i32) {
     }
     program.push(one(0x06, 0x7fff_0000, 0, 0));
     let program = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
+    // SAFETY: a filter to read, which stays until the call returns.
     unsafe {
         assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
         assert_eq!(libc::syscall(libc::SYS_seccomp, 1, 1, &raw const program), 0, "a filter");
