@@ -377,6 +377,74 @@ fn signals_that_are_answered() {
     }
 }
 
+/// One goroutine goes in and out of the runtime, beside others that want its processor: SIGURG is the runtime's
+/// signal, too.
+fn urgent_ones(length: Duration) -> u64 {
+    install(libc::SIGURG, libc::SA_RESTART);
+    let stop = Arc::new(AtomicBool::new(false));
+    let until_stop = |f: fn()| {
+        let stop = Arc::clone(&stop);
+        move || {
+            while !stop.load(Ordering::Relaxed) {
+                f();
+            }
+        }
+    };
+    let hogs: Vec<_> = (0..6).map(|_| go(until_stop(std::hint::spin_loop))).collect();
+    let body = until_stop(|| drop(runtime::lock_os_thread()));
+    let target = go(move || {
+        THEM[0].store(own(), Ordering::SeqCst);
+        body();
+    });
+    let sender = std::thread::spawn(move || {
+        mask(libc::SIG_BLOCK, &all_of_them());
+        let begun = Instant::now();
+        let ran = || RAN[libc::SIGURG as usize].load(Ordering::SeqCst);
+        while begun.elapsed() < length {
+            let thread = THEM[0].load(Ordering::SeqCst) as libc::pthread_t;
+            if thread == 0 {
+                continue;
+            }
+            let (before, start) = (ran(), Instant::now());
+            // SAFETY: a goroutine that lives.
+            assert_eq!(unsafe { libc::pthread_kill(thread, libc::SIGURG) }, 0);
+            while ran() == before {
+                assert!(start.elapsed() < Duration::from_secs(10), "a SIGURG is lost");
+                std::hint::spin_loop();
+            }
+        }
+        ran()
+    });
+    while !sender.is_finished() {
+        sleep(ms(5));
+    }
+    let sent = sender.join();
+    stop.store(true, Ordering::Relaxed);
+    join_all(hogs);
+    join_all([target]);
+    sent.unwrap()
+}
+
+#[test]
+fn urgent_signals_that_are_answered() {
+    for procs in [1, 2, 4] {
+        let child =
+            in_child("urgent_signals_that_are_answered", &[("PROCS", &procs.to_string())], || {
+                let procs = std::env::var("PROCS").unwrap().parse().unwrap();
+                let slice = Duration::from_micros(50);
+                let count = runtime::Builder::new()
+                    .gomaxprocs(procs)
+                    .time_slice(slice)
+                    .run(|| urgent_ones(Duration::from_secs(3)));
+                println!("answered {count}");
+            });
+        child.expect_clean();
+        let text = child.text();
+        let line = text.lines().find(|line| line.contains("answered ")).unwrap_or("");
+        println!("GOMAXPROCS={procs}: {line}");
+    }
+}
+
 // Signals of many kinds at once, for a goroutine that is in calls of the kernel's: their handlers interrupt each other.
 
 const KINDS: usize = 8;

@@ -353,6 +353,18 @@ fn is_in_section(gp: &'static G, sp: usize, blocked: u64) -> bool {
     gp.nopreempt.load(Ordering::Relaxed) != 0
 }
 
+/// PR1: the end of the section sees to it. (In a section the M does not change, and between two
+/// goroutines either's will do.)
+fn note(gp: &'static G) {
+    // The goroutine may be sending a signal of this number to itself (`signals/deliver.rs`), and
+    // the kernel has taken the two for one.
+    #[cfg(feature = "intercept")]
+    gp.m().knocked.store(SIGNAL, Ordering::Relaxed);
+    if is_wanted(gp.m()) {
+        gp.pending.fetch_or(pending::PREEMPT, Ordering::Relaxed);
+    }
+}
+
 fn interrupted(gp: &'static G, frame: &mut libc::ucontext_t) {
     // It is of the runtime's own; or on its way to the M's own stack, and has looked at the
     // helpers' mask already.
@@ -360,11 +372,7 @@ fn interrupted(gp: &'static G, frame: &mut libc::ucontext_t) {
     crate::signals::masks::refresh_m(gp.m(), frame);
     let sp = stack_pointer(frame);
     if is_in_section(gp, sp, thread::word_of(&frame.uc_sigmask)) {
-        // PR1. In a section the M does not change, and between two goroutines either's will do.
-        if is_wanted(gp.m()) {
-            gp.pending.fetch_or(pending::PREEMPT, Ordering::Relaxed);
-        }
-        return;
+        return note(gp);
     }
     if gp.pending.load(Ordering::Relaxed) & pending::BLOCKING != 0 {
         #[cfg(feature = "intercept")]

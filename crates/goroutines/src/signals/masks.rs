@@ -264,7 +264,9 @@ pub(crate) fn take_caused(gp: &'static G) {
         return;
     }
     while let Some(info) = sys::take_signal(blocked) {
-        post::keep(gp, &info);
+        if !post::is_knock(Some(gp.m()), &info) {
+            post::keep(gp, &info);
+        }
     }
 }
 
