@@ -378,8 +378,7 @@ fn interrupted(gp: &'static G, frame: &mut libc::ucontext_t) {
         #[cfg(feature = "intercept")]
         if has_signals(gp) {
             current::raise(gp);
-            sys::set_signals(thread::word_of(&frame.uc_sigmask) | OWN);
-            crate::signals::deliver::deliver_here(gp);
+            deliver(gp, thread::word_of(&frame.uc_sigmask));
             current::lower(gp);
         }
         return; // PR2
@@ -402,35 +401,25 @@ fn interrupted(gp: &'static G, frame: &mut libc::ucontext_t) {
     if bound {
         locked::lock(gp);
     }
-    let mask = thread::word_of(&frame.uc_sigmask);
-    let mut left = false;
-    let mut leave = |f: &dyn Fn()| {
-        left = true;
-        sys::set_signals(mask);
-        f();
-        sys::block_signal(SIGNAL, true);
-    };
     if stays {
         mp.in_libc.store(true, Ordering::Relaxed); // PR3, PR4, PR5
     } else if !mp.lease.is_owned() {
         // It runs without a P, or it is about to be taken.
-        leave(&|| syscall::come_back(gp));
+        leave(gp, syscall::come_back);
     } else if is_wanted(mp) {
-        leave(&|| park::preempted(gp));
+        leave(gp, park::preempted);
         gp.pending.fetch_and(!pending::PREEMPT, Ordering::Relaxed);
-    }
-    if bound {
-        locked::unlock(gp);
     }
     #[cfg(feature = "intercept")]
     if has_signals(gp) && (lent || !is_on_own) {
-        if !left {
-            sys::set_signals(mask | OWN);
+        let mask = if stays { thread::word_of(&frame.uc_sigmask) } else { mask_of(gp) };
+        deliver(gp, mask);
+        if !stays && !gp.m().lease.is_owned() {
+            leave(gp, syscall::come_back); // the handlers' time was announced
         }
-        match stays {
-            true => crate::signals::deliver::deliver_here(gp),
-            false => crate::signals::deliver::deliver(gp),
-        }
+    }
+    if bound {
+        locked::unlock(gp);
     }
     let now = gp.m(); // SC2
     if lent {
@@ -438,6 +427,26 @@ fn interrupted(gp: &'static G, frame: &mut libc::ucontext_t) {
     }
     amend(frame, gp, now, stays);
     current::lower(gp);
+}
+
+/// The signal mask of the M of `gp`, as the kernel has it where there is no handler.
+fn mask_of(gp: &'static G) -> u64 {
+    gp.m().kernel_mask.mask()
+}
+
+/// Calls `f`, which may come back on another M: with the mask that the M is to have then, and the
+/// next one has.
+fn leave(gp: &'static G, f: fn(&'static G)) {
+    sys::set_signals(mask_of(gp));
+    f(gp);
+    sys::block_signal(SIGNAL, true);
+}
+
+/// Runs the handlers of what is pending, with `mask` and the runtime's signal blocked.
+#[cfg(feature = "intercept")]
+fn deliver(gp: &'static G, mask: u64) {
+    sys::set_signals(mask | OWN);
+    crate::signals::deliver::deliver_here(gp);
 }
 
 /// The frame is about to be returned from on `mp`: what the kernel keeps per thread is made that

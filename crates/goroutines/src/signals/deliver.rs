@@ -114,6 +114,11 @@ pub(crate) fn deliver(gp: &'static G) {
 /// where libc was interrupted. A goroutine that has no P afterwards goes on without.
 pub(crate) fn deliver_here(gp: &'static G) {
     run_handlers(gp, false);
+    if post::is_due(gp) {
+        // A SIGURG of the user's, in its handler or the runtime's, is to come when that returns.
+        // The kernel may take it and one of the runtime's for one: the goroutine looks again.
+        gp.pending.fetch_or(pending::SIGNAL, Ordering::SeqCst);
+    }
 }
 
 #[cold]

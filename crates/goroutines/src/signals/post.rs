@@ -179,11 +179,6 @@ fn knock(mp: &M, signal: i32) {
 /// with a knock that waits there too.)
 pub(crate) fn knock_afterwards(gp: &'static G, held: u64) {
     let mut left = if held == 0 { 0 } else { due(gp) & held };
-    if left & bit(preempt::SIGNAL) != 0 {
-        // The kernel may take the knock and a signal of the runtime's for one: the goroutine looks
-        // again.
-        gp.pending.fetch_or(pending::SIGNAL, Ordering::SeqCst);
-    }
     while left != 0 {
         knock(gp.m(), left.trailing_zeros() as i32 + 1);
         left &= left - 1;
