@@ -7,6 +7,7 @@ use crate::sched::{SCHED, boot, exit, locked, park, stw, syscall};
 use crate::thread::{self, Goexit, Options};
 use std::io;
 use std::panic::{Location, resume_unwind};
+use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -337,6 +338,37 @@ where
 {
     boot::ensure();
     run_main(f, MAIN_STACK_BYTES, true)
+}
+
+/// What `#[goroutines::test]` calls: as [`run`], but a test that has not ended after `limit` panics
+/// on the calling thread, when it has printed the stacks of all goroutines.
+#[doc(hidden)]
+#[track_caller]
+pub fn run_test<F>(name: &'static str, limit: Option<Duration>, f: F) -> ExitCode
+where
+    F: FnOnce() -> ExitCode + Send + 'static,
+{
+    let Some(limit) = limit.filter(|_| current::g().is_none()) else { return run(f) };
+    let (done, waits) = std::sync::mpsc::sync_channel(1);
+    // The thread that waits in `run` can't leave it, so it is another one.
+    let waiter = std::thread::Builder::new().name(name.into()).spawn(move || {
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(f)));
+        let _ = done.send(result);
+    });
+    if let Err(e) = waiter {
+        panic!("no thread can be made for the test {name}: {e}");
+    }
+    match waits.recv_timeout(limit) {
+        Ok(Ok(code)) => code,
+        Ok(Err(payload)) => resume_unwind(payload),
+        Err(_) => {
+            eprintln!("{name} has not ended after {limit:?}; all goroutines:\n{}", stacks());
+            panic!(
+                "{name} has not ended after {limit:?} \
+                 (#[goroutines::test(timeout = \"…\")] says how long it may take)"
+            );
+        }
+    }
 }
 
 #[track_caller]

@@ -64,6 +64,9 @@ pub use err::{
 pub use receiver::{IntoIter, Iter, Receiver, TryIter};
 pub use sender::Sender;
 
+#[doc(no_inline)]
+pub use crate::{select, select_biased};
+
 use crate::base::sys;
 use crate::sched::wait;
 use crate::timer::alarm::NEVER;

@@ -80,7 +80,9 @@ const FATAL: &[(&str, Scenario)] = &[
     ("pthread_exit", fatal::pthread_exit),
     ("exit_in_goroutine", fatal::exit_in_goroutine),
     ("killed", fatal::killed),
-    ("main_returns", fatal::main_returns),
+    ("main_returns", || {
+        fatal::main_returns();
+    }),
     ("main_returns_from_run", fatal::main_returns_from_run),
 ];
 

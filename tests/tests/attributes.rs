@@ -1,0 +1,92 @@
+//! `#[goroutines::main]` and `#[goroutines::test]`: what they take, what functions under them may return, and what
+//! becomes of a test that does not end.
+
+#![expect(clippy::unwrap_used, reason = "a test may fail so")]
+
+use goroutines as gor;
+use std::error::Error;
+use std::process::{Command, Output};
+use std::time::Duration;
+
+#[goroutines::test]
+fn a_test_may_end_with_any_result() -> Result<(), Box<dyn Error>> {
+    let n: i32 = "42".parse()?;
+    assert_eq!(n, 42);
+    assert!(gor::runtime::goroutine_id().is_some());
+    Ok(())
+}
+
+#[gor::test(crate = "gor", timeout = "20s")]
+fn the_crate_may_have_another_name() {
+    gor::go(|| ()).join().unwrap();
+}
+
+#[goroutines::test(timeout = "none")]
+#[should_panic(expected = "as it is to")]
+fn a_test_may_have_to_panic() {
+    panic!("as it is to");
+}
+
+#[goroutines::test]
+#[should_panic(expected = "as it is to")]
+fn a_test_with_a_limit_may_have_to_panic() {
+    panic!("as it is to");
+}
+
+#[goroutines::test(timeout = "300ms")]
+#[ignore = "run by another test"]
+fn waits_for_ever() {
+    let (_send, receive) = goroutines::chan::bounded::<()>(0);
+    let _ = receive.recv();
+}
+
+#[goroutines::test]
+#[ignore = "run by another test"]
+fn ends_with_an_error() -> Result<(), Box<dyn Error>> {
+    std::thread::sleep(Duration::from_millis(1));
+    Err("no luck".into())
+}
+
+/// Runs one of the tests above.
+fn run(name: &str) -> (Output, String) {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    let output = command.args(["--ignored", "--exact", name]).output().unwrap();
+    let text = [&*output.stdout, &*output.stderr].map(String::from_utf8_lossy).concat();
+    (output, text)
+}
+
+#[test]
+fn a_test_that_does_not_end_fails_and_shows_why() {
+    let (output, text) = run("waits_for_ever");
+    assert_eq!(output.status.code(), Some(101), "{text}");
+    let expected = [
+        "attributes::waits_for_ever has not ended after 300ms; all goroutines:",
+        "[chan receive",
+        "attributes::waits_for_ever::",
+        "attributes.rs:",
+        "(#[goroutines::test(timeout = \"…\")] says how long it may take)",
+        "0 passed; 1 failed",
+    ];
+    for part in expected {
+        assert!(text.contains(part), "no {part:?} in {text}");
+    }
+}
+
+#[test]
+fn a_test_that_ends_with_an_error_fails() {
+    let (output, text) = run("ends_with_an_error");
+    assert_eq!(output.status.code(), Some(101), "{text}");
+    assert!(text.contains("Error: \"no luck\""), "{text}");
+}
+
+#[test]
+fn main_may_end_with_any_result() {
+    let run = |argument: &str| {
+        let output = Command::new(env!("CARGO_BIN_EXE_fails")).arg(argument).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    assert_eq!(run("0"), (Some(0), String::new()));
+    assert_eq!(run("7"), (Some(7), String::new()));
+    let text = "Error: ParseIntError { kind: InvalidDigit }\n";
+    assert_eq!(run("seven"), (Some(1), text.to_owned()));
+}
