@@ -9,10 +9,15 @@ pub mod io;
 pub mod proc;
 mod procs;
 mod programs;
+pub mod raw;
 pub mod sandbox;
+pub mod sync;
 
 pub use child::{Ended, run_to_end};
 pub use procs::{TIME_SLICE, join_all, on_procs, os_thread, quiet_panics, work};
 pub use programs::{example, run_example};
-pub mod raw;
-pub mod sync;
+
+/// The programs in the README are compiled and run by the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

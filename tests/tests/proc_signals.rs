@@ -142,6 +142,9 @@ fn lives(number: usize, stop: &AtomicBool) {
 
 static DONE: AtomicBool = AtomicBool::new(false);
 
+/// How many were sent to the process so far.
+static SENT: AtomicU64 = AtomicU64::new(0);
+
 /// Sends for a while. How many of each kind.
 fn sends(length: Duration) -> [u64; 2] {
     let start = Instant::now();
@@ -156,6 +159,7 @@ fn sends(length: Duration) -> [u64; 2] {
         unsafe {
             sent[0] += u64::from(libc::pthread_sigqueue(thread, directed(), value) == 0);
             sent[1] += u64::from(libc::sigqueue(libc::getpid(), to_all(), value) == 0);
+            SENT.store(sent[1], Ordering::Relaxed);
             libc::kill(libc::getpid(), libc::SIGUSR1);
             libc::pthread_kill(thread, libc::SIGUSR2);
             libc::pthread_kill(thread, libc::SIGURG);
@@ -247,6 +251,11 @@ fn storm(length: Duration) {
     });
     while !sender.is_finished() {
         sleep(ms(5));
+        let behind = SENT.load(Ordering::Relaxed).saturating_sub(POSTED.load(Ordering::SeqCst));
+        if behind > 50_000 {
+            eprintln!("nobody takes what is pending for the process: {behind}");
+            std::process::abort();
+        }
     }
     let sent = sender.join().unwrap();
     stop.store(true, Ordering::Relaxed);

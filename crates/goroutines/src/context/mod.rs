@@ -34,13 +34,11 @@
 //!   to end, and does, if it runs in the context too.
 //! * [`Command::spawn`](std::process::Command::spawn): the child comes to its program soon.
 //! * Files, DNS look-ups, `flock`, `wait` for any child, signals and queues of System V, and
-//!   whatever else [`intercept/table.rs`] says is announced, or is inside
+//!   whatever else `src/intercept/table.rs` says is announced, or is inside
 //!   [`runtime::blocking`](crate::runtime::blocking): there the kernel blocks an OS thread.
 //! * [`Select::ready`](crate::chan::Select::ready) and its kin: they only look.
 //! * `epoll_wait`: its caller is an event loop, and would take it for an error of its own.
 //! * A goroutine that computes. It may ask: [`current`]`().err()`.
-//!
-//! [`intercept/table.rs`]: https://github.com/goroutines-rs/goroutines/blob/main/crates/goroutines/src/intercept/table.rs
 //!
 //! # Examples
 //! ```

@@ -92,6 +92,7 @@ fn boot(config: &Config) -> io::Result<()> {
 
 fn make_procs(n: u32) {
     let mut shared = SCHED.lock();
+    ALLP.make(&mut shared, n);
     SCHED.gomaxprocs.store(n, Ordering::Relaxed);
     for pp in ALLP[..n as usize].iter().rev() {
         wake::put_idle(&mut shared, pp);

@@ -66,7 +66,9 @@ use crate::m::M;
 use crate::p::{MAX_PROCS, P};
 use global::GlobalQueue;
 use idle::Idle;
-use std::mem::offset_of;
+use std::cell::UnsafeCell;
+use std::mem::{MaybeUninit, offset_of};
+use std::ops::Deref;
 use std::ptr::null_mut;
 use std::sync::atomic::{
     AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering,
@@ -222,16 +224,50 @@ const _: () = {
     assert!(is_apart(offset_of!(Sched, end_waiters)));
 };
 
-/// All processors there can be; those with a number below `GOMAXPROCS` are in use.
-pub(crate) static ALLP: [P; MAX_PROCS] = {
-    let mut all = [const { P::new(0) }; MAX_PROCS];
-    let mut i = 0;
-    while i < MAX_PROCS {
-        all[i].id = i as u32;
-        i += 1;
-    }
-    all
+/// The processors that there have been so far, as a slice; those with a number below `GOMAXPROCS`
+/// are in use. The others are zeroes, in memory that no program's file has and no page is used for.
+pub(crate) static ALLP: AllP = AllP {
+    all: UnsafeCell::new([const { MaybeUninit::zeroed() }; MAX_PROCS]),
+    made: AtomicUsize::new(0),
 };
+
+pub(crate) struct AllP {
+    all: UnsafeCell<[MaybeUninit<P>; MAX_PROCS]>,
+    /// How many are made.
+    made: AtomicUsize,
+}
+
+// SAFETY: a P is made before others can see it, and may be shared.
+unsafe impl Sync for AllP {}
+
+impl AllP {
+    /// Makes those up to the number `n`. By the holder of the scheduler lock.
+    pub(crate) fn make(&self, _: &mut Shared, n: u32) {
+        let made = self.made.load(Ordering::Relaxed);
+        let first = self.all.get().cast::<P>();
+        for i in made..n as usize {
+            // SAFETY: within the array; no thread sees it yet.
+            unsafe { first.add(i).write(P::new(i as u32)) };
+        }
+        // Release: what they are, for deref().
+        self.made.store(made.max(n as usize), Ordering::Release);
+    }
+}
+
+impl Deref for AllP {
+    type Target = [P];
+
+    #[inline]
+    fn deref(&self) -> &[P] {
+        // SAFETY: they are made, and are only shared from then on.
+        unsafe {
+            std::slice::from_raw_parts(
+                self.all.get().cast::<P>(),
+                self.made.load(Ordering::Acquire),
+            )
+        }
+    }
+}
 
 impl Sched {
     /// The scheduler lock. The caller satisfies SC1.

@@ -123,6 +123,7 @@ fn start(procs: Option<u32>) {
     let mut shared = SCHED.lock();
     let old = SCHED.gomaxprocs.load(Ordering::Relaxed);
     let new = procs.unwrap_or(old).clamp(1, MAX_PROCS as u32);
+    ALLP.make(&mut shared, new);
     for pp in &ALLP[(new.min(old) as usize)..old as usize] {
         retire(&mut shared, pp);
     }

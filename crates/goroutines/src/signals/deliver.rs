@@ -205,7 +205,6 @@ pub(crate) fn is_again(gp: &G, info: &mut libc::siginfo_t) -> bool {
 }
 
 /// A signal that an M is sending to itself.
-#[derive(Debug)]
 pub(crate) struct Resent {
     info: libc::siginfo_t,
     number: i32,
