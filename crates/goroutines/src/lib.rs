@@ -38,8 +38,11 @@
 //! one.
 //!
 //! **Environment**, read when the runtime starts: `GOMAXPROCS`, how many processors there are
-//! ([`runtime::procs`]); `GOROUTINES_STACK_SIZE`, bytes of a goroutine's stack
-//! ([`runtime::Builder::stack_size`]).
+//! ([`runtime::procs`]); `GOROUTINES_STACK_SIZE`, bytes of a goroutine's stack, as `65536`, `64K`,
+//! `1M` ([`runtime::Builder::stack_size`]).
+//!
+//! **A program that hangs** shows what its goroutines do on SIGQUIT (`kill -QUIT`, Ctrl-\\), and
+//! ends ([`runtime::Builder::dump_on_quit`]); [`runtime::stacks`] says the same at any time.
 //!
 //! Supported: x86-64 Linux with glibc 2.35 or later, dynamically linked.
 

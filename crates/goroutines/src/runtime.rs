@@ -210,7 +210,8 @@ impl Builder {
     }
 
     /// Bytes of a goroutine's stack where [`thread::Builder::stack_size`] says nothing: 256 KiB, or
-    /// what the environment variable `GOROUTINES_STACK_SIZE` says. Rounded up to a power of two
+    /// what the environment variable `GOROUTINES_STACK_SIZE` says (`65536`, `64K`, `1M`). Rounded up
+    /// to a power of two
     /// from 16 KiB. These are addresses; memory is used as touched.
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.config.stack_bytes = Some(bytes);
@@ -259,6 +260,14 @@ impl Builder {
     /// not concerned.
     pub fn keep_dlopen_surplus(mut self, keep: bool) -> Self {
         self.config.keep_surplus = keep;
+        self
+    }
+
+    /// Whether SIGQUIT (`kill -QUIT`, Ctrl-\\) prints the stacks of all goroutines on stderr before
+    /// it ends the process, with status 2: unless said, it does. Where the program handles or
+    /// ignores the signal, that is what happens. (Go does the same.)
+    pub fn dump_on_quit(mut self, dump: bool) -> Self {
+        self.config.no_quit_dump = !dump;
         self
     }
 

@@ -76,18 +76,28 @@ fn stack_overflows_are_told() {
             ended.expect_signal(libc::SIGABRT);
             let text = format!("\ngoroutine {id} [running]: stack overflow ({kib} KiB)\n");
             ended.expect_stderr(&text);
-            ended.expect_stderr("stack_size"); // how to raise it
+            ended.expect_stderr("\ncreated at tests/src/bin/victim/");
+            // How to raise it.
+            ended.expect_stderr(if id == 1 { "::main_stack_size." } else { "::stack_size," });
         });
     }
 }
 
 #[test]
 fn the_environment_sets_the_stacks_size() {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_victim"));
-    command.arg("overflow").env("GOROUTINES_STACK_SIZE", (512 << 10).to_string());
-    let ended = run_to_end(&mut command);
-    ended.expect_signal(libc::SIGABRT);
-    ended.expect_stderr("\ngoroutine 2 [running]: stack overflow (512 KiB)\n");
+    let said = [("524288", 512), ("512K", 512), ("1M", 1024), ("2 MiB", 2048)];
+    let ignored = [("lots", 256), ("-5", 256), ("1e20", 256), ("", 256)];
+    for (value, kib) in said.into_iter().chain(ignored) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_victim"));
+        command.arg("overflow").env("GOROUTINES_STACK_SIZE", value);
+        let ended = run_to_end(&mut command);
+        ended.expect_signal(libc::SIGABRT);
+        ended.expect_stderr(&format!("\ngoroutine 2 [running]: stack overflow ({kib} KiB)\n"));
+        let is_told = ended.stderr.contains(&format!(
+            "goroutines: GOROUTINES_STACK_SIZE={value} is not a number of bytes (65536, 64K, 1M): ignored\n"
+        ));
+        assert_eq!(is_told, kib == 256 && !value.is_empty(), "{ended}");
+    }
 }
 
 #[test]

@@ -29,7 +29,7 @@ use crate::base::sys;
 use crate::g::{G, current, odd, pending};
 use crate::m::altstack;
 use crate::m::thread::word_of;
-use crate::sched::{SCHED, fault, preempt};
+use crate::sched::{SCHED, fault, preempt, quit};
 use crate::signals::{bit, deliver, masks, post};
 use libc::{c_int, c_void, siginfo_t};
 use std::cell::Cell;
@@ -478,6 +478,7 @@ impl Action {
             libc::SIG_IGN => Self::Nothing,
             libc::SIG_DFL if is_harmless => Self::Nothing,
             libc::SIG_DFL => Self::Default,
+            handler if handler == quit::address() => Self::Default,
             _ => Self::Handler,
         }
     }
@@ -517,7 +518,7 @@ fn is_function(handler: usize) -> bool {
 
 /// The runtime's own.
 fn is_ours(handler: usize) -> bool {
-    [preempt::address(), fault::address()].contains(&handler)
+    [preempt::address(), fault::address(), quit::address()].contains(&handler)
 }
 
 fn store(slot: &Slot, action: &libc::sigaction) {
@@ -591,9 +592,13 @@ pub(super) unsafe extern "C" fn sigaction(
     // SAFETY: null, or what the call has filled in.
     if let Some(old) = unsafe { old.as_mut() }
         && result == 0
-        && old.sa_sigaction == ours
     {
-        (old.sa_sigaction, old.sa_flags) = before;
+        if old.sa_sigaction == ours {
+            (old.sa_sigaction, old.sa_flags) = before;
+        } else if old.sa_sigaction == quit::address() {
+            // The runtime's, in the place of the default action.
+            (old.sa_sigaction, old.sa_flags) = (libc::SIG_DFL, 0);
+        }
     }
     result
 }

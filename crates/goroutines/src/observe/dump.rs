@@ -132,6 +132,11 @@ impl Frame {
         self.has_path() && !self.name.starts_with("goroutines::sched::")
     }
 
+    /// Whether it is the runtime's, and not of the walk itself.
+    fn is_of_the_runtime(&self) -> bool {
+        self.name.contains("goroutines::") && !self.name.starts_with("goroutines::observe::")
+    }
+
     /// Whether it is the runtime's or std's: by its file, where that is known (names of inlined
     /// functions may lack their path), else by its name.
     fn is_ours(&self) -> bool {
@@ -192,7 +197,7 @@ fn print_frames(text: &mut String, walk: &Walk) {
             frames[called.unwrap_or(first)..=last].iter().for_each(|frame| frame.print(text));
         }
         // Inlined into what started it, and without debug information: all there is.
-        _ => frames.iter().filter(|frame| frame.name.contains("goroutines::")).for_each(|frame| {
+        _ => frames.iter().filter(|frame| frame.is_of_the_runtime()).for_each(|frame| {
             frame.print(text);
         }),
     }

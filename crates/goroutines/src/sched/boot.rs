@@ -18,6 +18,7 @@ pub(crate) struct Config {
     pub(crate) max_threads: Option<u32>,
     pub(crate) thread_keep_ns: Option<u64>,
     pub(crate) keep_surplus: bool,
+    pub(crate) no_quit_dump: bool,
 }
 
 /// Bytes of a goroutine's stack where nothing else is said: addresses, not memory.
@@ -62,8 +63,7 @@ fn boot(config: &Config) -> io::Result<()> {
     super::registers::look()?;
     crate::netpoll::open()?;
     crate::m::thread::remember_mask();
-    let stack =
-        config.stack_bytes.or_else(|| number("GOROUTINES_STACK_SIZE")).unwrap_or(STACK_BYTES);
+    let stack = config.stack_bytes.or_else(env_stack).unwrap_or(STACK_BYTES);
     let class = Class::of(stack)?;
     SCHED.stack_class.store(std::ptr::from_ref(class).cast_mut(), Ordering::Relaxed);
     let set = |to: &std::sync::atomic::AtomicU64, value: Option<u64>| {
@@ -84,6 +84,9 @@ fn boot(config: &Config) -> io::Result<()> {
     sysmon::start()?;
     preempt::install()?;
     super::fault::install();
+    if !config.no_quit_dump {
+        super::quit::install();
+    }
     crate::intercept::fork::watch();
     crate::intercept::credentials::install();
     SCHED.started.store(true, Ordering::Release);
@@ -99,15 +102,68 @@ fn make_procs(n: u32) {
     }
 }
 
-fn number(name: &str) -> Option<usize> {
-    std::env::var(name).ok()?.trim().parse().ok().filter(|n| *n > 0)
+/// What `parse` makes of the environment variable `name`. One that says nothing sensible is as if
+/// it were not there, and that is said, once.
+fn variable<T>(name: &str, expected: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
+    let value = std::env::var_os(name)?;
+    let text = value.to_str().map(str::trim);
+    let found = text.and_then(parse);
+    if found.is_none() && text != Some("") {
+        eprintln!("goroutines: {name}={} is not {expected}: ignored", value.display());
+    }
+    found
 }
 
 fn env_procs() -> Option<u32> {
-    number("GOMAXPROCS").map(|n| n.min(MAX_PROCS) as u32)
+    let parse = |text: &str| text.parse().ok().filter(|n: &usize| *n > 0);
+    variable("GOMAXPROCS", "a number of processors", parse).map(|n| n.min(MAX_PROCS) as u32)
+}
+
+fn env_stack() -> Option<usize> {
+    variable("GOROUTINES_STACK_SIZE", "a number of bytes (65536, 64K, 1M)", bytes)
+}
+
+/// A number of bytes, with `K`, `M` or `G` for the powers of 1,024.
+fn bytes(text: &str) -> Option<usize> {
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let unit = match text[digits.len()..].trim().to_ascii_uppercase().as_str() {
+        "" | "B" => 0,
+        "K" | "KB" | "KIB" => 10,
+        "M" | "MB" | "MIB" => 20,
+        "G" | "GB" | "GIB" => 30,
+        _ => return None,
+    };
+    digits.parse::<usize>().ok().filter(|n| *n > 0)?.checked_mul(1 << unit)
 }
 
 /// CPUs this process may use: affinity and cgroup quota considered.
 pub(crate) fn num_cpu() -> u32 {
     std::thread::available_parallelism().map_or(1, |n| n.get() as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bytes;
+
+    #[test]
+    fn numbers_of_bytes() {
+        for (text, expected) in [
+            ("65536", Some(65536)),
+            ("64K", Some(64 << 10)),
+            ("64k", Some(64 << 10)),
+            ("1M", Some(1 << 20)),
+            ("2 MiB", Some(2 << 20)),
+            ("1G", Some(1 << 30)),
+            ("0", None),
+            ("-5", None),
+            ("1e20", None),
+            ("bad", None),
+            ("M", None),
+            ("1.5M", None),
+            ("99999999999999999999", None),
+            ("99999999999999G", None),
+        ] {
+            assert_eq!(bytes(text), expected, "{text}");
+        }
+    }
 }

@@ -73,7 +73,11 @@ fn handler_may_wake() -> bool {
     };
     // 32 and 33 are libc's own.
     let others = (1..=64).filter(|signal| {
-        !is_fault(*signal) && *signal != super::preempt::SIGNAL && !(32..=33).contains(signal)
+        let is_own = match *signal {
+            libc::SIGQUIT => super::quit::is_installed(),
+            signal => signal == super::preempt::SIGNAL,
+        };
+        !is_own && !is_fault(*signal) && !(32..=33).contains(signal)
     });
     #[cfg(feature = "intercept")]
     if crate::intercept::undisturbed::anybody_pauses() {

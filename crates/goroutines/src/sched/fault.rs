@@ -5,7 +5,7 @@
 //! the default).
 
 use crate::base::sys;
-use crate::g::current;
+use crate::g::{G, current};
 use crate::m::altstack;
 use std::ffi::{c_int, c_void};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -64,7 +64,7 @@ extern "C" fn handler(signal: c_int, info: *mut libc::siginfo_t, context: *mut c
         let stack = gp.carrier().stack();
         let guard = stack.start - goroutines_switch::guard::GUARD_BYTES..stack.start;
         if guard.contains(&address) {
-            overflow(gp.id(), gp.carrier().class().stack_bytes());
+            overflow(gp);
         }
     }
     match before(signal).load(Ordering::Relaxed) {
@@ -89,12 +89,21 @@ extern "C" fn handler(signal: c_int, info: *mut libc::siginfo_t, context: *mut c
     }
 }
 
-fn overflow(goid: u64, bytes: usize) -> ! {
-    let mut out = sys::Text::<400>::new();
+fn overflow(gp: &'static G) -> ! {
+    let goid = gp.id();
+    let mut out = sys::Text::<600>::new();
     out.push("\ngoroutine ").push_number(goid).push(" [running]: stack overflow (");
-    out.push_number(bytes as u64 >> 10).push(" KiB)\n");
-    out.push("Give it more with goroutines::thread::Builder::stack_size, or all of them with ");
-    out.push("goroutines::runtime::Builder::stack_size or GOROUTINES_STACK_SIZE (bytes).\n");
+    out.push_number(gp.carrier().class().stack_bytes() as u64 >> 10).push(" KiB)\n");
+    if let Some(task) = gp.task() {
+        out.push("created at ").push(task.location.file());
+        out.push(":").push_number(u64::from(task.location.line())).push("\n");
+    }
+    if goid == 1 {
+        out.push("Give main more with goroutines::runtime::Builder::main_stack_size.\n");
+    } else {
+        out.push("Give it more with goroutines::thread::Builder::stack_size, or all of them with ");
+        out.push("goroutines::runtime::Builder::stack_size or GOROUTINES_STACK_SIZE (as in 1M).\n");
+    }
     out.push("fatal error: stack overflow\n");
     sys::write_all(2, out.bytes());
     sys::set_default(libc::SIGABRT, 0);

@@ -43,6 +43,7 @@ pub(crate) mod later;
 pub(crate) mod locked;
 pub(crate) mod park;
 pub(crate) mod preempt;
+pub(crate) mod quit;
 pub(crate) mod ready;
 mod registers;
 pub(crate) mod run;

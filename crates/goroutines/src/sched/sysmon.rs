@@ -23,7 +23,7 @@ mod threads;
 pub(super) use retake::taken;
 pub(super) use retake::{left_without_p, take};
 
-use super::{SCHED, deadlock, preempt, scavenge, watch};
+use super::{SCHED, deadlock, preempt, quit, scavenge, watch};
 use crate::base::sys::{self, Note};
 use crate::g::task::{Kind, RunList};
 use crate::m::{M, Seen};
@@ -307,6 +307,7 @@ impl Monitor {
             crate::signals::post::attend();
         }
         preempt::keep(now);
+        quit::attend();
         if scavenge::due(now) {
             scavenge::wake();
         }
