@@ -25,6 +25,7 @@
 //!   that, the stack is free at the next look.
 
 use super::M;
+use crate::base::fatal::throw;
 use crate::base::sys::{block_signals, set_signals};
 use crate::g::{G, odd};
 use goroutines_switch::sys;
@@ -213,9 +214,26 @@ pub(crate) fn restored(gp: &G, mp: &M) -> Option<libc::stack_t> {
     (!has_own(gp)).then(|| mp.altstack.get())
 }
 
-/// Whether the kernel has the alternate stack that `mp` should have with `gp` (AS3).
-pub(crate) fn is_right(gp: &'static G, mp: &M, now: &libc::stack_t) -> bool {
-    has_own(gp) || now.ss_sp == mp.altstack.get().ss_sp
+/// The kernel is to have the alternate stack that `mp` should have with `gp` (AS3). In debug builds
+/// the process ends where it has another.
+#[inline]
+pub(crate) fn check(gp: &'static G, mp: &M, now: &libc::stack_t) {
+    #[cold]
+    fn wrong(gp: &'static G, mp: &M, now: &libc::stack_t) -> ! {
+        let of = crate::sched::SCHED.all_ms().find(|mp| mp.altstack.get().ss_sp == now.ss_sp);
+        throw!(
+            "AS3: goroutine {} on m{} has the alternate stack {:?} (flags {:#x}) of m{}, not {:?}",
+            gp.id(),
+            mp.id,
+            now.ss_sp,
+            now.ss_flags,
+            of.map_or(-1, |mp| mp.id as i64),
+            mp.altstack.get().ss_sp
+        )
+    }
+    if cfg!(debug_assertions) && !has_own(gp) && now.ss_sp != mp.altstack.get().ss_sp {
+        wrong(gp, mp, now);
+    }
 }
 
 /// The end of the alternate stack of `mp`, if the kernel has that of `gp`, its goroutine, instead.

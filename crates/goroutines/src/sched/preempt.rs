@@ -385,7 +385,7 @@ fn interrupted(gp: &'static G, frame: &mut libc::ucontext_t) {
     }
     current::raise(gp);
     let mp = gp.m();
-    debug_assert!(altstack::is_right(gp, mp, &frame.uc_stack), "AS3");
+    altstack::check(gp, mp, &frame.uc_stack);
     let pc = frame.uc_mcontext.gregs[libc::REG_RIP as usize] as usize;
     let mut stays = facts().in_libc(pc)
         || !thread::may_leave(mp, &frame.uc_sigmask)
