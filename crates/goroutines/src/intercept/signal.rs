@@ -371,6 +371,10 @@ extern "C" fn handler(signal: c_int, info: *mut siginfo_t, context: *mut c_void)
         if count == 0 {
             came_meanwhile(gp);
         }
+        if gp.odd.get() & odd::SYSTEM != 0 {
+            // SAFETY: the kernel's signal frame.
+            masks::amend(unsafe { &mut *context.cast::<libc::ucontext_t>() });
+        }
     }
     std::hint::black_box(&seal);
 }

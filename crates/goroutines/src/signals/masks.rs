@@ -23,6 +23,7 @@ use crate::g::task::Task;
 use crate::g::{G, current, odd};
 use crate::m::M;
 use crate::m::noted::Noted;
+use crate::m::thread::word_of;
 use crate::sched::{SCHED, exit, preempt};
 use std::cell::Cell;
 use std::ptr::{null, null_mut};
@@ -354,10 +355,16 @@ pub(crate) fn refresh_m(mp: &M, frame: &mut libc::ucontext_t) {
 }
 
 /// Both the frame and the kernel are told: from the frame the mask would come into effect only
-/// after the thread has said that it has.
+/// after the thread has said that it has. What a handler blocks that was interrupted (on the
+/// runtime's own taker) stays blocked.
 fn refresh_noted(noted: &Noted, frame: &mut libc::ucontext_t) {
-    if noted.mask() != of_helpers() && take_over(noted, OWN) {
-        write(frame, noted.mask());
+    let before = noted.mask();
+    if before == of_helpers() {
+        return;
+    }
+    let more = word_of(&frame.uc_sigmask) & !before;
+    if take_over(noted, OWN | more) {
+        write(frame, noted.mask() | more);
     }
 }
 
