@@ -433,6 +433,65 @@ fn slices_end_where_signals_lose_their_values() {
     child.expect_clean();
 }
 
+extern "C" fn swallows(_: i32) {
+    RUNS.fetch_add(1, Ordering::Relaxed);
+}
+
+/// A library takes SIGURG past what is taken over, and keeps what comes: the runtime takes it again, and passes on
+/// what is not its own.
+#[test]
+fn slices_end_where_a_library_takes_the_signal() {
+    type Install = unsafe extern "C" fn(i32, *const libc::sigaction, *mut libc::sigaction) -> i32;
+    let name = "slices_end_where_a_library_takes_the_signal";
+    let child = in_child(name, &[("GOMAXPROCS", "1")], || {
+        goroutines::run(|| {
+            // SAFETY: libc's own function, and a handler of the right type.
+            let install: Install = unsafe {
+                let libc = libc::dlopen(c"libc.so.6".as_ptr(), libc::RTLD_NOW);
+                std::mem::transmute::<*mut libc::c_void, Install>(libc::dlsym(
+                    libc,
+                    c"sigaction".as_ptr(),
+                ))
+            };
+            // SAFETY: room for an action.
+            let now = || unsafe {
+                let mut now: libc::sigaction = std::mem::zeroed();
+                install(libc::SIGURG, std::ptr::null(), &raw mut now);
+                now.sa_sigaction
+            };
+            let before = now();
+            let others = swallows as extern "C" fn(i32) as usize;
+            // SAFETY: zeroes are a valid start; a handler of the right type.
+            unsafe {
+                let mut action: libc::sigaction = std::mem::zeroed();
+                action.sa_sigaction = others;
+                action.sa_flags = libc::SA_RESTART;
+                assert_eq!(install(libc::SIGURG, &raw const action, std::ptr::null_mut()), 0);
+            }
+            assert_eq!(now(), others);
+            let _hogs = Hogs::start(5);
+            within(ms(10_000), || {
+                while now() != before {
+                    sleep(ms(20));
+                }
+            });
+            let heard = RUNS.load(Ordering::Relaxed);
+            for _ in 0..5 {
+                within(ms(2_000), || sleep(ms(20)));
+            }
+            assert_eq!(
+                RUNS.load(Ordering::Relaxed),
+                heard,
+                "the runtime's signals are the library's"
+            );
+            // SAFETY: no memory is involved.
+            unsafe { libc::raise(libc::SIGURG) };
+            assert_eq!(RUNS.load(Ordering::Relaxed), heard + 1, "a signal of the program's is not");
+        });
+    });
+    child.expect_clean();
+}
+
 /// A timer of the process's, by real time and by CPU time, as profilers have it.
 #[test]
 fn profiling_timers() {

@@ -56,7 +56,7 @@ use std::ffi::{c_int, c_void};
 use std::io;
 #[cfg(not(feature = "intercept"))]
 use std::sync::atomic::AtomicI32;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 /// Go's choice too: debuggers pass it on, libc does not use it, and its default is to be ignored.
 pub(crate) const SIGNAL: c_int = libc::SIGURG;
@@ -106,23 +106,32 @@ fn has_been_sent(mp: &M) -> bool {
     is_expected
 }
 
-/// Whether a signal was sent since the last look at its handler.
+/// Whether a signal was sent, and whether one has come, since the last look at the handler.
 static SENT: AtomicBool = AtomicBool::new(false);
+static HEARD: AtomicBool = AtomicBool::new(false);
 
-/// How long a signal may meet another handler than the runtime's.
-const STOLEN_NS: u64 = 50_000_000;
+/// How often to look, and how many looks in a row may find that signals are sent and none comes.
+const LOOK_NS: u64 = 50_000_000;
+const UNHEARD: u32 = 6;
 
 /// Takes the signal again, if another library has installed a handler of its own by a raw system
-/// call, as Go's runtime does when it is loaded. That handler is the user's from then on. On the
-/// monitor's thread.
+/// call and keeps the runtime's signals to itself, as Go's runtime does. That handler is the user's
+/// from then on. (Not one that passes them on: a second copy of this library would take the signal
+/// again as well, and each would pass on to the other for ever.) On the monitor's thread.
 pub(crate) fn keep(now: u64) {
     static NEXT_NS: AtomicU64 = AtomicU64::new(0);
+    static LOOKS: AtomicU32 = AtomicU32::new(0);
     if !SENT.load(Ordering::Relaxed) || now < NEXT_NS.load(Ordering::Relaxed) {
         return;
     }
-    NEXT_NS.store(now + STOLEN_NS, Ordering::Relaxed);
+    NEXT_NS.store(now + LOOK_NS, Ordering::Relaxed);
     SENT.store(false, Ordering::Relaxed);
-    if sys::handler_of(SIGNAL) != address() {
+    if HEARD.swap(false, Ordering::Relaxed) {
+        return LOOKS.store(0, Ordering::Relaxed);
+    }
+    let looks = LOOKS.fetch_add(1, Ordering::Relaxed) + 1;
+    if looks >= UNHEARD && sys::handler_of(SIGNAL) != address() {
+        LOOKS.store(0, Ordering::Relaxed);
         let _ = install();
     }
 }
@@ -303,6 +312,9 @@ impl Placed for Place {
     ) -> usize {
         // SAFETY: the kernel's siginfo and signal frame.
         let (is_ours, context) = unsafe { (is_ours(&*info), &mut *context) };
+        if is_ours && !HEARD.load(Ordering::Relaxed) {
+            HEARD.store(true, Ordering::Relaxed);
+        }
         place(context, frame, is_ours) | if is_ours { OURS as usize } else { 0 }
     }
 

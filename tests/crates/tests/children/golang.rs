@@ -1,5 +1,5 @@
-//! Go's runtime in the process (`-buildmode=c-shared`), called from goroutines of ours: its stacks are small, it takes
-//! the same signal for its own preemption, by raw system calls, and it collects its garbage while we preempt its code.
+//! Go's runtime in the process (`-buildmode=c-shared`), called from goroutines of ours: its stacks are small, it
+//! changes handlers by raw system calls (newer ones take our signal), and it collects its garbage while we preempt its code.
 
 use crate::at_each;
 use goroutines::{go, thread};
@@ -119,8 +119,21 @@ fn call(lib: &Go, n: usize, end: Instant, calls: &AtomicU64) {
     }
 }
 
+/// What the kernel calls for the runtime's signal.
+fn handler_of_slices() -> usize {
+    let mut action = [0usize; 4];
+    // SAFETY: the kernel's action to write: a handler, flags, a restorer, a mask of 8 bytes.
+    let word = unsafe {
+        libc::syscall(libc::SYS_rt_sigaction, libc::SIGURG, 0usize, action.as_mut_ptr(), 8usize)
+    };
+    assert_eq!(word, 0);
+    action[0]
+}
+
 #[test]
 fn a_library_of_gos() {
+    goroutines::run(|| ());
+    let before = handler_of_slices();
     let Some(lib) = Go::load() else { return };
     // SAFETY: a handler of the right type; and the library's function.
     unsafe {
@@ -155,5 +168,10 @@ fn a_library_of_gos() {
     let count = AtomicI64::new(0);
     at_each(|_| body(&count));
     let sent = count.load(Ordering::Relaxed);
+    assert_eq!(
+        handler_of_slices(),
+        before,
+        "Go's runtime has taken the runtime's signal, for good"
+    );
     assert_eq!((got(), OURS.load(Ordering::Relaxed)), (sent, sent));
 }
