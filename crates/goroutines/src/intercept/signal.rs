@@ -262,16 +262,17 @@ fn fate(gp: Option<&'static G>, signal: c_int, info: &mut siginfo_t) -> Fate {
         return Fate::RunOutside;
     }
     if gp.odd.get() & odd::SYSTEM != 0 {
-        match is_knock {
-            true => gp.m().knocked.store(signal, Ordering::Relaxed),
-            false => post::accept(info), // SG2
+        if is_knock {
+            gp.m().knocked.fetch_or(bit(signal), Ordering::Relaxed);
+        } else {
+            post::accept(info); // SG2
         }
         return Fate::Kept;
     }
     let in_call = gp.in_call.load(Ordering::Relaxed);
     let is_free = gp.nopreempt.load(Ordering::Relaxed) == 0 || in_call || DEPTH.get() > 0;
     if is_knock {
-        gp.m().knocked.store(signal, Ordering::Relaxed);
+        gp.m().knocked.fetch_or(bit(signal), Ordering::Relaxed);
         let taken = is_free.then(|| {
             // The runtime's signal would have it deliver, and take a lock that this may hold.
             current::raise(gp);

@@ -103,10 +103,10 @@ pub(crate) struct M {
     /// The signal that it is sending to itself, for a goroutine (`signals/deliver.rs`). Its own.
     #[cfg(feature = "intercept")]
     pub(crate) resent: AtomicPtr<crate::signals::deliver::Resent>,
-    /// The signal by which it was told, since it has begun to send one to itself
-    /// (`signals/deliver.rs`). Its own.
+    /// The signals that have come and were not the one that it is sending to itself, since it has
+    /// begun to (`signals/deliver.rs`). Its own.
     #[cfg(feature = "intercept")]
-    pub(crate) knocked: std::sync::atomic::AtomicI32,
+    pub(crate) knocked: std::sync::atomic::AtomicU64,
     /// The signals by which it was told, and has not had them yet (`signals/post.rs`).
     #[cfg(feature = "intercept")]
     pub(crate) knocks: std::sync::atomic::AtomicU64,
@@ -193,7 +193,7 @@ impl M {
             #[cfg(feature = "intercept")]
             resent: AtomicPtr::new(null_mut()),
             #[cfg(feature = "intercept")]
-            knocked: std::sync::atomic::AtomicI32::new(0),
+            knocked: std::sync::atomic::AtomicU64::new(0),
             #[cfg(feature = "intercept")]
             knocks: std::sync::atomic::AtomicU64::new(0),
             // SAFETY: plain old data.

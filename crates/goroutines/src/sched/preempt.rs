@@ -371,7 +371,7 @@ fn note(gp: &'static G) {
     // The goroutine may be sending a signal of this number to itself (`signals/deliver.rs`), and
     // the kernel has taken the two for one.
     #[cfg(feature = "intercept")]
-    gp.m().knocked.store(SIGNAL, Ordering::Relaxed);
+    gp.m().knocked.fetch_or(OWN, Ordering::Relaxed);
     if is_wanted(gp.m()) {
         gp.pending.fetch_or(pending::PREEMPT, Ordering::Relaxed);
     }

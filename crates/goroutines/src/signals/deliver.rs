@@ -12,7 +12,7 @@
 //! that call ([`Mark::is_broken`]). Other waits (locks, conditions, barriers) are *paused*: the
 //! goroutine is woken, runs the handler, and waits on.
 
-use super::{masks, post};
+use super::{bit, masks, post};
 use crate::base::atomic::entry_barrier;
 use crate::base::sys;
 use crate::g::reason::WaitReason;
@@ -169,7 +169,7 @@ fn send_again(gp: &'static G, info: &libc::siginfo_t) {
         let is_called = mp.resent.swap(null_mut(), Ordering::Relaxed).is_null();
         // Where another thread has told this one by a signal of the same number just now, the
         // kernel has taken the two for one, and the handler has seen the first.
-        if is_called || mp.knocked.load(Ordering::Relaxed) != signal {
+        if is_called || mp.knocked.load(Ordering::Relaxed) & bit(signal) == 0 {
             // Not called: its action is another by now; or the kernel holds it back, as this is a
             // handler of it.
             return;
