@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail so")]
 
 use std::io::{BufRead, BufReader, Read};
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitStatus, Stdio};
 
 struct Ended {
@@ -12,14 +12,23 @@ struct Ended {
     stderr: String,
 }
 
+/// The program, with the signal as it is by default: where tests run in the background of a script, it is ignored.
+fn program(how: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_quits"));
+    let as_by_default = || {
+        // SAFETY: no memory is involved.
+        unsafe { libc::signal(libc::SIGQUIT, libc::SIG_DFL) };
+        Ok(())
+    };
+    command.arg(how).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // SAFETY: a system call, between `fork` and `exec`.
+    unsafe { command.pre_exec(as_by_default) };
+    command
+}
+
 /// Runs the program, sends it SIGQUIT when it is ready, waits for its end.
 fn quit(how: &str) -> Ended {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_quits"))
-        .arg(how)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = program(how).spawn().unwrap();
     let mut output = BufReader::new(child.stdout.take().unwrap());
     let mut line = String::new();
     output.read_line(&mut line).unwrap();
@@ -73,7 +82,7 @@ fn a_signal_that_is_ignored_is_ignored() {
 #[test]
 fn what_was_there_before_reads_as_the_default() {
     let run = |how: &str| {
-        let output = Command::new(env!("CARGO_BIN_EXE_quits")).arg(how).output().unwrap();
+        let output = program(how).output().unwrap();
         String::from_utf8(output.stdout).unwrap()
     };
     if cfg!(feature = "intercept") {

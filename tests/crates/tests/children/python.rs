@@ -229,8 +229,10 @@ fn python_takes_signals() {
         let slice = std::time::Duration::from_millis(1);
         let builder = goroutines::runtime::Builder::new();
         return builder.time_slice(slice).main_stack_size(STACK).run(move || {
-            // SAFETY: a signal set of its own.
+            // SAFETY: a signal set of its own. (Where tests run in the background of a script, Ctrl-C is ignored, and
+            // Python leaves it so.)
             unsafe {
+                libc::signal(libc::SIGINT, libc::SIG_DFL);
                 let none = std::mem::zeroed();
                 libc::pthread_sigmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
             }
