@@ -48,35 +48,21 @@ pub fn entry<P: Placed>() -> usize {
 /// What the kernel and the x86-64 ABI agree on: leaf functions may use this much below `rsp`.
 const RED_ZONE: usize = 128;
 
-/// Bytes of the oldest registers, and where in them the kernel describes the others (`struct
-/// _fpx_sw_bytes`).
-const OLDEST_BYTES: usize = 512;
-const DESCRIBED_AT: usize = 464;
-const MAGIC: u32 = 0x4650_5853;
-
-/// Where a frame ends: its registers are its last part.
-fn end(context: &libc::ucontext_t) -> usize {
-    let registers = context.uc_mcontext.fpregs.cast::<u8>();
-    if registers.is_null() {
-        // The information, which follows the context.
-        return std::ptr::from_ref(context) as usize
-            + size_of::<libc::ucontext_t>()
-            + size_of::<libc::siginfo_t>();
-    }
-    // SAFETY: the kernel's frame: 512 bytes of registers at least.
-    let (magic, extended) =
-        unsafe { registers.add(DESCRIBED_AT).cast::<(u32, u32)>().read_unaligned() };
-    registers as usize + if magic == MAGIC { extended as usize } else { OLDEST_BYTES }
+/// Where the frame's stack begins: the frame is the first thing on it, so all up to there belongs to
+/// it. (Not only what the kernel's frame has: valgrind keeps more behind it.)
+fn top(context: &libc::ucontext_t) -> usize {
+    context.uc_stack.ss_sp as usize + context.uc_stack.ss_size
 }
 
 /// Bytes that [`copy`] takes at most.
 ///
 /// # Safety
-/// * `context` is in the kernel's frame, whose first word is at `frame`.
+/// * `context` is in a frame that is the first on its thread's alternate stack; its first word is
+///   at `frame`.
 #[must_use]
 pub unsafe fn room(context: *const libc::ucontext_t, frame: usize) -> usize {
     // SAFETY: as above.
-    ALIGN + end(unsafe { &*context }) - frame
+    ALIGN + top(unsafe { &*context }) - frame
 }
 
 /// The registers in a frame stand at a multiple of this.
@@ -86,12 +72,11 @@ const ALIGN: usize = 64;
 /// or a whole stack. Returns where its first word is now.
 ///
 /// # Safety
-/// * `context` is in the kernel's frame, whose first word is at `frame`, on another stack than
-///   that, which has [`room`].
+/// * As for [`room`], which the other stack has.
 #[must_use]
 pub unsafe fn copy(context: *mut libc::ucontext_t, frame: usize, end: usize) -> usize {
     // SAFETY: as above.
-    let bytes = unsafe { self::end(&*context) } - frame;
+    let bytes = unsafe { top(&*context) } - frame;
     // As far from a multiple of ALIGN as before.
     let by = (end - bytes).wrapping_sub(frame) & !(ALIGN - 1);
     let to = frame.wrapping_add(by);
