@@ -5,10 +5,10 @@
 //! through, and has a handler for, is sent as ever: it comes at once.
 
 use super::real::{Real, real, result};
-use super::signal::{self, Action};
+use super::signal;
 use crate::base::sys;
 use crate::g::{G, current};
-use crate::sched::SCHED;
+use crate::sched::{SCHED, preempt, quit};
 use crate::signals::{bit, info_of, masks, post};
 use goroutines_switch::sys::raw;
 use libc::{c_int, pid_t, pthread_t, siginfo_t, sigval};
@@ -163,6 +163,36 @@ unsafe extern "C" fn sigqueue(pid: pid_t, signal: c_int, value: sigval) -> c_int
             let real = real!(REAL as fn(pid_t, c_int, sigval) -> c_int);
             // SAFETY: forwarded.
             unsafe { real(pid, signal, value) }
+        }
+    }
+}
+
+/// What a signal does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Action {
+    /// It is ignored.
+    Nothing,
+    /// What the kernel does.
+    Default,
+    /// It calls a function of the program's.
+    Handler,
+}
+
+impl Action {
+    fn of(number: c_int) -> Self {
+        let is_harmless =
+            matches!(number, libc::SIGCHLD | libc::SIGURG | libc::SIGWINCH | libc::SIGCONT);
+        let handler = if number == preempt::SIGNAL && preempt::is_installed() {
+            signal::users(number)
+        } else {
+            sys::handler_of(number)
+        };
+        match handler {
+            libc::SIG_IGN => Self::Nothing,
+            libc::SIG_DFL if is_harmless => Self::Nothing,
+            libc::SIG_DFL => Self::Default,
+            handler if handler == quit::address() => Self::Default,
+            _ => Self::Handler,
         }
     }
 }

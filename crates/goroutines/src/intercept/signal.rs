@@ -459,36 +459,6 @@ extern "C" fn fault_handler(signal: c_int, info: *mut siginfo_t, context: *mut c
     fault::amend(unsafe { &mut *context.cast::<libc::ucontext_t>() });
 }
 
-/// What a signal does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Action {
-    /// It is ignored.
-    Nothing,
-    /// What the kernel does.
-    Default,
-    /// It calls a function of the program's.
-    Handler,
-}
-
-impl Action {
-    pub(super) fn of(signal: c_int) -> Self {
-        let is_harmless =
-            matches!(signal, libc::SIGCHLD | libc::SIGURG | libc::SIGWINCH | libc::SIGCONT);
-        let handler = if signal == preempt::SIGNAL && preempt::is_installed() {
-            users(signal)
-        } else {
-            sys::handler_of(signal)
-        };
-        match handler {
-            libc::SIG_IGN => Self::Nothing,
-            libc::SIG_DFL if is_harmless => Self::Nothing,
-            libc::SIG_DFL => Self::Default,
-            handler if handler == quit::address() => Self::Default,
-            _ => Self::Handler,
-        }
-    }
-}
-
 /// Our handler's address.
 pub(crate) fn address() -> usize {
     handler as *const () as usize
