@@ -34,14 +34,14 @@ fn a_test_with_a_limit_may_have_to_panic() {
 }
 
 #[goroutines::test(timeout = "300ms")]
-#[ignore = "run by another test"]
+#[ignore = "it fails, as `a_test_that_does_not_end_fails_and_shows_why` expects, which runs it"]
 fn waits_for_ever() {
     let (_send, receive) = goroutines::chan::bounded::<()>(0);
     let _ = receive.recv();
 }
 
 #[goroutines::test]
-#[ignore = "run by another test"]
+#[ignore = "it fails, as `a_test_that_ends_with_an_error_fails` expects, which runs it"]
 fn ends_with_an_error() -> Result<(), Box<dyn Error>> {
     std::thread::sleep(Duration::from_millis(1));
     Err("no luck".into())

@@ -109,7 +109,7 @@ fn duration(text: &LitStr) -> syn::Result<Option<Duration>> {
     }
 }
 
-/// How long a test may take that says nothing.
+/// How long a test may take that sets no limit.
 const LIMIT: Duration = Duration::from_secs(60);
 
 fn expand(args: Args, item: ItemFn, is_test: bool) -> TokenStream {

@@ -130,13 +130,12 @@ pub(crate) fn lend(gp: &'static G, mp: &M) -> bool {
 pub(crate) fn take_back(gp: &'static G, mp: &M) {
     let lent = gp.lent.replace(0);
     let mine = mp.altstack.replace(named(lent));
-    if mine.ss_size == 0 {
-        return; // This M has had none.
-    }
     if mp.altstack_of.get().is_null() {
         set(&mp.altstack.get());
     }
-    release(mine.ss_sp as usize);
+    if mine.ss_size != 0 {
+        release(mine.ss_sp as usize);
+    }
 }
 
 /// A handler was left while the goroutine had a stack of an M's.
@@ -238,7 +237,8 @@ pub(crate) fn check(gp: &'static G, mp: &M, now: &libc::stack_t) {
 
 /// The end of the alternate stack of `mp`, if the kernel has that of `gp`, its goroutine, instead.
 pub(crate) fn unused(gp: &'static G, mp: &M) -> Option<usize> {
-    (mp.altstack_of.get() == gp.as_ptr()).then(|| end(&mp.altstack.get()))
+    let own = mp.altstack.get();
+    (mp.altstack_of.get() == gp.as_ptr() && own.ss_size != 0).then(|| end(&own))
 }
 
 /// Whether `sp` is on the runtime's alternate stack of `mp`.

@@ -5,6 +5,7 @@ use crate::base::atomic::entries_are_dear;
 use crate::base::origin;
 use crate::p::MAX_PROCS;
 use goroutines_switch::{Class, thread_pointer};
+use std::ffi::c_int;
 use std::io;
 use std::sync::Once;
 use std::sync::atomic::Ordering;
@@ -93,6 +94,49 @@ fn boot(config: &Config) -> io::Result<()> {
     Ok(())
 }
 
+/// Installs a handler of the runtime's own, and returns the action before.
+///
+/// # Errors
+/// The kernel's.
+///
+/// # Safety
+/// * `handler` is a function of the type that `flags` ask for.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "what is taken over must know of it, and passes it on"
+)]
+pub(super) unsafe fn install_handler(
+    signal: c_int,
+    handler: usize,
+    flags: c_int,
+    mask: &libc::sigset_t,
+) -> io::Result<libc::sigaction> {
+    // SAFETY: zeroes are a valid start; the handler is as the caller says.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = handler;
+        action.sa_flags = flags;
+        action.sa_mask = *mask;
+        let mut old: libc::sigaction = std::mem::zeroed();
+        match libc::sigaction(signal, &raw const action, &raw mut old) {
+            0 => Ok(old),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+}
+
+/// A signal set with no signal, or all of them.
+pub(super) fn signals(all: bool) -> libc::sigset_t {
+    // SAFETY: zeroes are a valid set, which the call fills.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        if all {
+            libc::sigfillset(&raw mut set);
+        }
+        set
+    }
+}
+
 fn make_procs(n: u32) {
     let mut shared = SCHED.lock();
     ALLP.make(&mut shared, n);
@@ -102,8 +146,8 @@ fn make_procs(n: u32) {
     }
 }
 
-/// What `parse` makes of the environment variable `name`. One that says nothing sensible is as if
-/// it were not there, and that is said, once.
+/// What `parse` makes of the environment variable `name`. A value that makes no sense is ignored,
+/// with a line on stderr.
 fn variable<T>(name: &str, expected: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
     let value = std::env::var_os(name)?;
     let text = value.to_str().map(str::trim);

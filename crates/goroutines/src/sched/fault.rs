@@ -4,6 +4,7 @@
 //! room. A fault elsewhere goes to the handler that was there before (std's own, a debugger's, or
 //! the default).
 
+use super::boot::{install_handler, signals};
 use crate::base::sys;
 use crate::g::{G, current};
 use crate::m::altstack;
@@ -24,21 +25,15 @@ pub(crate) fn address() -> usize {
 }
 
 /// Installs the handler for SIGSEGV and SIGBUS.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "what is taken over must know of it, and passes it on"
-)]
 pub(crate) fn install() {
     for signal in [libc::SIGSEGV, libc::SIGBUS] {
-        // SAFETY: a zeroed sigaction is a valid start; the handler has the right signature.
-        unsafe {
-            let mut action: libc::sigaction = std::mem::zeroed();
-            action.sa_sigaction = handler as *const () as usize;
-            action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
-            let mut old: libc::sigaction = std::mem::zeroed();
-            libc::sigaction(signal, &raw const action, &raw mut old);
-            before(signal).store(old.sa_sigaction, Ordering::Relaxed);
-        }
+        let flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
+        // SAFETY: a handler that takes three arguments.
+        let old = unsafe {
+            install_handler(signal, handler as *const () as usize, flags, &signals(false))
+        };
+        // (Where it fails the action before is taken for the default one.)
+        before(signal).store(old.map_or(libc::SIG_DFL, |old| old.sa_sigaction), Ordering::Relaxed);
     }
 }
 

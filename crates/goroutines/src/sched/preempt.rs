@@ -45,6 +45,7 @@
 //! signals are blocked: the user's handler of another one would run on the alternate stack, and the
 //! goroutine may leave at the end of it (seen: the frame written over by the next M's signals).
 
+use super::boot::{install_handler, signals};
 use super::{SCHED, locked, park, registers, syscall};
 use crate::base::sys;
 use crate::g::{G, current, pending};
@@ -215,30 +216,19 @@ pub(crate) fn is_users_too() -> bool {
 ///
 /// # Errors
 /// The kernel's.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "what is taken over must know of it, and passes it on"
-)]
 pub(crate) fn install() -> io::Result<()> {
-    // SAFETY: a zeroed sigaction is a valid start; the handler has the right signature.
-    unsafe {
-        let mut action: libc::sigaction = std::mem::zeroed();
-        action.sa_sigaction = address();
-        action.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART | libc::SA_ONSTACK;
-        libc::sigfillset(&raw mut action.sa_mask);
-        let mut old: libc::sigaction = std::mem::zeroed();
-        if libc::sigaction(SIGNAL, &raw const action, &raw mut old) != 0 {
-            return Err(io::Error::last_os_error());
-        }
-        #[cfg(feature = "intercept")]
+    let flags = libc::SA_SIGINFO | libc::SA_RESTART | libc::SA_ONSTACK;
+    // SAFETY: a handler that takes three arguments.
+    let old = unsafe { install_handler(SIGNAL, address(), flags, &signals(true)) }?;
+    #[cfg(feature = "intercept")]
+    {
         crate::intercept::signal::adopt(&old);
-        #[cfg(feature = "intercept")]
         PREVIOUS.store(crate::intercept::signal::address(), Ordering::Relaxed);
-        #[cfg(not(feature = "intercept"))]
-        {
-            FLAGS.store(old.sa_flags, Ordering::Relaxed);
-            PREVIOUS.store(old.sa_sigaction, Ordering::Relaxed);
-        }
+    }
+    #[cfg(not(feature = "intercept"))]
+    {
+        FLAGS.store(old.sa_flags, Ordering::Relaxed);
+        PREVIOUS.store(old.sa_sigaction, Ordering::Relaxed);
     }
     Ok(())
 }

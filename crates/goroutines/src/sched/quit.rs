@@ -8,6 +8,7 @@
 //! and prints.
 
 use super::SCHED;
+use super::boot::{install_handler, signals};
 use crate::base::{fatal, origin, sys};
 use std::ffi::c_int;
 use std::io::Write;
@@ -25,20 +26,11 @@ pub(crate) fn address() -> usize {
 }
 
 /// Installs the handler, where the action is the default one.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "what is taken over must know of it, and passes it on"
-)]
 pub(crate) fn install() {
-    if sys::handler_of(libc::SIGQUIT) != libc::SIG_DFL {
-        return;
-    }
-    // SAFETY: a zeroed action is a valid start; the handler has the right signature.
-    unsafe {
-        let mut action: libc::sigaction = std::mem::zeroed();
-        action.sa_sigaction = address();
-        action.sa_flags = libc::SA_RESTART | libc::SA_ONSTACK;
-        libc::sigaction(libc::SIGQUIT, &raw const action, std::ptr::null_mut());
+    if sys::handler_of(libc::SIGQUIT) == libc::SIG_DFL {
+        let flags = libc::SA_RESTART | libc::SA_ONSTACK;
+        // SAFETY: a handler that takes the signal's number. (It is optional: an error says no more.)
+        let _ = unsafe { install_handler(libc::SIGQUIT, address(), flags, &signals(false)) };
     }
 }
 
