@@ -48,8 +48,8 @@ pub fn entry<P: Placed>() -> usize {
 /// What the kernel and the x86-64 ABI agree on: leaf functions may use this much below `rsp`.
 const RED_ZONE: usize = 128;
 
-/// Where the frame's stack begins: the frame is the first thing on it, so all up to there belongs to
-/// it. (Not only what the kernel's frame has: valgrind keeps more behind it.)
+/// Where the frame's stack begins: the frame is the first thing on it, so all up to there belongs
+/// to it. (Not only what the kernel's frame has: valgrind keeps more behind it.)
 fn top(context: &libc::ucontext_t) -> usize {
     context.uc_stack.ss_sp as usize + context.uc_stack.ss_size
 }
