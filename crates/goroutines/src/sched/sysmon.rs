@@ -123,6 +123,7 @@ impl Wake {
     /// A P is not idle any more. Under the scheduler lock.
     pub(crate) fn wake_from_deep_sleep(&self) {
         if self.deep.load(Ordering::Relaxed) && self.deep.swap(false, Ordering::Relaxed) {
+            SCHED.clock.refresh();
             self.note.wake();
         }
     }
@@ -143,6 +144,7 @@ impl Wake {
 /// # Errors
 /// The system's.
 pub(crate) fn start() -> io::Result<()> {
+    SCHED.clock.refresh();
     if maker::is_used() {
         maker::start()?;
     }
@@ -290,6 +292,7 @@ impl Monitor {
         self.sleep();
         let made = self.make_threads();
         let now = sys::nanotime();
+        SCHED.clock.set(now);
         self.feed_starved(now);
         let urgent = now < self.urgent_until_ns;
         let mut look = Look { urgent, taken: made, ..Look::default() };
