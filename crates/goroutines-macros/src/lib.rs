@@ -34,10 +34,11 @@ pub fn main(args: TokenStream, item: TokenStream) -> TokenStream {
 /// Makes a function a test that runs in a goroutine.
 ///
 /// It may return what any test may, and other attributes of tests (`should_panic`, `ignore`) stay
-/// what they are. A test that has not ended after a minute fails, and the stacks of all goroutines
-/// are printed: in a test program a deadlock can't be told from goroutines that wait for another
-/// test. `timeout = "5s"` says how long (`ms`, `s`, `min`), `timeout = "none"` that there is no
-/// limit. The goroutines of a test that has failed so go on.
+/// what they are. Where all goroutines are asleep, and no thread could wake one, the tests that run
+/// fail, and the stacks of all goroutines are printed. A test that waits beside others, or beside
+/// threads, that go on can't be told from one that will be woken: it fails after a minute.
+/// `timeout = "5s"` says how long (`ms`, `s`, `min`), `timeout = "none"` that there is no limit.
+/// The goroutines of a test that has failed so go on.
 ///
 /// `crate = "name"` is as for `main`.
 ///

@@ -16,7 +16,8 @@
 //! * waiting: `wait.rs` (waits that end in several ways), `watch.rs` (timers and the poller),
 //!   `later.rs` (functions that are called at a time), `ambient.rs` (the context that ends waits),
 //!   `syscall.rs` (coming back without a P);
-//! * the monitor: `sysmon.rs`, `deadlock.rs`, `scavenge.rs` (memory of stacks), `stw.rs` (stopping
+//! * the monitor: `sysmon.rs`, `deadlock.rs` (with `others.rs`, the threads outside the runtime,
+//!   and `trial.rs`, tests that are told), `scavenge.rs` (memory of stacks), `stw.rs` (stopping
 //!   the world, and changing `GOMAXPROCS`), `clock.rs` (the time that it keeps), `cpu_time.rs`;
 //! * start, and signals: `boot.rs`, `fault.rs` (overflows of stacks), `registers.rs` (extended
 //!   registers).
@@ -42,6 +43,7 @@ pub(crate) mod go;
 pub(crate) mod idle;
 pub(crate) mod later;
 pub(crate) mod locked;
+mod others;
 pub(crate) mod park;
 pub(crate) mod preempt;
 pub(crate) mod quit;
@@ -54,6 +56,7 @@ mod steal;
 pub(crate) mod stw;
 pub(crate) mod syscall;
 pub(crate) mod sysmon;
+pub(crate) mod trial;
 pub(crate) mod wait;
 pub(crate) mod wake;
 pub(crate) mod watch;
