@@ -114,6 +114,21 @@ fn other_faults_are_as_without_us() {
     });
 }
 
+#[test]
+fn no_threads() {
+    victim("no_threads", |ended| {
+        if ended.text() == "not root\n" {
+            return;
+        }
+        ended.expect_status(2);
+        let text = "runtime: failed to create new OS thread (have 2 already; errno=11)\n\
+                    runtime: may need to increase max user processes \
+                    (ulimit -u, or pids.max of the cgroup)\nfatal error: newosproc\n";
+        assert_eq!(ended.stderr, text, "{ended}");
+        assert!(ended.took < Duration::from_secs(10), "{ended}");
+    });
+}
+
 /// Go: `TestThreadExhaustion`.
 #[test]
 fn too_many_threads() {

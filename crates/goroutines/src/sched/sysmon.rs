@@ -167,6 +167,7 @@ extern "C" fn main(_: *mut c_void) -> *mut c_void {
         spare: null_mut(),
         room: 0,
         retry: false,
+        threadless_since_ns: None,
         drowse: FIRST_DROWSE,
         starving_since_ns: None,
         next_feed_ns: 0,
@@ -199,6 +200,8 @@ struct Monitor {
     room: usize,
     /// A thread could not be made: try again soon.
     retry: bool,
+    /// Since when there is no M at all, as no thread can be made.
+    threadless_since_ns: Option<u64>,
     /// How long the next drowsy sleep is.
     drowse: Duration,
     /// Since when goroutines wait for stacks while none ends, and how many had ended then.

@@ -114,6 +114,21 @@ pub(crate) fn thread_limit() {
     });
 }
 
+/// The system makes one thread, which is the monitor's. (The limit does not hold for root.)
+pub(crate) fn no_threads() {
+    const NOBODY_ELSE: u32 = 61_234;
+    // SAFETY: no memory is involved but the limit; there is one thread.
+    unsafe {
+        let two = libc::rlimit { rlim_cur: 2, rlim_max: 2 };
+        libc::setrlimit(libc::RLIMIT_NPROC, &raw const two);
+        if libc::setuid(NOBODY_ELSE) != 0 {
+            println!("not root");
+            return;
+        }
+    }
+    run(|| println!("a thread was made"));
+}
+
 pub(crate) fn negative_counter() {
     run(|| {
         let wg = WaitGroup::new();
