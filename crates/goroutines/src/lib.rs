@@ -33,9 +33,10 @@
 //! | futures in goroutines | [`block_on`] |
 //! | processors, stacks, time slices, what all goroutines do | [`runtime`], as Go's package of that name |
 //!
-//! **Feature** `intercept` (default): what blocks in std and libc parks the goroutine instead of
-//! its OS thread. Without it, such a call blocks its thread, and the processor moves to another
-//! one.
+//! **Features**, all on by default. `intercept`: what blocks in std and libc parks the goroutine
+//! instead of its OS thread. Without it, such a call blocks its thread, and the processor moves to
+//! another one. `macros`: [`select!`], [`macro@main`], [`macro@test`]. `dump`: names of functions in
+//! dumps; without it a dump has addresses, and the crate two dependencies, which are small.
 //!
 //! **Environment**, read when the runtime starts: `GOMAXPROCS`, how many processors there are
 //! ([`runtime::procs`]); `GOROUTINES_STACK_SIZE`, bytes of a goroutine's stack, as `65536`, `64K`,
@@ -82,10 +83,12 @@ pub mod thread;
 pub mod time;
 
 pub use future::block_on;
+#[cfg(feature = "macros")]
 pub use goroutines_macros::{main, test};
 pub use runtime::run;
 pub use sync::WaitGroup;
 
+#[cfg(feature = "macros")]
 #[doc(hidden)]
 pub use goroutines_macros::__select;
 
@@ -137,6 +140,7 @@ pub fn __may_not_allocate() -> bool {
 /// drop(stop);
 /// assert_eq!(sum.join().unwrap(), 55);
 /// ```
+#[cfg(feature = "macros")]
 #[macro_export]
 macro_rules! select {
     ($($cases:tt)*) => { $crate::__select! { $crate, false; $($cases)* } };
@@ -157,6 +161,7 @@ macro_rules! select {
 ///     recv(receive_other) -> _ => unreachable!(),
 /// }
 /// ```
+#[cfg(feature = "macros")]
 #[macro_export]
 macro_rules! select_biased {
     ($($cases:tt)*) => { $crate::__select! { $crate, true; $($cases)* } };

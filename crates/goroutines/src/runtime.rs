@@ -211,10 +211,10 @@ impl Builder {
         self
     }
 
-    /// Bytes of a goroutine's stack where [`thread::Builder::stack_size`] says nothing: 256 KiB, or
-    /// what the environment variable `GOROUTINES_STACK_SIZE` says (`65536`, `64K`, `1M`). Rounded up
-    /// to a power of two
-    /// from 16 KiB. These are addresses; memory is used as touched.
+    /// Bytes of a goroutine's stack where [`thread::Builder::stack_size`] says nothing: what the
+    /// environment variable `GOROUTINES_STACK_SIZE` says (`65536`, `64K`, `1M`), else 256 KiB, or
+    /// 1 MiB where this crate is built with debug assertions. Rounded up to a power of two from
+    /// 16 KiB. These are addresses; memory is used as touched.
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.config.stack_bytes = Some(bytes);
         self

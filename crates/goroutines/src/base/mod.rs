@@ -16,3 +16,4 @@ pub(crate) mod origin;
 pub(crate) mod rand;
 pub(crate) mod stay;
 pub(crate) mod sys;
+pub(crate) mod unwind;

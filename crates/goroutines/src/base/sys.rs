@@ -102,7 +102,6 @@ pub(crate) fn take_signal(set: u64) -> Option<libc::siginfo_t> {
 }
 
 /// The process's id.
-#[cfg(feature = "intercept")]
 pub(crate) fn own_pid() -> u32 {
     pid() as u32
 }

@@ -22,8 +22,9 @@ pub(crate) struct Config {
     pub(crate) no_quit_dump: bool,
 }
 
-/// Bytes of a goroutine's stack where nothing else is said: addresses, not memory.
-pub(crate) const STACK_BYTES: usize = 256 << 10;
+/// Bytes of a goroutine's stack where nothing else is said: addresses, not memory. Frames of code
+/// that is not optimised are several times as large.
+pub(crate) const STACK_BYTES: usize = if cfg!(debug_assertions) { 1 << 20 } else { 256 << 10 };
 
 static ONCE: Once = Once::new();
 

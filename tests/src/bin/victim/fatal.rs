@@ -77,7 +77,7 @@ pub(crate) fn overflow_small() {
 }
 
 pub(crate) fn overflow_default_size() {
-    Builder::new().stack_size(1 << 20).run(|| go(|| recurses(0)).join().unwrap());
+    Builder::new().stack_size(2 << 20).run(|| go(|| recurses(0)).join().unwrap());
 }
 
 pub(crate) fn overflow_main() {
