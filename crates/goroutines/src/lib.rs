@@ -35,8 +35,8 @@
 //!
 //! **Features**, all on by default. `intercept`: what blocks in std and libc parks the goroutine
 //! instead of its OS thread. Without it, such a call blocks its thread, and the processor moves to
-//! another one. `macros`: [`select!`], [`macro@main`], [`macro@test`]. `dump`: names of functions in
-//! dumps; without it a dump has addresses, and the crate two dependencies, which are small.
+//! another one. `macros`: [`select!`], [`macro@main`], [`macro@test`]. `dump`: names of functions
+//! in dumps; without it a dump has addresses, and the crate two dependencies, which are small.
 //!
 //! **Environment**, read when the runtime starts: `GOMAXPROCS`, how many processors there are
 //! ([`runtime::procs`]); `GOROUTINES_STACK_SIZE`, bytes of a goroutine's stack, as `65536`, `64K`,
