@@ -1,7 +1,5 @@
 //! Deadlocks beside threads that are not the runtime's: told where all of them sleep too, and nowhere else.
 
-#![expect(clippy::unwrap_used, reason = "a test may fail so")]
-
 use goroutines_tests::{Ended, run_to_end};
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};

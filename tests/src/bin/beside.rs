@@ -37,17 +37,19 @@ fn sleepers(how: &str) -> Option<Vec<JoinHandle<()>>> {
         "park" => vec![spawn(park)],
         "many" => (0..300).map(|_| spawn(park)).collect(),
         "mutex" => {
-            std::mem::forget(held.lock().unwrap());
+            Box::leak(Box::new(held.lock().unwrap()));
             vec![spawn(|| drop(held.lock().unwrap()))]
         }
         "rwlock" => {
-            std::mem::forget(lock.write().unwrap());
+            Box::leak(Box::new(lock.write().unwrap()));
             vec![spawn(|| drop(lock.read().unwrap())), spawn(|| drop(lock.write().unwrap()))]
         }
         "condvar" => {
             vec![spawn(|| drop(Condvar::new().wait(held.lock().unwrap()).unwrap()))]
         }
-        "barrier" => vec![spawn(|| drop(Barrier::new(2).wait()))],
+        "barrier" => vec![spawn(|| {
+            Barrier::new(2).wait();
+        })],
         "messages" => vec![spawn(|| {
             let (_send, receive) = mpsc::channel::<()>();
             let _ = receive.recv();

@@ -91,6 +91,8 @@ fn boot(config: &Config) -> io::Result<()> {
     }
     crate::intercept::fork::watch();
     crate::intercept::credentials::install();
+    #[cfg(feature = "intercept")]
+    crate::intercept::effect::check();
     SCHED.started.store(true, Ordering::Release);
     Ok(())
 }
