@@ -280,3 +280,32 @@ fn goexit_on_a_thread_panics() {
     });
     assert!(result.join().unwrap());
 }
+
+/// Go: `runtime.Stack`, which begins with the caller.
+#[test]
+fn the_callers_stack_is_the_first() {
+    #[inline(never)]
+    fn calls() -> String {
+        std::hint::black_box(runtime::stacks())
+    }
+    fn parks() {
+        thread::park();
+    }
+    alone(2, || {
+        let other = go(parks);
+        let text = loop {
+            let text = go(calls).join().unwrap();
+            if text.contains("[thread::park]") {
+                break text;
+            }
+            thread::yield_now();
+        };
+        let first = text.trim_start().split("\n\n").next().unwrap();
+        assert!(first.contains(" [running]:\n"), "{text}");
+        assert!(first.contains("the_callers_stack_is_the_first::calls()\n"), "{text}");
+        assert!(first.contains("proc_account.rs:"), "{text}");
+        assert!(!text.contains("stack unavailable"), "{text}");
+        other.thread().unpark();
+        other.join().unwrap();
+    });
+}

@@ -466,7 +466,8 @@ where
     }
 }
 
-/// The stacks of all goroutines that have begun to run, as the dump of a deadlock shows them.
+/// The stacks of all goroutines that have begun to run, as the dump of a deadlock shows them; the
+/// caller's is the first.
 ///
 /// Stops the world while it walks the stacks (some microseconds each); one that is blocked in a
 /// call or runs on without a processor meanwhile has no stack to show. (Go: `runtime.Stack`.)

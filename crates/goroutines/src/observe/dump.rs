@@ -7,8 +7,8 @@
 use super::account::{GoroutineInfo, every_g, info};
 use super::frames::{self, Frame};
 use crate::base::{fatal, sys, unwind};
-use crate::g::G;
 use crate::g::status::State;
+use crate::g::{G, current};
 use crate::sched::{exit, stw};
 use goroutines_switch::borrow;
 use std::fmt::Write;
@@ -22,19 +22,29 @@ struct Walk {
     len: usize,
 }
 
+impl Walk {
+    const fn new() -> Self {
+        Self { at: [0; FRAMES], len: 0 }
+    }
+
+    /// The caller's stack.
+    fn here(&mut self) {
+        unwind::each(|frame| {
+            self.at[self.len] = frame.ip();
+            self.len += 1;
+            if self.len < FRAMES { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
+    }
+}
+
 unsafe extern "C" fn walk(data: *mut u8) {
     // SAFETY: the Walk that `stack_of` passes.
-    let walk = unsafe { &mut *data.cast::<Walk>() };
-    unwind::each(|frame| {
-        walk.at[walk.len] = frame.ip();
-        walk.len += 1;
-        if walk.len < FRAMES { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-    });
+    unsafe { &mut *data.cast::<Walk>() }.here();
 }
 
 /// Walks the stack of a goroutine that is off its stack, and can't be resumed meanwhile.
 fn stack_of(gp: &'static G) -> Walk {
-    let mut found = Walk { at: [0; FRAMES], len: 0 };
+    let mut found = Walk::new();
     // SAFETY: suspended; the caller says that nobody continues it; `walk` neither unwinds nor
     // switches.
     unsafe { borrow(gp.context.get(), walk, (&raw mut found).cast()) };
@@ -73,13 +83,21 @@ pub(crate) fn print_all() {
     }
 }
 
-/// The stacks of all goroutines, as a dump shows them. (Go: `runtime.Stack` with `all`.)
+/// The stacks of all goroutines, as a dump shows them, the caller's first. (Go: `runtime.Stack` with
+/// `all`.)
 pub(crate) fn stacks() -> String {
+    let own = current::g().map(G::id);
+    let mut here = Walk::new();
+    here.here();
+    let mut here = Some(here);
     let mut room = exit::alive() as usize + 64;
     loop {
         let mut all = Vec::with_capacity(room);
         if stw::stopped_world(|| (None, collect(&mut all))) {
-            all.sort_by_key(|entry: &Entry| entry.info.id);
+            all.sort_by_key(|entry: &Entry| (Some(entry.info.id) != own, entry.info.id));
+            if let Some(first) = all.first_mut().filter(|entry| Some(entry.info.id) == own) {
+                first.stack = here.take();
+            }
             return all.iter().map(text).collect();
         }
         room *= 2;
