@@ -199,6 +199,8 @@ where
     // SAFETY: f and its result borrow nothing.
     match unsafe { thread::start(f, thread::Options::default(), location) } {
         Ok(handle) => handle,
-        Err(e) => panic!("failed to start a goroutine: {e}"),
+        Err(e) => {
+            panic!("failed to start a goroutine: {e}{}", base::limits::hint(&e).as_str())
+        }
     }
 }

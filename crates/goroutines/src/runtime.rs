@@ -1,6 +1,6 @@
 //! The scheduler's controls. (Go: package `runtime`.)
 
-use crate::base::sys;
+use crate::base::{limits, sys};
 use crate::g::reason::WaitReason;
 use crate::g::{G, current};
 use crate::sched::trial::{Trial, Verdict};
@@ -447,7 +447,7 @@ where
     // SAFETY: this thread stays here until the goroutine has ended, or for ever.
     let main = match unsafe { thread::start(body, options, at) } {
         Ok(main) => main,
-        Err(e) => panic!("failed to start the main goroutine: {e}"),
+        Err(e) => panic!("failed to start the main goroutine: {e}{}", limits::hint(&e).as_str()),
     };
     // Counted now, not before: until here this thread could still start goroutines. If main has
     // ended by now, it has counted this thread out already.

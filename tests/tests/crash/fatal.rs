@@ -132,6 +132,17 @@ fn no_threads() {
     });
 }
 
+#[test]
+fn no_addresses() {
+    victim("no_addresses", |ended| {
+        ended.expect_status(101);
+        ended.expect_stderr(
+            "Cannot allocate memory (os error 12) \
+             (the process may have 50000000 bytes of addresses: ulimit -v)\n",
+        );
+    });
+}
+
 /// Go: `TestThreadExhaustion`.
 #[test]
 fn too_many_threads() {

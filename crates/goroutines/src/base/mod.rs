@@ -4,6 +4,7 @@
 pub(crate) mod atomic;
 pub(crate) mod fatal;
 pub(crate) mod gather;
+pub(crate) mod limits;
 pub(crate) mod line;
 pub(crate) mod lock;
 pub(crate) mod lock_word;

@@ -397,6 +397,10 @@ impl<const N: usize> Text<N> {
         self.push(std::str::from_utf8(&digits[at..]).unwrap_or(""))
     }
 
+    pub(crate) fn as_str(&self) -> &str {
+        std::str::from_utf8(self.bytes()).unwrap_or("")
+    }
+
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes[..self.len]
     }

@@ -55,7 +55,8 @@ pub(crate) fn ensure() {
 #[cold]
 fn start_default() {
     if let Err(e) = start(&Config::default()) {
-        panic!("goroutines: the runtime can't be started: {e}");
+        let hint = crate::base::limits::hint(&e);
+        panic!("goroutines: the runtime can't be started: {e}{}", hint.as_str());
     }
 }
 

@@ -25,6 +25,7 @@ pub(super) use retake::{left_without_p, take};
 
 use super::{SCHED, deadlock, preempt, quit, scavenge, watch};
 use crate::base::sys::{self, Note};
+use crate::base::{fatal, limits};
 use crate::g::task::{Kind, RunList};
 use crate::m::{M, Seen};
 use crate::netpoll;
@@ -493,7 +494,10 @@ impl Monitor {
         match self.starving_since_ns {
             Some((since, before)) if before == ended => {
                 if now - since > STARVE_NS && are_users_starved() {
-                    crate::base::fatal::fatal("out of memory for goroutine stacks");
+                    let hint = limits::hint(&io::Error::from_raw_os_error(libc::ENOMEM));
+                    let mut text = sys::Text::<192>::new();
+                    text.push("out of memory for goroutine stacks").push(hint.as_str());
+                    fatal::fatal(text.as_str());
                 }
             }
             _ => self.starving_since_ns = Some((now, ended)),

@@ -129,6 +129,13 @@ pub(crate) fn no_threads() {
     run(|| println!("a thread was made"));
 }
 
+pub(crate) fn no_addresses() {
+    let limit = libc::rlimit { rlim_cur: 50_000_000, rlim_max: 50_000_000 };
+    // SAFETY: a limit to read.
+    unsafe { libc::setrlimit(libc::RLIMIT_AS, &raw const limit) };
+    run(|| println!("there was room"));
+}
+
 pub(crate) fn negative_counter() {
     run(|| {
         let wg = WaitGroup::new();

@@ -77,6 +77,7 @@ const FATAL: &[(&str, Scenario)] = &[
     ("bad_access", fatal::bad_access),
     ("thread_limit", fatal::thread_limit),
     ("no_threads", fatal::no_threads),
+    ("no_addresses", fatal::no_addresses),
     ("negative_counter", fatal::negative_counter),
     ("pthread_exit", fatal::pthread_exit),
     ("exit_in_goroutine", fatal::exit_in_goroutine),
