@@ -83,8 +83,8 @@ pub(crate) fn print_all() {
     }
 }
 
-/// The stacks of all goroutines, as a dump shows them, the caller's first. (Go: `runtime.Stack` with
-/// `all`.)
+/// The stacks of all goroutines, as a dump shows them, the caller's first. (Go: `runtime.Stack`
+/// with `all`.)
 pub(crate) fn stacks() -> String {
     let own = current::g().map(G::id);
     let mut here = Walk::new();
