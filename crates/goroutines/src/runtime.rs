@@ -3,7 +3,7 @@
 use crate::base::{limits, sys};
 use crate::g::reason::WaitReason;
 use crate::g::{G, current};
-use crate::sched::trial::{Trial, Verdict};
+use crate::sched::trial::{Family, Trial, Verdict};
 use crate::sched::{SCHED, boot, exit, locked, park, stw, syscall};
 use crate::thread::{self, Goexit, Options};
 use std::io;
@@ -356,12 +356,47 @@ where
     run_main(f, MAIN_STACK_BYTES, true, Location::caller())
 }
 
+/// What is done about goroutines that outlive their test.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leaks {
+    /// Nothing.
+    Ignore,
+    /// They are named on stderr.
+    Tell,
+    /// The test fails.
+    Fail,
+}
+
+/// The goroutines of a test that has ended, which have a moment to end as well.
+fn left_of(family: Family) -> Vec<GoroutineInfo> {
+    const PATIENCE: Duration = Duration::from_millis(100);
+    let start = Instant::now();
+    loop {
+        let left = crate::observe::account::among(|task| family.has(task));
+        if left.is_empty() || start.elapsed() >= PATIENCE {
+            return left;
+        }
+        sys::sleep(Duration::from_millis(1));
+    }
+}
+
+fn tell_of_leaks(name: &str, left: &[GoroutineInfo], fail: bool) {
+    use std::fmt::Write;
+    let mut text = format!("{name} has ended, and goroutines that it has started have not:");
+    for one in left {
+        let _ = write!(text, "\n{one}");
+    }
+    assert!(!fail, "{text}");
+    eprintln!("{text}");
+}
+
 /// What `#[goroutines::test]` calls: as [`run`], but a test that has not ended after `limit`, or
 /// that can't end as all goroutines are asleep, panics on the calling thread, when it has printed
 /// the stacks of all goroutines.
 #[doc(hidden)]
 #[track_caller]
-pub fn run_test<F>(name: &'static str, limit: Option<Duration>, f: F) -> ExitCode
+pub fn run_test<F>(name: &'static str, limit: Option<Duration>, leaks: Leaks, f: F) -> ExitCode
 where
     F: FnOnce() -> ExitCode + Send + 'static,
 {
@@ -376,7 +411,13 @@ where
     let waiter = std::thread::Builder::new().name(name.into()).spawn(move || {
         let run = || {
             boot::ensure();
-            run_main(f, MAIN_STACK_BYTES, false, at)
+            let family = Family::new();
+            let body = move || {
+                family.begin();
+                f()
+            };
+            let code = run_main(body, MAIN_STACK_BYTES, false, at);
+            (code, if leaks == Leaks::Ignore { Vec::new() } else { left_of(family) })
         };
         let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
         let _ = done.send(result);
@@ -387,7 +428,12 @@ where
     }
     match trial.wait(limit) {
         Verdict::Ended => match waits.recv() {
-            Ok(Ok(code)) => code,
+            Ok(Ok((code, left))) => {
+                if !left.is_empty() {
+                    tell_of_leaks(name, &left, leaks == Leaks::Fail);
+                }
+                code
+            }
             Ok(Err(payload)) => resume_unwind(payload),
             Err(_) => panic!("the thread of the test {name} has gone without a result"),
         },

@@ -91,11 +91,16 @@ impl std::fmt::Display for GoroutineInfo {
 #[must_use]
 pub fn goroutines() -> Vec<GoroutineInfo> {
     boot::ensure();
+    among(|_| true)
+}
+
+/// Those whose tasks are wanted.
+pub(crate) fn among(wanted: impl Fn(&Task) -> bool) -> Vec<GoroutineInfo> {
     let mut room = exit::alive() as usize + 64;
     loop {
         // The vector is made before: in a stopped world nothing may be allocated.
         let mut all = Vec::with_capacity(room);
-        let whole = stw::stopped_world(|| (None, collect(&mut all)));
+        let whole = stw::stopped_world(|| (None, collect(&mut all, &wanted)));
         if whole {
             all.sort_by_key(|g: &GoroutineInfo| g.id);
             return all;
@@ -105,7 +110,7 @@ pub fn goroutines() -> Vec<GoroutineInfo> {
 }
 
 /// Fills `all`, in a stopped world; false if it is too small.
-fn collect(all: &mut Vec<GoroutineInfo>) -> bool {
+fn collect(all: &mut Vec<GoroutineInfo>, wanted: &dyn Fn(&Task) -> bool) -> bool {
     let now = sys::coarse_nanotime();
     let mut fits = true;
     let mut add = |info: Option<GoroutineInfo>| {
@@ -115,9 +120,9 @@ fn collect(all: &mut Vec<GoroutineInfo>) -> bool {
         }
     };
     for gp in every_g() {
-        add(info(gp, now));
+        add(info(gp, now).filter(|_| gp.task().is_some_and(wanted)));
     }
-    each_unbegun(|task| add(info_of_task(task, now)));
+    each_unbegun(|task| add(info_of_task(task, now).filter(|_| wanted(task))));
     fits
 }
 

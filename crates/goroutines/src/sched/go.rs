@@ -116,6 +116,7 @@ fn begin(task: &Task, creator: Option<&'static G>) {
     if task.is_system {
         return;
     }
+    super::trial::inherit(task, creator);
     #[cfg(feature = "intercept")]
     crate::signals::masks::inherit(task, creator);
     match pp {

@@ -1,7 +1,10 @@
-//! Threads that wait for a `#[goroutines::test]`, which fails where others would end the process.
+//! Threads that wait for a `#[goroutines::test]`, which fails where others would end the process; and
+//! which goroutines a test has started.
 
 use crate::base::lock::Lock;
 use crate::base::sys;
+use crate::g::task::Task;
+use crate::g::{G, current};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -25,6 +28,41 @@ pub(crate) enum Verdict {
     /// All goroutines are asleep, for ever.
     Asleep,
     TimedOut,
+}
+
+/// How many families there are, which is the number of the last.
+static FAMILIES: AtomicU32 = AtomicU32::new(0);
+
+/// The goroutines that a test starts, and those that these start.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Family(u32);
+
+impl Family {
+    pub(crate) fn new() -> Self {
+        Self(FAMILIES.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// The calling goroutine is the first.
+    pub(crate) fn begin(self) {
+        if let Some(task) = current::g().and_then(G::task) {
+            task.family.set(self.0);
+        }
+    }
+
+    pub(crate) fn has(self, task: &Task) -> bool {
+        task.family.get() == self.0
+    }
+}
+
+/// A new goroutine is of its maker's family.
+#[inline]
+pub(super) fn inherit(task: &Task, creator: Option<&'static G>) {
+    // (A program without tests does not look at the maker's task.)
+    if FAMILIES.load(Ordering::Relaxed) != 0
+        && let Some(creator) = creator.and_then(G::task)
+    {
+        task.family.set(creator.family.get());
+    }
 }
 
 struct Entry {
