@@ -40,8 +40,8 @@ pub fn main(args: TokenStream, item: TokenStream) -> TokenStream {
 /// `timeout = "5s"` says how long (`ms`, `s`, `min`), `timeout = "none"` that there is no limit.
 /// The goroutines of a test that has failed so go on.
 ///
-/// Goroutines that a test has started, or these have, and that have not ended when it has, are named
-/// on stderr. `leaks = "fail"` makes the test fail then, `leaks = "ignore"` says nothing.
+/// Goroutines that a test has started, or these have, and that have not ended when it has, are
+/// named on stderr. `leaks = "fail"` makes the test fail then, `leaks = "ignore"` says nothing.
 ///
 /// `crate = "name"` is as for `main`.
 ///

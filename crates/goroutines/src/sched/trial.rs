@@ -1,5 +1,5 @@
-//! Threads that wait for a `#[goroutines::test]`, which fails where others would end the process; and
-//! which goroutines a test has started.
+//! Threads that wait for a `#[goroutines::test]`, which fails where others would end the process;
+//! and which goroutines a test has started.
 
 use crate::base::lock::Lock;
 use crate::base::sys;
