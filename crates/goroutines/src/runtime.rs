@@ -210,9 +210,8 @@ impl Builder {
     }
 
     /// Bytes of a goroutine's stack where [`thread::Builder::stack_size`] says nothing: 256 KiB, or
-    /// what the environment variable `GOROUTINES_STACK_SIZE` says (`65536`, `64K`, `1M`). Rounded up
-    /// to a power of two
-    /// from 16 KiB. These are addresses; memory is used as touched.
+    /// what the environment variable `GOROUTINES_STACK_SIZE` says (`65536`, `64K`, `1M`). Rounded
+    /// up to a power of two from 16 KiB. These are addresses; memory is used as touched.
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.config.stack_bytes = Some(bytes);
         self

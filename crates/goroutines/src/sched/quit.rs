@@ -29,7 +29,8 @@ pub(crate) fn address() -> usize {
 pub(crate) fn install() {
     if sys::handler_of(libc::SIGQUIT) == libc::SIG_DFL {
         let flags = libc::SA_RESTART | libc::SA_ONSTACK;
-        // SAFETY: a handler that takes the signal's number. (It is optional: an error says no more.)
+        // SAFETY: a handler that takes the signal's number. (It is optional: where it can't be
+        // installed, the default action stays.)
         let _ = unsafe { install_handler(libc::SIGQUIT, address(), flags, &signals(false)) };
     }
 }
