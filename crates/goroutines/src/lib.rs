@@ -26,25 +26,64 @@
 //! |---|---|
 //! | start goroutines, join them, borrow in them | [`go`], [`thread`], which mirrors [`std::thread`] item for item, [`macro@main`], [`macro@test`], [`run`] |
 //! | channels, and waiting for one of several | [`chan`], with the interface of `crossbeam-channel`; [`select!`], [`select_biased!`] |
-//! | wait for many, share, limit | [`WaitGroup`], [`sync`] (std's locks work as they are) |
+//! | wait for many, share, limit, make calls once | [`WaitGroup`], [`sync`] (std's locks work as they are) |
 //! | cancel, give time limits, pass values on | [`context`] |
-//! | goroutines that fail together; calls that are made once | [`group`] |
+//! | goroutines that fail together | [`group`] |
 //! | timers, tickers, functions that are called later | [`time`] |
 //! | futures in goroutines | [`block_on`] |
 //! | processors, stacks, time slices, what all goroutines do | [`runtime`], as Go's package of that name |
 //!
-//! **Features**, all on by default. `intercept`: what blocks in std and libc parks the goroutine
-//! instead of its OS thread. Without it, such a call blocks its thread, and the processor moves to
-//! another one. `macros`: [`select!`], [`macro@main`], [`macro@test`]. `dump`: names of functions
-//! in dumps; without it a dump has addresses, and the crate two dependencies, which are small.
+//! # Modules
+//! | | |
+//! |---|---|
+//! | [`chan`] | channels: `bounded`, `unbounded`, `after`, `at`, `tick`, `never`, `Select`, `select!` |
+//! | [`context`] | `Context`: cancellation, deadlines, causes, values; `run` makes it ambient for a closure |
+//! | [`group`] | `ErrGroup`: goroutines that return a `Result`; the first error counts |
+//! | [`runtime`] | processors, `blocking`, `lock_os_thread`, `goexit`, stacks and accounts, `wait_all`, `Builder` |
+//! | [`sync`] | `WaitGroup`, `Semaphore`, `Pool` |
+//! | [`sync::singleflight`] | `Group`: a call that is made once for all who want its result at the same time |
+//! | [`thread`] | [`std::thread`] on goroutines: `spawn`, `scope`, `Builder`, `park`, `sleep`, `JoinHandle` |
+//! | [`time`] | `Timer`, `Ticker`, `after_func` |
+//! | [`guide`] | the user's guide; see below |
 //!
-//! **Environment**, read when the runtime starts: `GOMAXPROCS`, how many processors there are
-//! ([`runtime::procs`]); `GOROUTINES_STACK_SIZE`, bytes of a goroutine's stack, as `65536`, `64K`,
-//! `1M` ([`runtime::Builder::stack_size`]).
+//! # Features
+//! | | |
+//! |---|---|
+//! | `intercept` | what blocks in std and libc parks the goroutine instead of its OS thread; without it, such a call blocks its thread, and the processor moves to another one |
+//! | `macros` | [`select!`], [`macro@main`], [`macro@test`] |
+//! | `dump` | names of functions in dumps; without it a dump has addresses. Without `macros` and `dump` the crate has two dependencies, and builds in half the time |
 //!
-//! **A program that hangs** shows what its goroutines do on SIGQUIT (`kill -QUIT`, Ctrl-\\), and
-//! ends ([`runtime::Builder::dump_on_quit`]); [`runtime::stacks`] says the same at any time.
+//! All are on by default.
 //!
+//! # Environment variables
+//! They are read when the runtime starts.
+//!
+//! | | |
+//! |---|---|
+//! | `GOMAXPROCS` | how many processors there are ([`runtime::procs`]); the CPUs, unless said |
+//! | `GOROUTINES_STACK_SIZE` | bytes of a goroutine's stack, as `65536`, `64K`, `1M` ([`runtime::Builder::stack_size`]); 256 KiB unless said, in debug builds 1 MiB |
+//!
+//! # Guide
+//! | chapter | |
+//! |---|---|
+//! | [Ten minutes](guide::start) | a first program; each tool once |
+//! | [Porting](guide::porting) | a program that has threads: what changes, and what does not |
+//! | [Testing](guide::testing) | tests as goroutines, time limits, what is printed |
+//! | [Hangs and leaks](guide::hangs) | what a program that hangs can tell |
+//! | [Profiling](guide::profiling) | perf, pprof-rs, what threads are called |
+//! | [Shutdown](guide::shutdown) | Ctrl-C, contexts, what main's end does |
+//! | [Tokio](guide::tokio) | goroutines for tasks, futures for goroutines |
+//! | [Plug-ins](guide::plugins) | shared libraries that are opened by `dlopen` |
+//! | [Limits](guide::limits) | what holds a thread, what is not supported |
+//! | [Tuning](guide::tuning) | each setting, with its unit and default |
+//! | [Is this sound?](guide::soundness) | objections by name, with answers and tests |
+//! | [Errors](guide::errors) | each message, with its cause and exit status |
+//!
+//! # A program that hangs
+//! It shows what its goroutines do on SIGQUIT (`kill -QUIT`, Ctrl-\\), and ends
+//! ([`runtime::Builder::dump_on_quit`]); [`runtime::stacks`] says the same at any time.
+//!
+//! # Platforms
 //! Supported: x86-64 Linux with glibc 2.35 or later, dynamically linked.
 
 // In the order of what they stand on, but for circles (`cargo xtask tidy` counts them).
@@ -77,6 +116,9 @@ pub mod chan;
 pub mod context;
 mod future;
 pub mod group;
+// Its programs block in std.
+#[cfg(any(all(doc, not(doctest)), all(doctest, feature = "intercept")))]
+pub mod guide;
 pub mod runtime;
 pub mod sync;
 pub mod thread;
