@@ -8,6 +8,7 @@
 use crate::Outcome;
 use crate::args::Args;
 use crate::cargo::{cargo, root};
+use crate::run::done;
 use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -174,15 +175,4 @@ impl Apt {
         let mut debs = packages.filter(|path| path.extension().is_some_and(|e| e == "deb"));
         debs.next().ok_or_else(|| "apt has fetched nothing".into())
     }
-}
-
-/// Runs a command that must succeed.
-fn done(command: &mut Command) -> Result<(), Box<dyn Error>> {
-    let name = command.get_program().to_string_lossy().into_owned();
-    let output = command.stdin(Stdio::null()).output().map_err(|e| format!("{name}: {e}"))?;
-    if !output.status.success() {
-        let text = String::from_utf8_lossy(&output.stderr).into_owned();
-        return Err(format!("{name}: {}: {}", output.status, text.trim()).into());
-    }
-    Ok(())
 }

@@ -5,6 +5,8 @@ mod bench;
 mod cargo;
 mod glibc;
 mod loom;
+mod metadata;
+mod package;
 mod run;
 mod soak;
 mod stress;
@@ -25,6 +27,7 @@ usage: cargo xtask COMMAND [--help]
   glibc-matrix  run the tests under other versions of glibc
   stress        run the stress test on several numbers of processors
   soak          run for long what goes wrong seldom
+  package       build and test the crates as they are published, outside of the repository
   tidy          look at what the compiler does not check of the source text
   bench         measure goroutines beside Go, tokio, smol, may and OS threads
   ci            run all that must pass before a change lands
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
         "glibc-matrix" => (glibc::USAGE, glibc::main),
         "stress" => (stress::USAGE, stress::main),
         "soak" => (soak::USAGE, soak::main),
+        "package" => (package::USAGE, package::main),
         "tidy" => (tidy::USAGE, tidy::main),
         "bench" => ("", bench::main),
         "ci" => ("usage: cargo xtask ci\n\nRuns .ci/run.\n", ci),

@@ -51,8 +51,7 @@ pub(crate) fn run(seconds: u64, procs: &str, release: bool) -> Outcome {
         println!("procs {procs}: {}, {:.1} s: {last}", ended.verdict(), ended.seconds);
         if !ended.is_success() {
             good = false;
-            let skipped = text.lines().count().saturating_sub(LINES);
-            text.lines().skip(skipped).for_each(|line| println!("    {line}"));
+            running::show_end(&log, LINES)?;
         }
     }
     Ok(good)

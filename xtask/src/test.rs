@@ -233,7 +233,7 @@ impl Report {
 }
 
 /// How many tests passed, failed, were ignored: of libtest's "test result:" line.
-fn counts_of(line: &str) -> [u64; 3] {
+pub(crate) fn counts_of(line: &str) -> [u64; 3] {
     ["passed", "failed", "ignored"].map(|what| count_of(line, what))
 }
 
