@@ -6,6 +6,7 @@ mod cargo;
 mod glibc;
 mod loom;
 mod metadata;
+mod oldest;
 mod package;
 mod run;
 mod soak;
@@ -28,6 +29,7 @@ usage: cargo xtask COMMAND [--help]
   stress        run the stress test on several numbers of processors
   soak          run for long what goes wrong seldom
   package       build and test the crates as they are published, outside of the repository
+  oldest        check the library with the oldest Rust and dependencies that it promises
   tidy          look at what the compiler does not check of the source text
   bench         measure goroutines beside Go, tokio, smol, may and OS threads
   ci            run all that must pass before a change lands
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
         "stress" => (stress::USAGE, stress::main),
         "soak" => (soak::USAGE, soak::main),
         "package" => (package::USAGE, package::main),
+        "oldest" => (oldest::USAGE, oldest::main),
         "tidy" => (tidy::USAGE, tidy::main),
         "bench" => ("", bench::main),
         "ci" => ("usage: cargo xtask ci\n\nRuns .ci/run.\n", ci),

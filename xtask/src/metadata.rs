@@ -12,8 +12,12 @@ pub(crate) struct Crate {
     pub(crate) version: String,
     /// Its folder in the repository.
     pub(crate) folder: PathBuf,
+    /// The oldest Rust that it promises to work with.
+    pub(crate) rust_version: String,
     /// Its readme, by its path from the folder; empty if it has none.
     pub(crate) readme: String,
+    /// Without `default`.
+    pub(crate) features: Vec<String>,
     /// `[package.metadata.docs.rs]`; null if there is none.
     pub(crate) docs_rs: Value,
 }
@@ -43,11 +47,14 @@ impl Crate {
     fn read(package: &Value) -> Option<Self> {
         let text = |name: &str| Some(package[name].as_str()?.to_owned());
         let manifest = PathBuf::from(package["manifest_path"].as_str()?);
+        let features = package["features"].as_object()?.keys();
         Some(Self {
             name: text("name")?,
             version: text("version")?,
             folder: manifest.parent()?.to_owned(),
+            rust_version: text("rust_version")?,
             readme: text("readme").unwrap_or_default(),
+            features: features.filter(|name| *name != "default").cloned().collect(),
             docs_rs: package["metadata"]["docs"]["rs"].clone(),
         })
     }
