@@ -3,6 +3,7 @@
 mod args;
 mod bench;
 mod cargo;
+mod deps;
 mod glibc;
 mod loom;
 mod metadata;
@@ -30,6 +31,7 @@ usage: cargo xtask COMMAND [--help]
   soak          run for long what goes wrong seldom
   package       build and test the crates as they are published, outside of the repository
   oldest        check the library with the oldest Rust and dependencies that it promises
+  deps          look at the licences and sources of what the workspace depends on
   tidy          look at what the compiler does not check of the source text
   bench         measure goroutines beside Go, tokio, smol, may and OS threads
   ci            run all that must pass before a change lands
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
         "soak" => (soak::USAGE, soak::main),
         "package" => (package::USAGE, package::main),
         "oldest" => (oldest::USAGE, oldest::main),
+        "deps" => (deps::USAGE, deps::main),
         "tidy" => (tidy::USAGE, tidy::main),
         "bench" => ("", bench::main),
         "ci" => ("usage: cargo xtask ci\n\nRuns .ci/run.\n", ci),
