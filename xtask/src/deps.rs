@@ -5,7 +5,7 @@
 //! become its users'.
 
 use crate::Outcome;
-use crate::args::Args;
+use crate::args::{self, Args};
 use crate::cargo::root;
 use crate::metadata::{metadata, published};
 use serde_json::Value;
@@ -35,7 +35,7 @@ const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";
 const OF_THE_LIBRARY: [&str; 3] = ["Apache-2.0", "MIT", "Unicode-3.0"];
 
 pub(crate) fn main(args: Args) -> Outcome {
-    args.finish()?;
+    args::none(args)?;
     let text = fs::read_to_string(root().join("deny.toml"))?;
     let names = published()?.into_iter().map(|one| one.name).collect();
     let words = ["--locked", "--all-features", "--filter-platform", TARGET];

@@ -6,7 +6,7 @@
 //! it starts would have the system's libc.)
 
 use crate::Outcome;
-use crate::args::Args;
+use crate::args::{Args, Long, unknown, value};
 use crate::cargo::{cargo, root};
 use crate::run::done;
 use std::error::Error;
@@ -32,9 +32,14 @@ const LIBRARIES: [&str; 2] = ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"
 const EXAMPLES: [&str; 2] = ["orchestration", "time_slicing"];
 
 pub(crate) fn main(mut args: Args) -> Outcome {
-    let suite = args.value("--suite")?;
-    let test = args.value("--test")?;
-    args.finish()?;
+    let (mut suite, mut test) = (None, None);
+    while let Some(arg) = args.next()? {
+        match arg {
+            Long("suite") => suite = Some(value(&mut args)?),
+            Long("test") => test = Some(value(&mut args)?),
+            _ => return Err(unknown(arg)),
+        }
+    }
     if !cfg!(all(target_arch = "x86_64", target_os = "linux", target_env = "gnu")) {
         println!("glibc-matrix: only for {TARGET}; left out");
         return Ok(true);

@@ -40,7 +40,9 @@ usage: cargo xtask COMMAND [--help]
 fn main() -> ExitCode {
     let mut words = std::env::args().skip(1);
     let command = words.next().unwrap_or_default();
-    let args = Args::new(words);
+    let words: Vec<String> = words.collect();
+    let asks_for_help = words.iter().any(|word| word == "--help" || word == "-h");
+    let args = Args::from_args(words);
     let (usage, tool): (&str, fn(Args) -> Outcome) = match command.as_str() {
         "test" => (test::USAGE, test::main),
         "loom" => (loom::USAGE, loom::main),
@@ -62,7 +64,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    if args.asks_for_help() && !usage.is_empty() {
+    if asks_for_help && !usage.is_empty() {
         print!("{usage}");
         return ExitCode::SUCCESS;
     }
@@ -77,6 +79,6 @@ fn main() -> ExitCode {
 }
 
 fn ci(args: Args) -> Outcome {
-    args.finish()?;
+    args::none(args)?;
     Ok(Command::new(cargo::root().join(".ci/run")).status()?.success())
 }

@@ -5,7 +5,7 @@
 //! dependencies moves nothing.
 
 use crate::Outcome;
-use crate::args::Args;
+use crate::args::{Args, Long, unknown};
 use crate::package::Packages;
 use crate::run::done;
 use std::collections::BTreeSet;
@@ -32,8 +32,13 @@ const DENY_WARNINGS: &str = "-Dwarnings";
 const BUT_UNUSED: &str = "-Adead_code";
 
 pub(crate) fn main(mut args: Args) -> Outcome {
-    let may_install = args.flag("--install");
-    args.finish()?;
+    let mut may_install = false;
+    while let Some(arg) = args.next()? {
+        match arg {
+            Long("install") => may_install = true,
+            _ => return Err(unknown(arg)),
+        }
+    }
     let packages = Packages::unpack("oldest")?;
     let oldest = packages.crates.iter().map(|one| one.rust_version.as_str()).collect::<Vec<_>>();
     let [oldest, others @ ..] = &oldest[..] else { return Err("no crate is published".into()) };

@@ -6,7 +6,7 @@
 //! there (`[patch.crates-io]`), as on crates.io there may be none yet, or older ones.
 
 use crate::Outcome;
-use crate::args::Args;
+use crate::args::{Args, Long, unknown, value};
 use crate::cargo::{cargo, root};
 use crate::metadata::{Crate, published};
 use crate::run::{self, done};
@@ -53,8 +53,13 @@ const README: &str = "README.md";
 const DOCS_TARGET: &str = "x86_64-unknown-linux-gnu";
 
 pub(crate) fn main(mut args: Args) -> Outcome {
-    let only = args.value("--only")?;
-    args.finish()?;
+    let mut only = None;
+    while let Some(arg) = args.next()? {
+        match arg {
+            Long("only") => only = Some(value(&mut args)?),
+            _ => return Err(unknown(arg)),
+        }
+    }
     let packages = Packages::unpack("packages")?;
     let is_wanted = |one: &&Crate| only.as_ref().is_none_or(|only| *only == one.name);
     let wanted: Vec<&Crate> = packages.crates.iter().filter(is_wanted).collect();

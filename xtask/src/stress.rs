@@ -1,6 +1,6 @@
 //! `cargo xtask stress`: the stress test, on several numbers of processors.
 
-use crate::args::Args;
+use crate::args::{Args, Long, unknown, value};
 use crate::cargo::{built, cargo, root};
 use crate::{Outcome, run as running};
 use std::fs;
@@ -20,10 +20,15 @@ const GRACE: Duration = Duration::from_secs(60);
 const LINES: usize = 200;
 
 pub(crate) fn main(mut args: Args) -> Outcome {
-    let seconds: u64 = args.value("--seconds")?.map_or(Ok(10), |n| n.parse())?;
-    let procs = args.value("--procs")?.unwrap_or_else(|| "1,2,4,8".into());
-    let release = args.flag("--release");
-    args.finish()?;
+    let (mut seconds, mut procs, mut release) = (10, "1,2,4,8".to_owned(), false);
+    while let Some(arg) = args.next()? {
+        match arg {
+            Long("seconds") => seconds = value(&mut args)?.parse()?,
+            Long("procs") => procs = value(&mut args)?,
+            Long("release") => release = true,
+            _ => return Err(unknown(arg)),
+        }
+    }
     run(seconds, &procs, release)
 }
 
