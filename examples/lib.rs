@@ -1,11 +1,15 @@
 //! What the examples share.
 
 use goroutines::runtime;
+use lexopt::Arg::Short;
+use lexopt::Parser;
 use std::fmt::{Display, Write};
 use std::process::{ExitCode, exit};
 use std::str::FromStr;
 use std::thread;
 use std::time::{Duration, Instant};
+
+pub use lexopt::Arg::{self, Long, Value};
 
 /// Displays the alphabet from `first` on three times, a write a letter, as Go's `fmt.Printf` does.
 pub fn alphabet(first: char) {
@@ -42,10 +46,12 @@ pub fn usage(problem: &str, help: &str) -> ! {
     exit(2)
 }
 
-/// The words of the command line, taken out one by one.
+/// The command line, argument by argument.
 #[derive(Debug)]
 pub struct Args {
-    words: Vec<String>,
+    parser: Parser,
+    /// The argument that was read last, as it was written.
+    last: String,
     help: &'static str,
 }
 
@@ -53,51 +59,50 @@ impl Args {
     /// Prints `help` and ends the program if the command line asks for it.
     #[must_use]
     pub fn new(help: &'static str) -> Self {
-        Self { words: args(help), help }
+        let words = args(help);
+        Self { parser: Parser::from_args(words), last: String::new(), help }
     }
 
-    /// Whether `flag` is there.
-    pub fn flag(&mut self, flag: &str) -> bool {
-        let at = self.words.iter().position(|word| word == flag);
-        at.map(|at| self.words.remove(at)).is_some()
-    }
-
-    /// The value after `flag`, which is `what`.
-    pub fn value<T: FromStr>(&mut self, flag: &str, what: &str) -> Option<T> {
-        let at = self.words.iter().position(|word| word == flag)?;
-        self.words.remove(at);
-        let value = (at < self.words.len()).then(|| self.words.remove(at));
-        match value.and_then(|value| value.parse().ok()) {
-            Some(value) => Some(value),
-            None => usage(&format!("{flag} takes {what}"), self.help),
+    /// The next argument: a word, or an option. The option's value, if it has one, is to be taken by
+    /// [`Args::value`] or [`Args::number`].
+    pub fn read(&mut self) -> Option<Arg<'_>> {
+        match self.parser.next() {
+            Ok(arg) => {
+                self.last = match arg {
+                    Some(Long(name)) => format!("--{name}"),
+                    Some(Short(letter)) => format!("-{letter}"),
+                    Some(Value(ref word)) => word.display().to_string(),
+                    None => String::new(),
+                };
+                arg
+            }
+            Err(e) => usage(&e.to_string(), self.help),
         }
     }
 
-    /// The number after `flag`, at least `least`, or else `default`.
-    pub fn number(&mut self, flag: &str, least: usize, default: usize) -> usize {
+    /// The value of the option that was read last, which is `what`.
+    pub fn value<T: FromStr>(&mut self, what: &str) -> T {
+        let value = self.parser.value().ok();
+        match value.and_then(|value| value.to_str()?.parse().ok()) {
+            Some(value) => value,
+            None => usage(&format!("{} takes {what}", self.last), self.help),
+        }
+    }
+
+    /// The number, at least `least`, that is the value of the option that was read last.
+    pub fn number(&mut self, least: usize) -> usize {
         let what = format!("a whole number, at least {least}");
-        let number = self.value(flag, &what).unwrap_or(default);
+        let number = self.value(&what);
         if number < least {
-            usage(&format!("{flag} takes {what}"), self.help);
+            usage(&format!("{} takes {what}", self.last), self.help);
         }
         number
     }
 
-    /// The words that are left and are no options.
-    #[must_use]
-    pub fn rest(self) -> Vec<String> {
-        if let Some(option) = self.words.iter().find(|word| word.starts_with('-')) {
-            usage(&format!("unknown option {option:?}"), self.help);
-        }
-        self.words
-    }
-
-    /// Nothing may be left.
-    pub fn finish(self) {
-        let help = self.help;
-        if let Some(word) = self.rest().first() {
-            usage(&format!("unknown argument {word:?}"), help);
-        }
+    /// Ends the program, which has no use for what was read last.
+    pub fn unknown(&self) -> ! {
+        let what = if self.last.starts_with('-') { "option" } else { "argument" };
+        usage(&format!("unknown {what} {:?}", self.last), self.help)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Two goroutines share one processor in time slices.
 
 use goroutines::{WaitGroup, go, runtime};
-use goroutines_examples::{Args, hex};
+use goroutines_examples::{Args, Long, hex};
 use sha1::{Digest, Sha1};
 
 const HELP: &str = "time_slicing: two goroutines hash numbers on one processor
@@ -10,9 +10,14 @@ usage: time_slicing [--count N]
 
 #[goroutines::main]
 fn main() {
+    let mut count = 10;
     let mut args = Args::new(HELP);
-    let count = args.number("--count", 0, 10);
-    args.finish();
+    while let Some(arg) = args.read() {
+        match arg {
+            Long("count") => count = args.number(0),
+            _ => args.unknown(),
+        }
+    }
 
     // Allocate one logical processor for the scheduler to use.
     runtime::gomaxprocs(1);

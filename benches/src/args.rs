@@ -1,6 +1,8 @@
 //! The command line.
 
 use goroutines_bench::build::target_dir;
+use lexopt::prelude::{Long, Short};
+use lexopt::{Error, Parser};
 use std::path::PathBuf;
 
 /// The cases: name, what is measured. What begins with `floor_` is run on the program `floor` alone.
@@ -120,29 +122,44 @@ pub(crate) struct Args {
 
 impl Args {
     /// None if help was asked for.
-    pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> Result<Option<Self>, String> {
+    pub(crate) fn parse(words: impl Iterator<Item = String>) -> Result<Option<Self>, String> {
         let cases = CASES.iter().map(|(name, _)| *name).collect();
         let charts = target_dir().join("bench");
         let json = charts.join("bench.json");
         let (docs, instructions) = (false, false);
         let mut args = Self { cases, procs: vec![1, 2], runs: 5, json, charts, docs, instructions };
-        while let Some(word) = words.next() {
-            if word == "--help" || word == "-h" {
-                return Ok(None);
-            }
-            let mut value = || words.next().ok_or_else(|| format!("{word}: a value is missing"));
-            match word.as_str() {
-                "--only" => args.cases = list(&value()?, case)?,
-                "--procs" => args.procs = list(&value()?, |n| positive(n).map(|n| n as u32))?,
-                "--runs" => args.runs = positive(&value()?)?,
-                "--json" => args.json = value()?.into(),
-                "--charts" => args.charts = value()?.into(),
-                "--docs" => args.docs = true,
-                "--instructions" => args.instructions = true,
-                _ => return Err(format!("{word}: unknown option")),
+        let mut parser = Parser::from_args(words);
+        while let Some(arg) = parser.next().map_err(problem)? {
+            match arg {
+                Long("help") | Short('h') => return Ok(None),
+                Long("only") => args.cases = list(&value(&mut parser)?, case)?,
+                Long("procs") => {
+                    args.procs = list(&value(&mut parser)?, |n| positive(n).map(|n| n as u32))?;
+                }
+                Long("runs") => args.runs = positive(&value(&mut parser)?)?,
+                Long("json") => args.json = value(&mut parser)?.into(),
+                Long("charts") => args.charts = value(&mut parser)?.into(),
+                Long("docs") => args.docs = true,
+                Long("instructions") => args.instructions = true,
+                other => return Err(problem(other.unexpected())),
             }
         }
         Ok(Some(args))
+    }
+}
+
+/// The value of the option that was read last.
+fn value(parser: &mut Parser) -> Result<String, String> {
+    parser.value().and_then(|value| Ok(value.into_string()?)).map_err(problem)
+}
+
+/// What is wrong with the command line.
+fn problem(e: Error) -> String {
+    match e {
+        Error::MissingValue { option: Some(option) } => format!("{option}: a value is missing"),
+        Error::UnexpectedOption(option) => format!("{option}: unknown option"),
+        Error::UnexpectedArgument(word) => format!("{}: unknown option", word.display()),
+        e => e.to_string(),
     }
 }
 
@@ -204,8 +221,16 @@ mod tests {
 
     #[test]
     fn wrong_ones() {
-        for line in ["--only nothing", "--procs 0", "--runs", "--runs x", "x"] {
-            assert!(parse(line).is_err(), "{line}");
+        for (line, problem) in [
+            ("--only nothing", "nothing: unknown case"),
+            ("--procs 0", "0: not a number from 1 to 1000"),
+            ("--runs", "--runs: a value is missing"),
+            ("--runs x", "x: not a number from 1 to 1000"),
+            ("x", "x: unknown option"),
+            ("--y", "--y: unknown option"),
+            ("-z", "-z: unknown option"),
+        ] {
+            assert_eq!(parse(line), Err(problem.to_owned()), "{line}");
         }
         assert_eq!(parse("--runs 2 --help"), Ok(None));
     }

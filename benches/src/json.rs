@@ -4,105 +4,131 @@ use crate::peers::Peer;
 use crate::rows::Measured;
 use goroutines_bench::figures::{median, more_is_better};
 use goroutines_bench::machine::Machine;
-use std::fmt::Write;
+use serde::Serialize;
+use serde_json::ser::{Formatter, Serializer};
+use serde_json::{Map, Value, json};
+use std::io::{self, Write};
 
-pub(crate) fn json(machine: &Machine, command: &str, peers: &[Peer], all: &[Measured]) -> String {
+/// One object, with a line for each part, and for each result and failure.
+pub(crate) fn json(
+    machine: &Machine,
+    command: &str,
+    peers: &[Peer],
+    all: &[Measured],
+) -> io::Result<String> {
+    let Machine { cpu, cores, kernel, libc, rustc, date, commit } = machine;
+    let machine = json!({
+        "cpu": cpu,
+        "cores": cores,
+        "kernel": kernel,
+        "libc": libc,
+        "rustc": rustc,
+        "date": date,
+        "commit": commit,
+    });
+    let versions = peers.iter().map(|peer| (peer.name.to_owned(), json!(peer.version)));
+    let parts = [
+        ("machine", text(&machine)?),
+        ("command", text(&json!(command))?),
+        ("versions", text(&versions.collect::<Map<_, _>>().into())?),
+        ("results", lines(&results(peers, all))?),
+        ("failures", lines(&failures(peers, all))?),
+    ];
+    let parts = parts.map(|(name, text)| format!("\"{name}\": {text}"));
+    Ok(format!("{{\n{}\n}}\n", parts.join(",\n")))
+}
+
+fn results(peers: &[Peer], all: &[Measured]) -> Vec<Value> {
     let mut results = Vec::new();
     for measured in all {
         for row in &measured.rows {
             for (peer, values) in peers.iter().zip(&row.values).filter(|(_, v)| !v.is_empty()) {
-                let head = [
-                    ("row", quoted(&row.name)),
-                    ("case", quoted(measured.case)),
-                    ("procs", measured.procs.to_string()),
-                    ("peer", quoted(peer.name)),
-                    ("unit", quoted(&row.unit)),
-                    ("more_is_better", more_is_better(&row.unit).to_string()),
-                    ("median", median(values).unwrap_or_default().to_string()),
-                    ("values", list(values.iter().map(f64::to_string))),
-                ];
-                results.push(object(head));
+                results.push(json!({
+                    "row": row.name,
+                    "case": measured.case,
+                    "procs": measured.procs,
+                    "peer": peer.name,
+                    "unit": row.unit,
+                    "more_is_better": more_is_better(&row.unit),
+                    "median": number(median(values).unwrap_or_default()),
+                    "values": values.iter().copied().map(number).collect::<Vec<_>>(),
+                }));
             }
         }
     }
+    results
+}
+
+fn failures(peers: &[Peer], all: &[Measured]) -> Vec<Value> {
     let mut failures = Vec::new();
     for Measured { case, procs, failures: all, .. } in all {
         for (peer, whys) in peers.iter().zip(all) {
-            failures.extend(whys.iter().map(|why| {
-                let (case, procs) = (quoted(case), procs.to_string());
-                let (peer, why) = (quoted(peer.name), quoted(why));
-                object([("case", case), ("procs", procs), ("peer", peer), ("why", why)])
-            }));
+            failures.extend(
+                whys.iter().map(
+                    |why| json!({ "case": case, "procs": procs, "peer": peer.name, "why": why }),
+                ),
+            );
         }
     }
-    let versions =
-        peers.iter().map(|peer| format!("{}: {}", quoted(peer.name), quoted(&peer.version)));
-    let parts = [
-        format!("\"machine\": {}", about(machine)),
-        format!("\"command\": {}", quoted(command)),
-        format!("\"versions\": {{{}}}", versions.collect::<Vec<_>>().join(", ")),
-        format!("\"results\": {}", lines(&results)),
-        format!("\"failures\": {}", lines(&failures)),
-    ];
-    format!("{{\n{}\n}}\n", parts.join(",\n"))
+    failures
 }
 
-fn about(machine: &Machine) -> String {
-    let Machine { cpu, cores, kernel, libc, rustc, date, commit } = machine;
-    object([
-        ("cpu", quoted(cpu)),
-        ("cores", cores.to_string()),
-        ("kernel", quoted(kernel)),
-        ("libc", quoted(libc)),
-        ("rustc", quoted(rustc)),
-        ("date", quoted(date)),
-        ("commit", quoted(commit)),
-    ])
-}
-
-fn object<const N: usize>(fields: [(&str, String); N]) -> String {
-    let fields = fields.map(|(name, value)| format!("{}: {value}", quoted(name)));
-    format!("{{{}}}", fields.join(", "))
-}
-
-fn list(items: impl Iterator<Item = String>) -> String {
-    format!("[{}]", items.collect::<Vec<_>>().join(", "))
+/// As 25, where serde_json would write 25.0.
+fn number(value: f64) -> Value {
+    let whole = value as i64;
+    if whole as f64 == value { json!(whole) } else { json!(value) }
 }
 
 /// A list with a line for each item.
-fn lines(items: &[String]) -> String {
-    if items.is_empty() { "[]".to_owned() } else { format!("[\n  {}\n]", items.join(",\n  ")) }
+fn lines(items: &[Value]) -> io::Result<String> {
+    if items.is_empty() {
+        return Ok("[]".to_owned());
+    }
+    let items: Vec<String> = items.iter().map(text).collect::<Result<_, _>>()?;
+    Ok(format!("[\n  {}\n]", items.join(",\n  ")))
 }
 
-fn quoted(text: &str) -> String {
-    let mut out = String::from("\"");
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => out.extend(['\\', c]),
-            c if c < ' ' => {
-                let _ = write!(out, "\\u{:04x}", c as u32);
-            }
-            c => out.push(c),
-        }
+/// In one line.
+fn text(value: &Value) -> io::Result<String> {
+    let mut text = Vec::new();
+    value.serialize(&mut Serializer::with_formatter(&mut text, Spaced))?;
+    String::from_utf8(text).map_err(io::Error::other)
+}
+
+/// In one line, with a space after each comma and colon.
+struct Spaced;
+
+impl Spaced {
+    fn comma<W: Write + ?Sized>(out: &mut W, is_first: bool) -> io::Result<()> {
+        if is_first { Ok(()) } else { out.write_all(b", ") }
     }
-    out.push('"');
-    out
+}
+
+impl Formatter for Spaced {
+    fn begin_object_key<W: Write + ?Sized>(&mut self, out: &mut W, first: bool) -> io::Result<()> {
+        Self::comma(out, first)
+    }
+
+    fn begin_object_value<W: Write + ?Sized>(&mut self, out: &mut W) -> io::Result<()> {
+        out.write_all(b": ")
+    }
+
+    fn begin_array_value<W: Write + ?Sized>(&mut self, out: &mut W, first: bool) -> io::Result<()> {
+        Self::comma(out, first)
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{json, quoted};
+    use super::json;
     use crate::rows::tests::{measured, peers};
     use goroutines_bench::machine::Machine;
+    use serde_json::Value;
+    use std::error::Error;
 
     #[test]
-    fn quotes() {
-        assert_eq!(quoted("a\"\\\n"), "\"a\\\"\\\\\\u000a\"");
-    }
-
-    #[test]
-    fn all_that_was_measured() {
-        let text = json(&Machine::look(), "bench \"x\"", &peers(), &[measured()]);
+    fn all_that_was_measured() -> Result<(), Box<dyn Error>> {
+        let text = json(&Machine::look(), "bench \"x\"", &peers(), &[measured()])?;
         for part in [
             r#""command": "bench \"x\"""#,
             r#""versions": {"goroutines": "1", "#,
@@ -112,59 +138,16 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part}\nin\n{text}");
         }
-        assert!(is_value(&mut text.trim()) && !is_value(&mut "{\"a\" 1}"), "{text}");
+        let value: Value = serde_json::from_str(&text)?;
+        assert_eq!(value["results"][0]["row"], "http_64");
+        assert_eq!(value["versions"]["goroutines"], "1");
+        Ok(())
     }
 
-    /// Whether `text` begins with a JSON value, which is taken off it.
-    fn is_value(text: &mut &str) -> bool {
-        let rest = text.trim_start();
-        let mut chars = rest.chars();
-        match chars.next() {
-            Some('{') => is_series(text, rest, '}', |text| {
-                is_value(text) && take(text, ':') && is_value(text)
-            }),
-            Some('[') => is_series(text, rest, ']', is_value),
-            Some('"') => {
-                let mut escaped = false;
-                let end = rest[1..].find(|c| {
-                    let ends = c == '"' && !escaped;
-                    escaped = c == '\\' && !escaped;
-                    ends
-                });
-                *text = &rest[end.map_or(rest.len(), |end| end + 2)..];
-                end.is_some()
-            }
-            _ => {
-                let end = rest.find([',', ']', '}', ' ', '\n']).unwrap_or(rest.len());
-                *text = &rest[end..];
-                matches!(&rest[..end], "true" | "false") || rest[..end].parse::<f64>().is_ok()
-            }
-        }
-    }
-
-    fn is_series<'a>(
-        text: &mut &'a str,
-        rest: &'a str,
-        end: char,
-        item: impl Fn(&mut &'a str) -> bool,
-    ) -> bool {
-        *text = &rest[1..];
-        if take(text, end) {
-            return true;
-        }
-        loop {
-            if !item(text) {
-                return false;
-            }
-            if !take(text, ',') {
-                return take(text, end);
-            }
-        }
-    }
-
-    fn take(text: &mut &str, c: char) -> bool {
-        let rest = text.trim_start().strip_prefix(c);
-        *text = rest.unwrap_or(text);
-        rest.is_some()
+    #[test]
+    fn nothing_was_measured() -> Result<(), Box<dyn Error>> {
+        let text = json(&Machine::look(), "", &[], &[])?;
+        assert!(text.ends_with("\"results\": [],\n\"failures\": []\n}\n"), "{text}");
+        Ok(())
     }
 }

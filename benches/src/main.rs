@@ -72,7 +72,7 @@ fn measure(args: &Args, command: &str) -> io::Result<bool> {
         for &procs in &args.procs {
             all.push(interleaved(&peers, case, procs, args.runs));
             // A long series that is ended early has left something.
-            write(&args.json, &json::json(&machine, command, &peers, &all))?;
+            write(&args.json, &json::json(&machine, command, &peers, &all)?)?;
         }
     }
     let Machine { date, commit, .. } = &machine;

@@ -9,7 +9,7 @@
 
 use goroutines::chan::{Receiver, Sender, bounded};
 use goroutines::{runtime, thread};
-use goroutines_examples::{Args, usage};
+use goroutines_examples::{Args, Long, usage};
 use std::sync::{Barrier, Mutex, PoisonError};
 
 const HELP: &str = "dining_philosophers: goroutines that need two forks each
@@ -30,17 +30,22 @@ enum Rule {
 
 #[goroutines::main]
 fn main() {
+    let (mut philosophers, mut meals, mut rule) = (5, 1000, Rule::Chairs);
+    let mut place: fn(Fork) -> Place = Place::channel;
     let mut args = Args::new(HELP);
-    let philosophers = args.number("--philosophers", 2, 5);
-    let meals = args.number("--meals", 1, 1000);
-    let rule = match (args.flag("--order"), args.flag("--deadlock")) {
-        (false, false) => Rule::Chairs,
-        (true, false) => Rule::Order,
-        (false, true) => Rule::Nothing,
-        (true, true) => usage("dining_philosophers takes one of --order and --deadlock", HELP),
-    };
-    let place = if args.flag("--mutex") { Place::mutex } else { Place::channel };
-    args.finish();
+    while let Some(arg) = args.read() {
+        match arg {
+            Long("philosophers") => philosophers = args.number(2),
+            Long("meals") => meals = args.number(1),
+            Long("order" | "deadlock") if rule != Rule::Chairs => {
+                usage("dining_philosophers takes one of --order and --deadlock", HELP)
+            }
+            Long("order") => rule = Rule::Order,
+            Long("deadlock") => rule = Rule::Nothing,
+            Long("mutex") => place = Place::mutex,
+            _ => args.unknown(),
+        }
+    }
 
     let table = Table {
         forks: (0..philosophers).map(|_| place(Fork::default())).collect(),

@@ -9,7 +9,7 @@
 use goroutines::chan::{Receiver, Sender, bounded};
 use goroutines::context::{self, Context, ContextError};
 use goroutines::group::ErrGroup;
-use goroutines_examples::{Args, goroutines_left, report, usage};
+use goroutines_examples::{Args, Long, Value, goroutines_left, report, usage};
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs::File;
@@ -35,14 +35,22 @@ type Problem = Box<dyn Error + Send + Sync>;
 
 #[goroutines::main]
 fn main() -> ExitCode {
+    let (mut workers, mut timeout, mut names) = (4, 60_000, Vec::new());
     let mut args = Args::new(HELP);
-    let workers = args.number("--workers", 1, 4);
-    let timeout = Duration::from_millis(args.number("--timeout", 0, 60_000) as u64);
-    let input = match args.rest().as_slice() {
+    while let Some(arg) = args.read() {
+        match arg {
+            Long("workers") => workers = args.number(1),
+            Long("timeout") => timeout = args.number(0) as u64,
+            Value(name) => names.push(name),
+            _ => args.unknown(),
+        }
+    }
+    let timeout = Duration::from_millis(timeout);
+    let input = match names.as_slice() {
         [] => some_numbers(),
         [name] => match File::open(name) {
             Ok(file) => Box::new(BufReader::new(file)),
-            Err(e) => return report("pipeline", Err(format!("{name}: {e}"))),
+            Err(e) => return report("pipeline", Err(format!("{}: {e}", name.display()))),
         },
         _ => usage("pipeline takes one file", HELP),
     };

@@ -7,7 +7,7 @@
 
 use goroutines::chan::{Receiver, bounded};
 use goroutines::go;
-use goroutines_examples::{Args, goroutines_left, report};
+use goroutines_examples::{Args, Long, goroutines_left, report};
 use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
 
@@ -18,9 +18,14 @@ A goroutine a prime. Says on stderr how many there were, and how many are left a
 
 #[goroutines::main]
 fn main() -> ExitCode {
+    let mut count = 100;
     let mut args = Args::new(HELP);
-    let count = args.number("--count", 0, 100);
-    args.finish();
+    while let Some(arg) = args.read() {
+        match arg {
+            Long("count") => count = args.number(0),
+            _ => args.unknown(),
+        }
+    }
 
     let printed = print_primes(count);
     eprintln!("a chain of {} goroutines, {} left", count + 1, goroutines_left());

@@ -6,7 +6,7 @@
 
 use goroutines::chan::{Receiver, Sender, TrySendError, bounded};
 use goroutines::{JoinHandle, go, select};
-use goroutines_examples::{Args, goroutines_left, report, usage};
+use goroutines_examples::{Args, Long, goroutines_left, report, usage};
 use std::error::Error;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -23,16 +23,23 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 
 #[goroutines::main]
 fn main() -> ExitCode {
+    let (mut messages, mut readers, mut queue, mut when_full) = (1000, 3, 10, WhenFull::Drop);
     let mut args = Args::new(HELP);
-    let messages = args.number("--messages", 1, 1000);
-    let readers = args.number("--readers", 0, 3);
-    let queue = args.number("--queue", 1, 10);
-    let when_full = match args.value::<String>("--slow", "drop or disconnect").as_deref() {
-        None | Some("drop") => WhenFull::Drop,
-        Some("disconnect") => WhenFull::Disconnect,
-        Some(_) => usage("--slow takes drop or disconnect", HELP),
-    };
-    args.finish();
+    while let Some(arg) = args.read() {
+        match arg {
+            Long("messages") => messages = args.number(1),
+            Long("readers") => readers = args.number(0),
+            Long("queue") => queue = args.number(1),
+            Long("slow") => {
+                when_full = match args.value::<String>("drop or disconnect").as_str() {
+                    "drop" => WhenFull::Drop,
+                    "disconnect" => WhenFull::Disconnect,
+                    _ => usage("--slow takes drop or disconnect", HELP),
+                }
+            }
+            _ => args.unknown(),
+        }
+    }
 
     let outcome = demo(messages, readers, queue, when_full);
     eprintln!("{} goroutines left", goroutines_left());

@@ -7,7 +7,7 @@
 use goroutines::chan::{Receiver, Sender, bounded, unbounded};
 use goroutines::time::Ticker;
 use goroutines::{go, select};
-use goroutines_examples::{Args, goroutines_left};
+use goroutines_examples::{Args, Long, goroutines_left};
 use std::time::{Duration, Instant};
 
 const HELP: &str = "rate_limiter: lets requests through in a burst first, and then at a steady rate
@@ -20,12 +20,18 @@ Says on stderr when each was let through.";
 
 #[goroutines::main]
 fn main() {
+    let (mut requests, mut burst, mut every, mut patience) = (10, 3, 50, 10_000);
     let mut args = Args::new(HELP);
-    let requests = args.number("--requests", 0, 10);
-    let burst = args.number("--burst", 1, 3);
-    let every = Duration::from_millis(args.number("--every", 1, 50) as u64);
-    let patience = Duration::from_millis(args.number("--patience", 0, 10_000) as u64);
-    args.finish();
+    while let Some(arg) = args.read() {
+        match arg {
+            Long("requests") => requests = args.number(0),
+            Long("burst") => burst = args.number(1),
+            Long("every") => every = args.number(1) as u64,
+            Long("patience") => patience = args.number(0) as u64,
+            _ => args.unknown(),
+        }
+    }
+    let (every, patience) = (Duration::from_millis(every), Duration::from_millis(patience));
 
     let start = Instant::now();
     let limiter = Limiter::new(burst, every);

@@ -9,7 +9,7 @@ use goroutines::chan::{bounded, unbounded};
 use goroutines::context::Context;
 use goroutines::go;
 use goroutines::group::ErrGroup;
-use goroutines_examples::{Args, goroutines_left, usage};
+use goroutines_examples::{Args, Long, goroutines_left, usage};
 use std::cmp::Reverse;
 use std::fmt;
 use std::ops::Range;
@@ -52,13 +52,19 @@ impl fmt::Display for TooLarge {
 
 #[goroutines::main]
 fn main() -> ExitCode {
+    let (mut below, mut workers, mut size, mut bits) = (1_000_000, 4, 10_000, 64);
+    let mut in_group = false;
     let mut args = Args::new(HELP);
-    let below = args.number("--below", 2, 1_000_000) as u64;
-    let workers = args.number("--workers", 1, 4);
-    let size = args.number("--size", 1, 10_000) as u64;
-    let bits = args.number("--bits", 1, 64);
-    let in_group = args.flag("--group");
-    args.finish();
+    while let Some(arg) = args.read() {
+        match arg {
+            Long("below") => below = args.number(2) as u64,
+            Long("workers") => workers = args.number(1),
+            Long("size") => size = args.number(1) as u64,
+            Long("bits") => bits = args.number(1),
+            Long("group") => in_group = true,
+            _ => args.unknown(),
+        }
+    }
     let Some(bits) = u32::try_from(bits).ok().filter(|bits| *bits <= 64) else {
         usage("--bits takes a whole number, 64 at most", HELP);
     };

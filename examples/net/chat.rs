@@ -4,7 +4,7 @@
 //! servers in Go have. Each has a `WebSocket` of its own over the same connection ([`Shared`]).
 
 use goroutines::{WaitGroup, go};
-use goroutines_net_examples::{Args, accept_each, listen, open_files, os_threads, report};
+use goroutines_net_examples::{Args, Long, accept_each, listen, open_files, os_threads, report};
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -35,11 +35,18 @@ fn config() -> Option<WebSocketConfig> {
 
 #[goroutines::main]
 fn main() -> ExitCode {
+    let mut addr = "127.0.0.1:0".to_owned();
+    let (mut demo, mut clients, mut messages) = (false, 20, 10);
     let mut args = Args::new(HELP);
-    let addr = args.value("--addr", "ADDRESS:PORT").unwrap_or("127.0.0.1:0".to_owned());
-    let demo = args.flag("--demo");
-    let (clients, messages) = (args.number("--clients", 1, 20), args.number("--messages", 1, 10));
-    args.finish();
+    while let Some(arg) = args.read() {
+        match arg {
+            Long("addr") => addr = args.value("ADDRESS:PORT"),
+            Long("demo") => demo = true,
+            Long("clients") => clients = args.number(1),
+            Long("messages") => messages = args.number(1),
+            _ => args.unknown(),
+        }
+    }
     let _ = open_files();
     report("chat", run(&addr, demo.then_some((clients, messages))))
 }

@@ -5,7 +5,7 @@
 
 use goroutines::go;
 use goroutines_net_examples::http::{Exchange, Request, respond};
-use goroutines_net_examples::{Args, accept_each, listen, open_files, os_threads, report};
+use goroutines_net_examples::{Args, Long, accept_each, listen, open_files, os_threads, report};
 use std::collections::{HashSet, VecDeque};
 use std::fmt::Write as _;
 use std::io::{self, Read, Write};
@@ -24,11 +24,17 @@ A goroutine a page on the client's side, and one a connection on the server's.";
 
 #[goroutines::main]
 fn main() -> ExitCode {
+    let (mut pages, mut at_once, mut delay) = (2000, 1000, 10);
     let mut args = Args::new(HELP);
-    let pages = args.number("--pages", 1, 2000);
-    let at_once = args.number("--at-once", 1, 1000);
-    let delay = Duration::from_millis(args.number("--delay", 0, 10) as u64);
-    args.finish();
+    while let Some(arg) = args.read() {
+        match arg {
+            Long("pages") => pages = args.number(1),
+            Long("at-once") => at_once = args.number(1),
+            Long("delay") => delay = args.number(0) as u64,
+            _ => args.unknown(),
+        }
+    }
+    let delay = Duration::from_millis(delay);
     // Both ends of a connection are ours.
     let at_once = at_once.min(open_files().saturating_sub(50) / 2).max(1);
     report("crawler", run(pages, at_once, delay))

@@ -2,7 +2,7 @@
 
 use goroutines::go;
 use goroutines_net_examples::http::{Exchange, respond};
-use goroutines_net_examples::{Args, accept_each, listen, open_files, report};
+use goroutines_net_examples::{Args, Long, accept_each, listen, open_files, report};
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::process::ExitCode;
@@ -19,11 +19,16 @@ A goroutine a connection, blocking reads and writes. GOMAXPROCS says on how many
 
 #[goroutines::main]
 fn main() -> ExitCode {
+    let (mut addr, mut most, mut hogs) = ("127.0.0.1:0".to_owned(), usize::MAX, 0);
     let mut args = Args::new(HELP);
-    let addr = args.value("--addr", "ADDRESS:PORT").unwrap_or("127.0.0.1:0".to_owned());
-    let most = args.number("--max-requests", 1, usize::MAX);
-    let hogs = args.number("--hogs", 0, 0);
-    args.finish();
+    while let Some(arg) = args.read() {
+        match arg {
+            Long("addr") => addr = args.value("ADDRESS:PORT"),
+            Long("max-requests") => most = args.number(1),
+            Long("hogs") => hogs = args.number(0),
+            _ => args.unknown(),
+        }
+    }
     let _ = open_files();
     report("http_hello", run(&addr, most, hogs))
 }

@@ -8,7 +8,7 @@ use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
-pub use goroutines_examples::{Args, report, usage};
+pub use goroutines_examples::{Args, Long, Value, report, usage};
 
 /// Listens on `addr`.
 ///

@@ -1,7 +1,7 @@
 //! Which TCP ports of this machine are open: a goroutine a port, blocking `connect_timeout`.
 
 use goroutines::go;
-use goroutines_net_examples::{Args, open_files, os_threads, report, usage};
+use goroutines_net_examples::{Args, Long, Value, open_files, os_threads, report, usage};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::ExitCode;
@@ -18,14 +18,22 @@ The summary goes to stderr.";
 
 #[goroutines::main]
 fn main() -> ExitCode {
+    let (mut ports, mut at_once, mut timeout) = ("1-1024".to_owned(), 200, 1000);
+    let mut addresses = Vec::new();
     let mut args = Args::new(HELP);
-    let ports: String = args.value("--ports", "FIRST-LAST").unwrap_or("1-1024".to_owned());
-    let at_once = args.number("--at-once", 1, 200);
-    let timeout = Duration::from_millis(args.number("--timeout", 1, 1000) as u64);
-    let rest = args.rest();
-    let address = match rest.as_slice() {
+    while let Some(arg) = args.read() {
+        match arg {
+            Long("ports") => ports = args.value("FIRST-LAST"),
+            Long("at-once") => at_once = args.number(1),
+            Long("timeout") => timeout = args.number(1) as u64,
+            Value(address) => addresses.push(address),
+            _ => args.unknown(),
+        }
+    }
+    let timeout = Duration::from_millis(timeout);
+    let address = match addresses.as_slice() {
         [] => Ipv4Addr::LOCALHOST,
-        [address] => loopback(address),
+        [address] => loopback(&address.to_string_lossy()),
         _ => usage("port_scan takes one address", HELP),
     };
     let Some((first, last)) = range(&ports) else {

@@ -1,7 +1,7 @@
 //! Load on a Redis server with the blocking `redis` crate, a goroutine and a connection each.
 
 use goroutines::go;
-use goroutines_net_examples::{Args, open_files, os_threads, report, usage};
+use goroutines_net_examples::{Args, Long, open_files, os_threads, report, usage};
 use redis::{Client, Connection, RedisResult, cmd};
 use std::io;
 use std::net::TcpListener;
@@ -20,12 +20,17 @@ type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 #[goroutines::main]
 fn main() -> ExitCode {
+    let (mut url, mut spawn, mut goroutines, mut commands) = (None, false, 50, 1000);
     let mut args = Args::new(HELP);
-    let url: Option<String> = args.value("--url", "redis://ADDRESS:PORT");
-    let spawn = args.flag("--spawn");
-    let goroutines = args.number("--goroutines", 1, 50);
-    let commands = args.number("--commands", 1, 1000);
-    args.finish();
+    while let Some(arg) = args.read() {
+        match arg {
+            Long("url") => url = Some(args.value("redis://ADDRESS:PORT")),
+            Long("spawn") => spawn = true,
+            Long("goroutines") => goroutines = args.number(1),
+            Long("commands") => commands = args.number(1),
+            _ => args.unknown(),
+        }
+    }
     if url.is_some() == spawn {
         usage("redis_load takes one of --url and --spawn", HELP);
     }

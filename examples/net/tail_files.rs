@@ -1,7 +1,7 @@
 //! Follows files as `tail -f` does: a goroutine a file, which sleeps between two looks.
 
 use goroutines::go;
-use goroutines_net_examples::{Args, report, usage};
+use goroutines_net_examples::{Args, Long, Value, report, usage};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
@@ -22,11 +22,19 @@ type Line = io::Result<(String, Vec<u8>)>;
 
 #[goroutines::main]
 fn main() -> ExitCode {
+    let (mut lines, mut seconds, mut interval) = (usize::MAX, u32::MAX as usize, 50);
+    let mut names = Vec::new();
     let mut args = Args::new(HELP);
-    let lines = args.number("--lines", 1, usize::MAX);
-    let seconds = args.number("--for", 0, u32::MAX as usize);
-    let interval = Duration::from_millis(args.number("--interval", 1, 50) as u64);
-    let names = args.rest();
+    while let Some(arg) = args.read() {
+        match arg {
+            Long("lines") => lines = args.number(1),
+            Long("for") => seconds = args.number(0),
+            Long("interval") => interval = args.number(1) as u64,
+            Value(name) => names.push(name.to_string_lossy().into_owned()),
+            _ => args.unknown(),
+        }
+    }
+    let interval = Duration::from_millis(interval);
     if names.is_empty() {
         usage("tail_files takes some files", HELP);
     }

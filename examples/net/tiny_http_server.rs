@@ -4,7 +4,7 @@
 //! connections come at once and stay open (version 0.12): some then wait until another one ends.
 
 use goroutines::go;
-use goroutines_net_examples::{Args, report};
+use goroutines_net_examples::{Args, Long, report};
 use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -20,11 +20,16 @@ usage: tiny_http_server [--addr ADDRESS:PORT] [--workers N] [--max-requests N]
 
 #[goroutines::main]
 fn main() -> ExitCode {
+    let (mut addr, mut workers, mut most) = ("127.0.0.1:0".to_owned(), 4, usize::MAX);
     let mut args = Args::new(HELP);
-    let addr = args.value("--addr", "ADDRESS:PORT").unwrap_or("127.0.0.1:0".to_owned());
-    let workers = args.number("--workers", 1, 4);
-    let most = args.number("--max-requests", 1, usize::MAX);
-    args.finish();
+    while let Some(arg) = args.read() {
+        match arg {
+            Long("addr") => addr = args.value("ADDRESS:PORT"),
+            Long("workers") => workers = args.number(1),
+            Long("max-requests") => most = args.number(1),
+            _ => args.unknown(),
+        }
+    }
     report("tiny_http_server", run(&addr, workers, most))
 }
 

@@ -1,49 +1,38 @@
 //! Arguments.
 
-/// What was given after the command's name, and not taken yet.
-pub(crate) struct Args(Vec<String>);
+use std::error::Error;
+use std::ffi::OsString;
 
-impl Args {
-    pub(crate) fn new(words: impl Iterator<Item = String>) -> Self {
-        Self(words.collect())
-    }
+pub(crate) use lexopt::Arg::{self, Long, Value};
+pub(crate) use lexopt::Parser as Args;
 
-    pub(crate) fn asks_for_help(&self) -> bool {
-        self.0.iter().any(|word| word == "--help" || word == "-h")
-    }
-
-    /// Takes a flag; whether it was there.
-    pub(crate) fn flag(&mut self, name: &str) -> bool {
-        let at = self.0.iter().position(|word| word == name);
-        at.map(|at| self.0.remove(at)).is_some()
-    }
-
-    /// Takes an option with its value.
-    pub(crate) fn value(&mut self, name: &str) -> Result<Option<String>, String> {
-        let Some(at) = self.0.iter().position(|word| word == name) else { return Ok(None) };
-        if at + 1 == self.0.len() {
-            return Err(format!("{name} wants a value"));
+/// The value of the option that was read last.
+pub(crate) fn value(args: &mut Args) -> Result<String, Box<dyn Error>> {
+    match args.value() {
+        Ok(value) => Ok(value.into_string().map_err(|value| format!("{value:?} is no UTF-8"))?),
+        Err(lexopt::Error::MissingValue { option }) => {
+            Err(format!("{} wants a value", option.unwrap_or_default()).into())
         }
-        self.0.remove(at);
-        Ok(Some(self.0.remove(at)))
+        Err(e) => Err(e.into()),
     }
+}
 
-    /// Takes the next word that is not an option.
-    pub(crate) fn word(&mut self) -> Option<String> {
-        let at = self.0.iter().position(|word| !word.starts_with('-'))?;
-        Some(self.0.remove(at))
-    }
+/// Complains about an argument that the command has no use for.
+pub(crate) fn unknown(arg: Arg<'_>) -> Box<dyn Error> {
+    let word = match arg {
+        Arg::Short(letter) => format!("-{letter}"),
+        Long(name) => format!("--{name}"),
+        Value(word) => word.display().to_string(),
+    };
+    format!("what is {word:?}? See --help").into()
+}
 
-    /// All that nobody took, for another program.
-    pub(crate) fn all(self) -> Vec<String> {
-        self.0
-    }
+/// Complains about any argument.
+pub(crate) fn none(mut args: Args) -> Result<(), Box<dyn Error>> {
+    args.next()?.map_or(Ok(()), |arg| Err(unknown(arg)))
+}
 
-    /// Complains about what nobody took.
-    pub(crate) fn finish(self) -> Result<(), String> {
-        match self.0.first() {
-            Some(word) => Err(format!("what is {word:?}? See --help")),
-            None => Ok(()),
-        }
-    }
+/// All arguments as they are, for another program.
+pub(crate) fn all(mut args: Args) -> Result<Vec<OsString>, Box<dyn Error>> {
+    Ok(args.raw_args()?.collect())
 }

@@ -6,8 +6,9 @@
 //! it starts would have the system's libc.)
 
 use crate::Outcome;
-use crate::args::Args;
+use crate::args::{Args, Long, unknown, value};
 use crate::cargo::{cargo, root};
+use crate::run::done;
 use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -31,9 +32,14 @@ const LIBRARIES: [&str; 2] = ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"
 const EXAMPLES: [&str; 2] = ["orchestration", "time_slicing"];
 
 pub(crate) fn main(mut args: Args) -> Outcome {
-    let suite = args.value("--suite")?;
-    let test = args.value("--test")?;
-    args.finish()?;
+    let (mut suite, mut test) = (None, None);
+    while let Some(arg) = args.next()? {
+        match arg {
+            Long("suite") => suite = Some(value(&mut args)?),
+            Long("test") => test = Some(value(&mut args)?),
+            _ => return Err(unknown(arg)),
+        }
+    }
     if !cfg!(all(target_arch = "x86_64", target_os = "linux", target_env = "gnu")) {
         println!("glibc-matrix: only for {TARGET}; left out");
         return Ok(true);
@@ -174,15 +180,4 @@ impl Apt {
         let mut debs = packages.filter(|path| path.extension().is_some_and(|e| e == "deb"));
         debs.next().ok_or_else(|| "apt has fetched nothing".into())
     }
-}
-
-/// Runs a command that must succeed.
-fn done(command: &mut Command) -> Result<(), Box<dyn Error>> {
-    let name = command.get_program().to_string_lossy().into_owned();
-    let output = command.stdin(Stdio::null()).output().map_err(|e| format!("{name}: {e}"))?;
-    if !output.status.success() {
-        let text = String::from_utf8_lossy(&output.stderr).into_owned();
-        return Err(format!("{name}: {}: {}", output.status, text.trim()).into());
-    }
-    Ok(())
 }

@@ -1,6 +1,6 @@
 //! `cargo xtask loom`: the models.
 
-use crate::args::Args;
+use crate::args::{Args, Value, unknown};
 use crate::cargo::{built, cargo, root};
 use crate::{Outcome, run};
 use std::fs;
@@ -20,8 +20,13 @@ Checks the models in tests/models, one after another, or those with NAME in thei
 const LIMIT: Duration = Duration::from_secs(600);
 
 pub(crate) fn main(mut args: Args) -> Outcome {
-    let wanted = args.word().unwrap_or_default();
-    args.finish()?;
+    let mut wanted = String::new();
+    while let Some(arg) = args.next()? {
+        match arg {
+            Value(name) if wanted.is_empty() => wanted = name.to_string_lossy().into_owned(),
+            _ => return Err(unknown(arg)),
+        }
+    }
     let target = root().join("target/loom");
     let mut build = cargo(&["test", "--release", "-p", "goroutines-models", "--lib", "--no-run"]);
     build.env("RUSTFLAGS", "--cfg loom").env("CARGO_TARGET_DIR", &target);

@@ -3,8 +3,12 @@
 mod args;
 mod bench;
 mod cargo;
+mod deps;
 mod glibc;
 mod loom;
+mod metadata;
+mod oldest;
+mod package;
 mod run;
 mod soak;
 mod stress;
@@ -25,6 +29,9 @@ usage: cargo xtask COMMAND [--help]
   glibc-matrix  run the tests under other versions of glibc
   stress        run the stress test on several numbers of processors
   soak          run for long what goes wrong seldom
+  package       build and test the crates as they are published, outside of the repository
+  oldest        check the library with the oldest Rust and dependencies that it promises
+  deps          look at the licences and sources of what the workspace depends on
   tidy          look at what the compiler does not check of the source text
   bench         measure goroutines beside Go, tokio, smol, may and OS threads
   ci            run all that must pass before a change lands
@@ -33,13 +40,18 @@ usage: cargo xtask COMMAND [--help]
 fn main() -> ExitCode {
     let mut words = std::env::args().skip(1);
     let command = words.next().unwrap_or_default();
-    let args = Args::new(words);
+    let words: Vec<String> = words.collect();
+    let asks_for_help = words.iter().any(|word| word == "--help" || word == "-h");
+    let args = Args::from_args(words);
     let (usage, tool): (&str, fn(Args) -> Outcome) = match command.as_str() {
         "test" => (test::USAGE, test::main),
         "loom" => (loom::USAGE, loom::main),
         "glibc-matrix" => (glibc::USAGE, glibc::main),
         "stress" => (stress::USAGE, stress::main),
         "soak" => (soak::USAGE, soak::main),
+        "package" => (package::USAGE, package::main),
+        "oldest" => (oldest::USAGE, oldest::main),
+        "deps" => (deps::USAGE, deps::main),
         "tidy" => (tidy::USAGE, tidy::main),
         "bench" => ("", bench::main),
         "ci" => ("usage: cargo xtask ci\n\nRuns .ci/run.\n", ci),
@@ -52,7 +64,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    if args.asks_for_help() && !usage.is_empty() {
+    if asks_for_help && !usage.is_empty() {
         print!("{usage}");
         return ExitCode::SUCCESS;
     }
@@ -67,6 +79,6 @@ fn main() -> ExitCode {
 }
 
 fn ci(args: Args) -> Outcome {
-    args.finish()?;
+    args::none(args)?;
     Ok(Command::new(cargo::root().join(".ci/run")).status()?.success())
 }

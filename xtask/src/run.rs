@@ -1,6 +1,7 @@
 //! Running a program for a limited time.
 
-use std::fs::File;
+use std::error::Error;
+use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -60,4 +61,23 @@ fn wait(child: &mut Child, until: Instant) -> io::Result<Option<ExitStatus>> {
         }
         sleep(LOOK_AGAIN);
     }
+}
+
+/// Prints the last `lines` of what `limited` left in `log`.
+pub(crate) fn show_end(log: &Path, lines: usize) -> io::Result<()> {
+    let text = String::from_utf8_lossy(&fs::read(log)?).into_owned();
+    let skipped = text.lines().count().saturating_sub(lines);
+    text.lines().skip(skipped).for_each(|line| println!("    {line}"));
+    Ok(())
+}
+
+/// Runs a command that must succeed.
+pub(crate) fn done(command: &mut Command) -> Result<(), Box<dyn Error>> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let output = command.stdin(Stdio::null()).output().map_err(|e| format!("{name}: {e}"))?;
+    if !output.status.success() {
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        return Err(format!("{name}: {}: {}", output.status, text.trim()).into());
+    }
+    Ok(())
 }

@@ -1,6 +1,6 @@
 //! `cargo xtask soak`: what goes wrong once in a million times, for as long as it takes.
 
-use crate::args::Args;
+use crate::args::{Args, Long, unknown, value};
 use crate::cargo::{built, cargo, root};
 use crate::{Outcome, run, stress};
 use std::fs;
@@ -25,11 +25,17 @@ Optimised builds, N seconds each (default 720), one after another; their output 
 const GRACE: Duration = Duration::from_secs(300);
 
 pub(crate) fn main(mut args: Args) -> Outcome {
-    let seconds: u64 = args.value("--seconds")?.map_or(Ok(720), |n| n.parse())?;
-    let procs = args.value("--procs")?.unwrap_or_else(|| "1,2,4".into());
-    let parked: u32 = args.value("--parked")?.map_or(Ok(100_000), |n| n.parse())?;
-    let only = args.value("--only")?.unwrap_or_else(|| "jemalloc,signals,starvation,stress".into());
-    args.finish()?;
+    let (mut seconds, mut procs, mut parked) = (720, "1,2,4".to_owned(), 100_000);
+    let mut only = "jemalloc,signals,starvation,stress".to_owned();
+    while let Some(arg) = args.next()? {
+        match arg {
+            Long("seconds") => seconds = value(&mut args)?.parse()?,
+            Long("procs") => procs = value(&mut args)?,
+            Long("parked") => parked = value(&mut args)?.parse()?,
+            Long("only") => only = value(&mut args)?,
+            _ => return Err(unknown(arg)),
+        }
+    }
     let mut good = true;
     for name in only.split(',') {
         good &= match name {

@@ -1,6 +1,6 @@
 //! `cargo xtask stress`: the stress test, on several numbers of processors.
 
-use crate::args::Args;
+use crate::args::{Args, Long, unknown, value};
 use crate::cargo::{built, cargo, root};
 use crate::{Outcome, run as running};
 use std::fs;
@@ -20,10 +20,15 @@ const GRACE: Duration = Duration::from_secs(60);
 const LINES: usize = 200;
 
 pub(crate) fn main(mut args: Args) -> Outcome {
-    let seconds: u64 = args.value("--seconds")?.map_or(Ok(10), |n| n.parse())?;
-    let procs = args.value("--procs")?.unwrap_or_else(|| "1,2,4,8".into());
-    let release = args.flag("--release");
-    args.finish()?;
+    let (mut seconds, mut procs, mut release) = (10, "1,2,4,8".to_owned(), false);
+    while let Some(arg) = args.next()? {
+        match arg {
+            Long("seconds") => seconds = value(&mut args)?.parse()?,
+            Long("procs") => procs = value(&mut args)?,
+            Long("release") => release = true,
+            _ => return Err(unknown(arg)),
+        }
+    }
     run(seconds, &procs, release)
 }
 
@@ -51,8 +56,7 @@ pub(crate) fn run(seconds: u64, procs: &str, release: bool) -> Outcome {
         println!("procs {procs}: {}, {:.1} s: {last}", ended.verdict(), ended.seconds);
         if !ended.is_success() {
             good = false;
-            let skipped = text.lines().count().saturating_sub(LINES);
-            text.lines().skip(skipped).for_each(|line| println!("    {line}"));
+            running::show_end(&log, LINES)?;
         }
     }
     Ok(good)

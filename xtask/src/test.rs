@@ -5,11 +5,12 @@
 //! skipped for want of a program, with the package that brings it (`goroutines-test-needs` notes those).
 
 use crate::Outcome;
-use crate::args::Args;
+use crate::args::{self, Args};
 use crate::cargo::{cargo, root};
 use goroutines_test_needs::{BUILT, NOTES};
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, IsTerminal, Write, pipe};
 use std::path::{Path, PathBuf};
@@ -31,18 +32,22 @@ The whole output is left in target/test.log.
 /// Cargo's variable.
 const INCREMENTAL: &str = "CARGO_INCREMENTAL";
 
-pub(crate) fn main(mut args: Args) -> Outcome {
+pub(crate) fn main(args: Args) -> Outcome {
     let begun = Instant::now();
-    if args.flag("--install") {
+    let mut words = args::all(args)?;
+    if let Some(at) = words.iter().position(|word| word == "--install") {
+        words.remove(at);
         install()?;
     }
-    let words = args.all();
     let target = root().join("target");
     fs::create_dir_all(&target)?;
     let (log, notes) = (target.join("test.log"), target.join("skipped-tests"));
     let _ = fs::remove_file(&notes);
 
-    let one_package = words.iter().any(|word| word.starts_with("-p") || word == "--package");
+    let names_package = |word: &OsString| {
+        word == "--package" || word.to_str().is_some_and(|word| word.starts_with("-p"))
+    };
+    let one_package = words.iter().any(names_package);
     let scope: &[&str] = if one_package { &[] } else { &["--workspace"] };
     let mut command = cargo(&["test", "--no-fail-fast"]);
     command.args(scope).args(&words).env(NOTES, &notes);
@@ -233,7 +238,7 @@ impl Report {
 }
 
 /// How many tests passed, failed, were ignored: of libtest's "test result:" line.
-fn counts_of(line: &str) -> [u64; 3] {
+pub(crate) fn counts_of(line: &str) -> [u64; 3] {
     ["passed", "failed", "ignored"].map(|what| count_of(line, what))
 }
 

@@ -1,7 +1,7 @@
 //! `cargo xtask tidy`: what the compiler doesn't check of the source text.
 
 use crate::Outcome;
-use crate::args::Args;
+use crate::args::{self, Args};
 use crate::cargo::root;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -57,7 +57,7 @@ impl Found {
 }
 
 pub(crate) fn main(args: Args) -> Outcome {
-    args.finish()?;
+    args::none(args)?;
     let texts = texts()?;
     let library: Vec<&Text> =
         texts.iter().filter(|text| text.path.starts_with("crates/")).collect();

@@ -16,6 +16,7 @@
 //! kilobytes more.
 
 use crate::base::sys;
+use std::arch::x86_64::CpuidResult;
 use std::io;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -56,10 +57,19 @@ pub(crate) fn are_bound_to_thread(frame: &libc::ucontext_t) -> bool {
     usual != u32::MAX && bytes_in(frame).is_some_and(|bytes| bytes > usual)
 }
 
+/// What the processor says of itself.
+fn cpuid(leaf: u32, sub_leaf: u32) -> CpuidResult {
+    // Safe in newer versions of Rust, not so in the oldest that is supported: as this, in both.
+    let ask: unsafe fn(u32, u32) -> CpuidResult = std::arch::x86_64::__cpuid_count;
+    // SAFETY: every processor of 64 bits can be asked, and knows its leaf 1. For those that it does
+    // not know it says something, no more.
+    unsafe { ask(leaf, sub_leaf) }
+}
+
 /// The features that the kernel has enabled. None without XSAVE.
 fn enabled() -> Option<u64> {
     const OSXSAVE: u32 = 1 << 27;
-    if std::arch::x86_64::__cpuid(1).ecx & OSXSAVE == 0 {
+    if cpuid(1, 0).ecx & OSXSAVE == 0 {
         return None;
     }
     let (low, high): (u32, u32);
@@ -78,7 +88,7 @@ fn bytes_of(features: u64) -> u32 {
     (2..63)
         .filter(|feature| features & 1 << feature != 0)
         .map(|feature| {
-            let found = std::arch::x86_64::__cpuid_count(0xd, feature);
+            let found = cpuid(0xd, feature);
             found.eax + found.ebx
         })
         .fold(LEAST, u32::max)
