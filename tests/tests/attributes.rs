@@ -179,7 +179,8 @@ fn goroutines_that_outlive_a_test_are_named() {
         assert_eq!(named.len(), usize::from(tells), "{text}");
         for line in named {
             assert!(
-                line.contains("] \"left behind\" created at tests/tests/attributes.rs:"),
+                line.contains(" \"left behind\" [")
+                    && line.contains("] created at tests/tests/attributes.rs:"),
                 "{text}"
             );
             assert!(line.contains(" by goroutine "), "{text}");

@@ -208,7 +208,7 @@ fn wait_all_gives_up() {
         assert_eq!(ids, [parked.id()]);
         let text = unfinished.to_string();
         assert!(text.starts_with("1 goroutines did not end in time:\n"), "{text}");
-        assert!(text.contains("[thread::park] \"stubborn\" created at"), "{text}");
+        assert!(text.contains("\"stubborn\" [thread::park] created at"), "{text}");
         parked.thread().unpark();
         parked.join().unwrap();
         wait_all(Duration::from_secs(10)).unwrap();

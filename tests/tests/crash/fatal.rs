@@ -77,7 +77,8 @@ fn stack_overflows_are_told() {
     for (scenario, id, kib) in all {
         victim(scenario, |ended| {
             ended.expect_signal(libc::SIGABRT);
-            let text = format!("\ngoroutine {id} [running]: stack overflow ({kib} KiB)\n");
+            let name = if scenario == "overflow_small" { " \"small\"" } else { "" };
+            let text = format!("\ngoroutine {id}{name} [running]: stack overflow ({kib} KiB)\n");
             ended.expect_stderr(&text);
             ended.expect_stderr("\ncreated at tests/src/bin/victim/");
             // How to raise it.

@@ -57,32 +57,43 @@ impl GoroutineInfo {
     }
 }
 
-/// As the header of a dump: `goroutine 7 [sync.WaitGroup.Wait, 2 minutes]: created by …`.
+/// As a dump begins: `goroutine 7 "worker" [sync.WaitGroup.Wait, 2 minutes] created at …`. Main has
+/// no name in it.
 impl std::fmt::Display for GoroutineInfo {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.header())?;
+        match self.creator {
+            Some(id) => write!(f, " created at {} by goroutine {id}", self.created_at),
+            None => write!(f, " created at {}", self.created_at),
+        }
+    }
+}
+
+impl GoroutineInfo {
+    /// What it is, and what it does.
+    pub(crate) fn header(&self) -> String {
+        use std::fmt::Write;
         let doing = self.wait_reason.unwrap_or(match self.state {
             GoroutineState::Runnable => "runnable",
             GoroutineState::Running => "running",
             GoroutineState::Syscall => "syscall",
             GoroutineState::Waiting => "waiting",
         });
-        write!(f, "goroutine {} [{doing}", self.id)?;
-        match self.waiting.map_or(0, |w| w.as_secs() / 60) {
-            0 => {}
-            1 => write!(f, ", 1 minute")?,
-            n => write!(f, ", {n} minutes")?,
+        let mut text = format!("goroutine {}", self.id);
+        if let Some(name) = self.name().filter(|name| *name != "main") {
+            let _ = write!(text, " {name:?}");
         }
+        let _ = write!(text, " [{doing}");
+        let _ = match self.waiting.map_or(0, |w| w.as_secs() / 60) {
+            0 => Ok(()),
+            1 => write!(text, ", 1 minute"),
+            n => write!(text, ", {n} minutes"),
+        };
         if self.locked_to_thread {
-            write!(f, ", locked to thread")?;
+            text.push_str(", locked to thread");
         }
-        write!(f, "]")?;
-        if let Some(name) = self.name() {
-            write!(f, " {name:?}")?;
-        }
-        match self.creator {
-            Some(id) => write!(f, " created at {} by goroutine {id}", self.created_at),
-            None => write!(f, " created at {}", self.created_at),
-        }
+        text.push(']');
+        text
     }
 }
 

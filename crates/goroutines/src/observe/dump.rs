@@ -106,9 +106,7 @@ pub(crate) fn stacks() -> String {
 
 fn text(entry: &Entry) -> String {
     let info = &entry.info;
-    let header = info.to_string();
-    let header = header.split_inclusive(']').next().unwrap_or("");
-    let mut text = format!("\n{header}:\n");
+    let mut text = format!("\n{}:\n", info.header());
     match &entry.stack {
         Some(stack) => print_frames(&mut text, stack),
         None => text.push_str("\tgoroutine running on another thread; stack unavailable\n"),

@@ -71,7 +71,7 @@ pub(crate) fn overflow() {
 
 pub(crate) fn overflow_small() {
     run(|| {
-        let small = thread::Builder::new().stack_size(64 << 10);
+        let small = thread::Builder::new().name("small".into()).stack_size(64 << 10);
         small.spawn(|| recurses(0)).unwrap().join().unwrap()
     });
 }
