@@ -59,7 +59,7 @@ fn every_goroutine_is_dumped() {
             (2..=4).map(|id| format!("goroutine {id} [sync.WaitGroup.Wait]:")).collect();
         let mut wanted = vec![MAIN_WAITS];
         wanted.extend(others.iter().map(|header| (header.as_str(), group)));
-        wanted.push(("goroutine 5 [thread::park]:", "victim::asleep::parks_for_ever"));
+        wanted.push(("goroutine 5 \"parker\" [thread::park]:", "victim::asleep::parks_for_ever"));
         expect_deadlock(ended, &wanted);
     });
 }
