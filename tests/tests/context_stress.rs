@@ -18,7 +18,7 @@ use goroutines_tests::io::{PARKS, full_listener, ms, set_option, tcp_pair};
 use goroutines_tests::proc::{at_procs, wait_until};
 use goroutines_tests::{TIME_SLICE, join_all};
 use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
+use rand::{RngExt, SeedableRng};
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -77,8 +77,8 @@ struct Ending {
 impl Ending {
     fn new(rng: &mut StdRng) -> Self {
         let background = Context::background();
-        let time = us(rng.gen_range(0..400));
-        match rng.gen_range(0..5) {
+        let time = us(rng.random_range(0..400));
+        match rng.random_range(0..5) {
             0 => {
                 let (context, cancel) = background.with_timeout(time);
                 Self { context, cancel, other: None }
@@ -97,7 +97,7 @@ impl Ending {
                 let (parent, cancel) = background.with_cancel();
                 let context = parent.with_timeout(VERY_LONG).0;
                 let cancels = cancel.clone();
-                let turns = rng.gen_range(0..20);
+                let turns = rng.random_range(0..20);
                 let other = go(move || {
                     (0..turns).for_each(|_| runtime::gosched());
                     cancels.cancel();
@@ -130,13 +130,13 @@ impl Drop for Ending {
 /// within it.
 fn ending<R>(rng: &mut StdRng, f: impl FnOnce() -> R) -> R {
     let one = Ending::new(rng);
-    match rng.gen_range(0..6) {
+    match rng.random_range(0..6) {
         0 => {
             let inner = Ending::new(rng);
             one.context.run(|| inner.context.run(f))
         }
         1 => one.context.run(|| {
-            let inner = context::current().with_timeout(us(rng.gen_range(0..400))).0;
+            let inner = context::current().with_timeout(us(rng.random_range(0..400))).0;
             inner.run(f)
         }),
         2 => one.context.run(|| {
@@ -151,8 +151,8 @@ fn ending<R>(rng: &mut StdRng, f: impl FnOnce() -> R) -> R {
 /// A wait that is ended by nobody.
 #[track_caller]
 fn lasts(rng: &mut StdRng) {
-    let (start, time) = (Instant::now(), us(rng.gen_range(1..80)));
-    match rng.gen_range(0..4) {
+    let (start, time) = (Instant::now(), us(rng.random_range(1..80)));
+    match rng.random_range(0..4) {
         0 => thread::sleep(time),
         1 if PARKS => std::thread::sleep(time),
         2 => {
@@ -185,9 +185,9 @@ impl Drop for Message {
 /// How a send in a context ended: none if the message was sent.
 fn send_somehow(rng: &mut StdRng, to: &[Sender<Message>], message: Message) -> Option<Message> {
     let mut message = Some(message);
-    let at = &to[rng.gen_range(0..to.len())];
-    let kind = rng.gen_range(0..6);
-    let time = us(rng.gen_range(0..200));
+    let at = &to[rng.random_range(0..to.len())];
+    let kind = rng.random_range(0..6);
+    let time = us(rng.random_range(0..200));
     ending(rng, || match kind {
         0 => at.send(message.take()?).err().map(|e| e.into_inner()),
         1 => at.send_timeout(message.take()?, time).err().map(|e| e.into_inner()),
@@ -218,9 +218,9 @@ fn send_somehow(rng: &mut StdRng, to: &[Sender<Message>], message: Message) -> O
 
 /// What a receipt in a context came to.
 fn receive_somehow(rng: &mut StdRng, from: &[Receiver<Message>]) -> Option<Message> {
-    let at = &from[rng.gen_range(0..from.len())];
-    let kind = rng.gen_range(0..7);
-    let time = us(rng.gen_range(0..200));
+    let at = &from[rng.random_range(0..from.len())];
+    let kind = rng.random_range(0..7);
+    let time = us(rng.random_range(0..200));
     ending(rng, || match kind {
         0 => at.recv().ok(),
         1 => at.recv_timeout(time).ok(),
@@ -258,7 +258,7 @@ fn messages(seed: u64) {
     const SENDERS: u64 = 12;
     const EACH: u64 = 40;
     let mut random = rng(seed, 0);
-    let capacities = [0, 1, [0, 2, 7][random.gen_range(0..3)]];
+    let capacities = [0, 1, [0, 2, 7][random.random_range(0..3)]];
     let (to, from): (Vec<_>, Vec<_>) = capacities.map(bounded).into_iter().unzip();
     let dropped = Arc::new(AtomicU64::new(0));
     let (sent, received) = (WaitGroup::new(), WaitGroup::new());
@@ -277,7 +277,7 @@ fn messages(seed: u64) {
                     assert_eq!(back.id, id, "another was given back");
                     given_back.fetch_add(1, Ordering::Relaxed);
                     message = back;
-                    if rng.gen_range(0..4) == 0 {
+                    if rng.random_range(0..4) == 0 {
                         lasts(&mut rng);
                     }
                 }
@@ -293,7 +293,7 @@ fn messages(seed: u64) {
                 match receive_somehow(&mut rng, &from) {
                     Some(message) => found.lock().unwrap().push(message.id),
                     None if over && from.iter().all(Receiver::is_empty) => break,
-                    None if rng.gen_range(0..4) == 0 => lasts(&mut rng),
+                    None if rng.random_range(0..4) == 0 => lasts(&mut rng),
                     None => {}
                 }
             }
@@ -321,7 +321,7 @@ fn echo<S>(mut stream: S, rng: &mut StdRng)
 where
     S: Read + Write,
 {
-    let mut buf = vec![0; rng.gen_range(500..3_000)];
+    let mut buf = vec![0; rng.random_range(500..3_000)];
     loop {
         let n = match ending(rng, || stream.read(&mut buf)) {
             Ok(0) => return,
@@ -358,7 +358,7 @@ where
     for<'s> &'s S: Read + Write,
 {
     let mut random = rng(seed, of);
-    let data: Vec<u8> = (0..random.gen_range(1..100_000)).map(|_| random.r#gen()).collect();
+    let data: Vec<u8> = (0..random.random_range(1..100_000)).map(|_| random.random()).collect();
     let (stream, expected) = (Arc::new(stream), data.clone());
     let writes = {
         let stream = Arc::clone(&stream);
@@ -376,7 +376,7 @@ where
             Ok(n) => all.extend_from_slice(&buf[..n]),
             Err(e) => expect_ended(&e),
         }
-        if random.gen_range(0..10) == 0 {
+        if random.random_range(0..10) == 0 {
             lasts(&mut random);
         }
     }
@@ -458,8 +458,8 @@ fn connections(seed: u64) {
         go(move || {
             let mut made = 0;
             for _ in 0..10 {
-                let with_timeout = rng.gen_range(0..2) == 0;
-                let to = addresses[rng.gen_range(0..3)];
+                let with_timeout = rng.random_range(0..2) == 0;
+                let to = addresses[rng.random_range(0..3)];
                 let connected = ending(&mut rng, || match with_timeout {
                     false => TcpStream::connect(to),
                     true => TcpStream::connect_timeout(&to, SOON),
@@ -507,7 +507,7 @@ fn mixture(seed: u64) {
         let mut rng = rng(seed, 3_000 + i);
         go(move || {
             for _ in 0..30 {
-                let kind = rng.gen_range(0..7);
+                let kind = rng.random_range(0..7);
                 ending(&mut rng, || match kind {
                     0 => thread::sleep(VERY_LONG),
                     1 if PARKS => std::thread::sleep(VERY_LONG),
@@ -556,28 +556,28 @@ fn trees(seed: u64) {
     let mut functions = Vec::new();
     let runs: Vec<_> = (0..120u64)
         .map(|i| {
-            let parent = nodes[random.gen_range(0..nodes.len())].0.clone();
-            let node = match random.gen_range(0..3) {
-                0 => parent.with_timeout(us(random.gen_range(0..5_000))),
+            let parent = nodes[random.random_range(0..nodes.len())].0.clone();
+            let node = match random.random_range(0..3) {
+                0 => parent.with_timeout(us(random.random_range(0..5_000))),
                 1 => parent.with_value(i).with_cancel(),
                 _ => parent.with_cancel(),
             };
             nodes.push(node.clone());
-            if random.gen_range(0..2) == 0 {
+            if random.random_range(0..2) == 0 {
                 let called = called.clone();
                 functions.push(node.0.after_func(move || called.send(i).unwrap()));
             }
-            if random.gen_range(0..8) == 0 {
-                nodes[random.gen_range(1..nodes.len())].1.cancel();
+            if random.random_range(0..8) == 0 {
+                nodes[random.random_range(1..nodes.len())].1.cancel();
             }
-            if random.gen_range(0..8) == 0 {
+            if random.random_range(0..8) == 0 {
                 // What is dropped is cancelled with those above it.
-                nodes.swap_remove(random.gen_range(1..nodes.len()));
+                nodes.swap_remove(random.random_range(1..nodes.len()));
             }
             let mut rng = rng(seed, 4_100 + i);
             go(move || {
                 let (context, _cancel) = node;
-                context.run(|| match rng.gen_range(0..3) {
+                context.run(|| match rng.random_range(0..3) {
                     0 => thread::sleep(VERY_LONG),
                     1 => {
                         let (_send, receive) = bounded::<()>(0);
@@ -592,7 +592,7 @@ fn trees(seed: u64) {
             })
         })
         .collect();
-    let stops = functions.iter().filter(|_| random.gen_range(0..3) == 0);
+    let stops = functions.iter().filter(|_| random.random_range(0..3) == 0);
     let stopped = stops.filter(|one| one.stop()).count();
     nodes[0].1.cancel();
     join_all(runs);

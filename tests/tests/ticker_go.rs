@@ -798,8 +798,8 @@ fn timer_modified_earlier() {
 
 /// A number below `n`, by chance.
 fn random(n: usize) -> usize {
-    use rand::Rng;
-    rand::thread_rng().gen_range(0..n)
+    use rand::RngExt;
+    rand::rng().random_range(0..n)
 }
 
 /// Go: `TestAdjustTimers`: a hundred timers are moved back and forth, in a random order.

@@ -8,7 +8,7 @@ use goroutines::context::{Context, ContextError};
 use goroutines::group::ErrGroup;
 use goroutines::time::{Ticker, Timer, after_func};
 use goroutines::{JoinHandle, go, select, select_biased};
-use rand::Rng;
+use rand::RngExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ fn us(n: u64) -> Duration {
 }
 
 fn random(below: u64) -> u64 {
-    rand::thread_rng().gen_range(0..below)
+    rand::rng().random_range(0..below)
 }
 
 /// A message that is counted, and whose content is checked.

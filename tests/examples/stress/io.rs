@@ -1,7 +1,7 @@
 //! The steps that wait for descriptors, timers and futexes, through std as it is.
 
 use goroutines::{go, thread};
-use rand::Rng;
+use rand::RngExt;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
@@ -58,10 +58,10 @@ fn accept(listener: &TcpListener) {
 
 /// Some rounds with the server, on a connection of its own.
 pub(crate) fn tcp(me: usize) {
-    let mut rng = rand::thread_rng();
+    let mut rng = rand::rng();
     let mut stream = TcpStream::connect(echo_server()).unwrap();
-    for round in 0..rng.gen_range(1..6) {
-        let sent = bytes(me + round, rng.gen_range(1..5000));
+    for round in 0..rng.random_range(1..6) {
+        let sent = bytes(me + round, rng.random_range(1..5000));
         let mut writer = stream.try_clone().unwrap();
         let copy = sent.clone();
         let writing = go(move || writer.write_all(&copy).unwrap());
@@ -70,7 +70,7 @@ pub(crate) fn tcp(me: usize) {
         check(me + round, 0, &got);
         writing.join().unwrap();
     }
-    if rng.r#gen() {
+    if rng.random() {
         stream.shutdown(Shutdown::Write).unwrap();
         assert_eq!(stream.read(&mut [0; 10]).unwrap(), 0, "nothing is left");
     }
@@ -78,7 +78,7 @@ pub(crate) fn tcp(me: usize) {
 
 /// More than the buffers hold, both ways at once.
 pub(crate) fn bulk(me: usize) {
-    let n = rand::thread_rng().gen_range(1..600_000);
+    let n = rand::rng().random_range(1..600_000);
     let (mut left, mut right) = UnixStream::pair().unwrap();
     let sending = go(move || {
         left.write_all(&bytes(me, n)).unwrap();
@@ -124,7 +124,7 @@ pub(crate) fn pipe(me: usize) {
 pub(crate) fn read_timeout(me: usize) {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = socket.local_addr().unwrap();
-    let wait = us(rand::thread_rng().gen_range(1..3000));
+    let wait = us(rand::rng().random_range(1..3000));
     socket.set_read_timeout(Some(wait)).unwrap();
     let start = Instant::now();
     let error = socket.recv(&mut [0; 10]).unwrap_err();
@@ -144,9 +144,9 @@ pub(crate) fn read_timeout(me: usize) {
 
 /// `poll` on some pipes of which one becomes ready.
 pub(crate) fn poll() {
-    let mut rng = rand::thread_rng();
-    let pipes: Vec<_> = (0..rng.gen_range(1..20)).map(|_| std::io::pipe().unwrap()).collect();
-    let chosen = rng.gen_range(0..pipes.len());
+    let mut rng = rand::rng();
+    let pipes: Vec<_> = (0..rng.random_range(1..20)).map(|_| std::io::pipe().unwrap()).collect();
+    let chosen = rng.random_range(0..pipes.len());
     let mut writer = pipes[chosen].1.try_clone().unwrap();
     let writing = go(move || {
         thread::sleep(us(50));
@@ -168,7 +168,7 @@ pub(crate) fn poll() {
 }
 
 pub(crate) fn sleep() {
-    let time = us(rand::thread_rng().gen_range(0..2000));
+    let time = us(rand::rng().random_range(0..2000));
     let start = Instant::now();
     std::thread::sleep(time);
     assert!(start.elapsed() >= time, "too early: {:?} of {time:?}", start.elapsed());
@@ -178,7 +178,7 @@ pub(crate) fn sleep() {
 pub(crate) fn condvar() {
     let pair = Arc::new((Mutex::new(0u32), Condvar::new()));
     let other = Arc::clone(&pair);
-    let time = us(rand::thread_rng().gen_range(0..300));
+    let time = us(rand::rng().random_range(0..300));
     let notifies = go(move || {
         std::thread::sleep(time);
         *other.0.lock().unwrap() += 1;

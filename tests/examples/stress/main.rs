@@ -14,7 +14,7 @@ mod io;
 use goroutines::runtime::{self, blocking, gosched};
 use goroutines::{WaitGroup, go, thread};
 use goroutines_tests::raw;
-use rand::Rng;
+use rand::RngExt;
 use rand::rngs::ThreadRng;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -93,12 +93,12 @@ impl Worker {
         assert!(TOKENS.with_borrow(Vec::is_empty), "tokens of the goroutine before");
         YIELDS_IN_DROP.set(Some(YieldInDrop(Token::new(me))));
         let id = std::thread::current().id();
-        Self { me, keep: Vec::new(), counted: 0, id, rng: rand::thread_rng() }
+        Self { me, keep: Vec::new(), counted: 0, id, rng: rand::rng() }
     }
 
     fn step(&mut self) {
         STEPS.fetch_add(1, Ordering::Relaxed);
-        match self.rng.gen_range(0..45) {
+        match self.rng.random_range(0..45) {
             0..=3 => self.allocate(),
             4 | 5 => self.borrow_across_yield(),
             6 | 7 => self.count(),
@@ -107,16 +107,16 @@ impl Worker {
             10 => unwind(),
             11 => compute(self.me as u64),
             12 => errno(),
-            13 => lock_across_yield(self.rng.r#gen()),
+            13 => lock_across_yield(self.rng.random()),
             14 => self.channel(),
             15 => join_others(self.me),
             16 => park_and_unpark(),
             17 => block_announced(),
-            18 => block_unannounced(self.rng.gen_range(0..40)),
+            18 => block_unannounced(self.rng.random_range(0..40)),
             19 => group(),
             20 => scope(),
-            21 => real_thread(self.rng.gen_range(0..20)),
-            22 => locked(self.rng.gen_range(0..20)),
+            21 => real_thread(self.rng.random_range(0..20)),
+            22 => locked(self.rng.random_range(0..20)),
             23 => io::tcp(self.me),
             24 => io::bulk(self.me),
             25 => io::pipe(self.me),
@@ -126,7 +126,7 @@ impl Worker {
             29 => io::condvar(),
             30 => io::rendezvous(),
             31 => io::with_threads(),
-            32 => io::process(self.rng.gen_range(0..30)),
+            32 => io::process(self.rng.random_range(0..30)),
             33..=35 => chans::many_to_many(),
             36 | 37 => chans::selects(),
             38 => chans::close(),
@@ -141,8 +141,8 @@ impl Worker {
         if self.keep.len() > 200 {
             self.keep.truncate(50);
         }
-        if self.rng.r#gen() {
-            self.keep.push(vec![self.me as u8; self.rng.gen_range(1..3000)]);
+        if self.rng.random() {
+            self.keep.push(vec![self.me as u8; self.rng.random_range(1..3000)]);
         } else if let Some(v) = self.keep.pop() {
             assert!(v.iter().all(|b| *b == self.me as u8), "memory of another");
         }
@@ -174,7 +174,7 @@ impl Worker {
 
     fn channel(&mut self) {
         let (send, receive) = mpsc::sync_channel(1);
-        let n = self.rng.gen_range(1..20u32);
+        let n = self.rng.random_range(1..20u32);
         let sender = go(move || (0..n).for_each(|i| send.send(i).unwrap()));
         assert_eq!(receive.iter().sum::<u32>(), n * (n - 1) / 2);
         sender.join().unwrap();
@@ -341,7 +341,7 @@ fn locked(n: u32) {
 }
 
 fn worker(me: usize) {
-    let steps = rand::thread_rng().gen_range(50..3000);
+    let steps = rand::rng().random_range(50..3000);
     let mut worker = Worker::new(me);
     for _ in 0..steps {
         if STOP.load(Ordering::Relaxed) {
@@ -386,7 +386,7 @@ fn run(seconds: u64, goroutines: usize, resize: bool) -> bool {
     while start.elapsed() < Duration::from_secs(seconds) && !STOP.load(Ordering::Relaxed) {
         thread::sleep(Duration::from_millis(if resize { 1 } else { 100 }));
         if resize {
-            runtime::gomaxprocs(rand::thread_rng().gen_range(1..9));
+            runtime::gomaxprocs(rand::rng().random_range(1..9));
         }
         if early_kib == 0 && start.elapsed().as_secs() * 3 >= seconds {
             early_kib = resident_kib();

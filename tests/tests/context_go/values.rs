@@ -6,8 +6,8 @@ use goroutines::go;
 use goroutines_tests::io::at_each;
 use goroutines_tests::join_all;
 use rand::rngs::StdRng;
-use rand::seq::SliceRandom;
-use rand::{Rng, SeedableRng};
+use rand::seq::IndexedRandom;
+use rand::{RngExt, SeedableRng};
 use std::sync::Arc;
 
 #[derive(Debug, PartialEq)]
@@ -101,9 +101,9 @@ fn layers(seed: u64, with_timeout: bool) {
     while i < 30 || timers == 0 || cancels.is_empty() || values == 0 {
         i += 1;
         let cancel;
-        match rng.gen_range(0..3) {
+        match rng.random_range(0..3) {
             0 => {
-                let kind = rng.gen_range(0..TYPES.len());
+                let kind = rng.random_range(0..TYPES.len());
                 context = TYPES[kind].0(&context, i);
                 model[kind] = Some(i);
                 values += 1;

@@ -3,7 +3,7 @@
 use goroutines::thread::{self, yield_now};
 use goroutines::{JoinHandle, go};
 use goroutines_tests::{join_all, on_procs, os_thread, raw, work};
-use rand::Rng;
+use rand::RngExt;
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -233,14 +233,14 @@ fn a_random_generator_may_be_kept_across_yields() {
     on_procs("a_random_generator_may_be_kept_across_yields", |_| {
         let numbers = join_all((0..32).map(|_| {
             go(|| {
-                let mut kept = rand::thread_rng();
+                let mut kept = rand::rng();
                 let mut numbers = Vec::new();
                 for _ in 0..40 {
-                    numbers.push(kept.r#gen::<u64>());
+                    numbers.push(kept.random::<u64>());
                     yield_now();
-                    let mut another = rand::thread_rng();
-                    numbers.push(another.r#gen());
-                    numbers.extend((0..50).map(|_| kept.r#gen::<u64>()));
+                    let mut another = rand::rng();
+                    numbers.push(another.random());
+                    numbers.extend((0..50).map(|_| kept.random::<u64>()));
                 }
                 numbers
             })
