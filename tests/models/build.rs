@@ -364,7 +364,10 @@ use std::sync::PoisonError;",
     File {
         path: "chan/mod.rs",
         // The macros, which models don't use.
-        replaced: &[TIMES, ("pub use crate::{select, select_biased};\n", "")],
+        replaced: &[
+            TIMES,
+            ("#[cfg(feature = \"macros\")]\npub use crate::{select, select_biased};\n", ""),
+        ],
     },
     File { path: "chan/buffer.rs", replaced: &[] },
     File { path: "chan/cases.rs", replaced: &[] },

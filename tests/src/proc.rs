@@ -10,6 +10,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
+/// A goroutine's stack where nothing else is said: addresses.
+pub const STACK_BYTES: usize = if cfg!(debug_assertions) { 1 << 20 } else { 256 << 10 };
+
 /// A body that takes longer hangs.
 const LIMIT: Duration = Duration::from_secs(60);
 

@@ -1,10 +1,10 @@
 //! Libraries that are loaded while goroutines run, and use thread-locals of the initial-exec model.
 
 use goroutines::{go, runtime};
-use goroutines_tests::join_all;
 use goroutines_tests::proc::in_child;
+use goroutines_tests::{join_all, run_to_end};
 use std::ffi::{CStr, CString, c_int, c_void};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// GCC's OpenMP library: its settings are a thread-local of that model.
@@ -396,7 +396,46 @@ fn a_plugin_that_contains_the_runtime_stays() {
             std::thread::sleep(std::time::Duration::from_millis(50));
         }
     });
-    child.expect_clean();
+    child.expect_status(0);
+    // This program's own symbols go before the plug-in's.
+    let told = cfg!(feature = "intercept");
+    assert_eq!(child.stderr, if told { HELD } else { "" }, "{child}");
+}
+
+/// What a plug-in says whose calls go to libc.
+const HELD: &str = "goroutines: in this library, calls that block hold a thread, as they go to libc: \
+                    link it with -Bsymbolic. In its build.rs: \
+                    println!(\"cargo::rustc-link-arg-cdylib=-Wl,-Bsymbolic\");\n";
+
+/// A plug-in of a program that knows nothing of goroutines parks if it is linked with `-Bsymbolic`, and else
+/// says that it does not.
+#[test]
+fn a_plugin_of_python_parks_if_its_symbols_are_its_own() {
+    const CODE: &str = "import ctypes, os, sys\n\
+                        call = ctypes.CDLL(sys.argv[1]).plugin_sleeps\n\
+                        call.restype = ctypes.c_int64\n\
+                        print(call(500), len(os.listdir('/proc/self/task')))";
+    let Some(python) = goroutines_test_needs::program("python3", "python3", &[]) else { return };
+    let program = std::env::current_exe().expect("this program's path");
+    let all = program.with_file_name("../examples/libplugin.a").display().to_string();
+    let own = |arguments: &[&str]| {
+        let whole = ["-Wl,--whole-archive", &all, "-Wl,--no-whole-archive", "-lgcc_s"];
+        build("parks", &[arguments, &whole].concat())
+    };
+    let run = |at: &Path| {
+        let ended = run_to_end(Command::new(&python).args(["-c", CODE]).arg(at));
+        ended.expect_status(0);
+        let numbers = ended.text().split_whitespace().map(|n| n.parse().unwrap()).collect();
+        let [us, threads]: [u64; 2] = Vec::try_into(numbers).unwrap();
+        (us, threads, ended.stderr)
+    };
+    let (us, threads, said) = run(&own(&["-Wl,-Bsymbolic"]));
+    assert_eq!(said, "");
+    assert!(threads < 20 || !cfg!(feature = "intercept"), "{threads} threads");
+    assert!(us >= 20_000, "{us} µs");
+    let (us, _, said) = run(&own(&[]));
+    assert_eq!(said, if cfg!(feature = "intercept") { HELD } else { "" });
+    assert!(us >= 20_000, "{us} µs");
 }
 
 /// Where a library asks for stacks that can be executed (as C's nested functions need), goroutines have them.

@@ -208,7 +208,7 @@ fn wait_all_gives_up() {
         assert_eq!(ids, [parked.id()]);
         let text = unfinished.to_string();
         assert!(text.starts_with("1 goroutines did not end in time:\n"), "{text}");
-        assert!(text.contains("[thread::park] \"stubborn\" created at"), "{text}");
+        assert!(text.contains("\"stubborn\" [thread::park] created at"), "{text}");
         parked.thread().unpark();
         parked.join().unwrap();
         wait_all(Duration::from_secs(10)).unwrap();
@@ -279,4 +279,33 @@ fn goexit_on_a_thread_panics() {
         result.is_err()
     });
     assert!(result.join().unwrap());
+}
+
+/// Go: `runtime.Stack`, which begins with the caller.
+#[test]
+fn the_callers_stack_is_the_first() {
+    #[inline(never)]
+    fn calls() -> String {
+        std::hint::black_box(runtime::stacks())
+    }
+    fn parks() {
+        thread::park();
+    }
+    alone(2, || {
+        let other = go(parks);
+        let text = loop {
+            let text = go(calls).join().unwrap();
+            if text.contains("[thread::park]") {
+                break text;
+            }
+            thread::yield_now();
+        };
+        let first = text.trim_start().split("\n\n").next().unwrap();
+        assert!(first.contains(" [running]:\n"), "{text}");
+        assert!(first.contains("the_callers_stack_is_the_first::calls()\n"), "{text}");
+        assert!(first.contains("proc_account.rs:"), "{text}");
+        assert!(!text.contains("stack unavailable"), "{text}");
+        other.thread().unpark();
+        other.join().unwrap();
+    });
 }

@@ -48,9 +48,12 @@ fn all_stacks_are_printed() {
         assert_eq!(status.code(), Some(2), "{how}: {status}: {stderr}");
         assert!(stderr.starts_with("SIGQUIT: quit\n"), "{how}: {stderr}");
         assert!(stderr.contains("goroutine 1 ["), "{how}: {stderr}");
-        for part in
-            ["quits::waits_for_nothing", "[chan receive", "quits.rs:", "created by goroutine 1"]
-        {
+        for part in [
+            "quits::waits_for_nothing",
+            "goroutine 2 \"idler\" [chan receive",
+            "quits.rs:",
+            "created by goroutine 1",
+        ] {
             assert!(stderr.contains(part), "{how}: no {part:?} in {stderr}");
         }
     }

@@ -306,11 +306,12 @@ fn install() -> Result<(), Box<dyn Error>> {
 }
 
 /// Programs and libraries that tests look for, and the packages that bring them.
-const NEEDS: [(&str, &str); 4] = [
+const NEEDS: [(&str, &str); 5] = [
     ("redis-server", "redis-server"),
     ("postgres", "postgresql"),
     ("libpython3", "libpython3-dev"),
     ("go", "golang-go"),
+    ("python3", "python3"),
 ];
 
 fn is_there(program: &str) -> bool {

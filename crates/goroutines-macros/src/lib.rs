@@ -34,10 +34,14 @@ pub fn main(args: TokenStream, item: TokenStream) -> TokenStream {
 /// Makes a function a test that runs in a goroutine.
 ///
 /// It may return what any test may, and other attributes of tests (`should_panic`, `ignore`) stay
-/// what they are. A test that has not ended after a minute fails, and the stacks of all goroutines
-/// are printed: in a test program a deadlock can't be told from goroutines that wait for another
-/// test. `timeout = "5s"` says how long (`ms`, `s`, `min`), `timeout = "none"` that there is no
-/// limit. The goroutines of a test that has failed so go on.
+/// what they are. Where all goroutines are asleep, and no thread could wake one, the tests that run
+/// fail, and the stacks of all goroutines are printed. A test that waits beside others, or beside
+/// threads, that go on can't be told from one that will be woken: it fails after a minute.
+/// `timeout = "5s"` says how long (`ms`, `s`, `min`), `timeout = "none"` that there is no limit.
+/// The goroutines of a test that has failed so go on.
+///
+/// Goroutines that a test has started, or these have, and that have not ended when it has, are
+/// named on stderr. `leaks = "fail"` makes the test fail then, `leaks = "ignore"` says nothing.
 ///
 /// `crate = "name"` is as for `main`.
 ///
@@ -57,6 +61,8 @@ pub fn test(args: TokenStream, item: TokenStream) -> TokenStream {
 struct Args {
     krate: Option<Path>,
     timeout: Option<(Span, Option<Duration>)>,
+    /// One of `runtime::Leaks`.
+    leaks: Option<Ident>,
 }
 
 impl Parse for Args {
@@ -69,11 +75,12 @@ impl Parse for Args {
             match name.to_string().as_str() {
                 "crate" => args.krate = Some(value.parse_with(Path::parse_mod_style)?),
                 "timeout" => args.timeout = Some((name.span(), duration(&value)?)),
+                "leaks" => args.leaks = Some(leaks(&value)?),
                 _ => {
                     return Err(syn::Error::new(
                         name.span(),
-                        "expected `crate = \"…\"` or, for a test, `timeout = \"…\"`: for other \
-                         properties use goroutines::runtime::Builder",
+                        "expected `crate = \"…\"` or, for a test, `timeout = \"…\"`, \
+                         `leaks = \"…\"`: for other properties use goroutines::runtime::Builder",
                     ));
                 }
             }
@@ -109,6 +116,17 @@ fn duration(text: &LitStr) -> syn::Result<Option<Duration>> {
     }
 }
 
+/// What is to be done about goroutines that outlive a test.
+fn leaks(text: &LitStr) -> syn::Result<Ident> {
+    let what = match text.value().as_str() {
+        "ignore" => "Ignore",
+        "tell" => "Tell",
+        "fail" => "Fail",
+        _ => return Err(syn::Error::new(text.span(), "expected \"ignore\", \"tell\" or \"fail\"")),
+    };
+    Ok(Ident::new(what, text.span()))
+}
+
 /// How long a test may take that sets no limit.
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -127,6 +145,9 @@ fn expand(args: Args, item: ItemFn, is_test: bool) -> TokenStream {
     if let Some((span, _)) = args.timeout.filter(|_| !is_test) {
         return syn::Error::new(span, "`timeout` is for tests").to_compile_error().into();
     }
+    if let Some(what) = args.leaks.as_ref().filter(|_| !is_test) {
+        return syn::Error::new(what.span(), "`leaks` is for tests").to_compile_error().into();
+    }
     let krate = args.krate.map_or_else(|| quote!(::goroutines), |path| quote!(#path));
     let name = &sig.ident;
     // The function itself stays one, so that what it returns is checked as that of any other.
@@ -142,7 +163,9 @@ fn expand(args: Args, item: ItemFn, is_test: bool) -> TokenStream {
             },
         );
         let full = quote!(::core::concat!(::core::module_path!(), "::", ::core::stringify!(#name)));
-        let run = quote!(#krate::runtime::run_test(#full, #limit, || #report));
+        let leaks = args.leaks.unwrap_or_else(|| Ident::new("Tell", Span::call_site()));
+        let leaks = quote!(#krate::runtime::Leaks::#leaks);
+        let run = quote!(#krate::runtime::run_test(#full, #limit, #leaks, || #report));
         // The compiler wants those that are to panic without a result.
         let panics = attrs.iter().any(|attribute| attribute.path().is_ident("should_panic"));
         let (result, end) = if panics {

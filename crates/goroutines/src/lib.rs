@@ -26,24 +26,64 @@
 //! |---|---|
 //! | start goroutines, join them, borrow in them | [`go`], [`thread`], which mirrors [`std::thread`] item for item, [`macro@main`], [`macro@test`], [`run`] |
 //! | channels, and waiting for one of several | [`chan`], with the interface of `crossbeam-channel`; [`select!`], [`select_biased!`] |
-//! | wait for many, share, limit | [`WaitGroup`], [`sync`] (std's locks work as they are) |
+//! | wait for many, share, limit, make calls once | [`WaitGroup`], [`sync`] (std's locks work as they are) |
 //! | cancel, give time limits, pass values on | [`context`] |
-//! | goroutines that fail together; calls that are made once | [`group`] |
+//! | goroutines that fail together | [`group`] |
 //! | timers, tickers, functions that are called later | [`time`] |
 //! | futures in goroutines | [`block_on`] |
 //! | processors, stacks, time slices, what all goroutines do | [`runtime`], as Go's package of that name |
 //!
-//! **Feature** `intercept` (default): what blocks in std and libc parks the goroutine instead of
-//! its OS thread. Without it, such a call blocks its thread, and the processor moves to another
-//! one.
+//! # Modules
+//! | | |
+//! |---|---|
+//! | [`chan`] | channels: `bounded`, `unbounded`, `after`, `at`, `tick`, `never`, `Select`, `select!` |
+//! | [`context`] | `Context`: cancellation, deadlines, causes, values; `run` makes it ambient for a closure |
+//! | [`group`] | `ErrGroup`: goroutines that return a `Result`; the first error counts |
+//! | [`runtime`] | processors, `blocking`, `lock_os_thread`, `goexit`, stacks and accounts, `wait_all`, `Builder` |
+//! | [`sync`] | `WaitGroup`, `Semaphore`, `Pool` |
+//! | [`sync::singleflight`] | `Group`: a call that is made once for all who want its result at the same time |
+//! | [`thread`] | [`std::thread`] on goroutines: `spawn`, `scope`, `Builder`, `park`, `sleep`, `JoinHandle` |
+//! | [`time`] | `Timer`, `Ticker`, `after_func` |
+//! | [`guide`] | the user's guide; see below |
 //!
-//! **Environment**, read when the runtime starts: `GOMAXPROCS`, how many processors there are
-//! ([`runtime::procs`]); `GOROUTINES_STACK_SIZE`, bytes of a goroutine's stack, as `65536`, `64K`,
-//! `1M` ([`runtime::Builder::stack_size`]).
+//! # Features
+//! | | |
+//! |---|---|
+//! | `intercept` | what blocks in std and libc parks the goroutine instead of its OS thread; without it, such a call blocks its thread, and the processor moves to another one |
+//! | `macros` | [`select!`], [`macro@main`], [`macro@test`] |
+//! | `dump` | names of functions in dumps; without it a dump has addresses. Without `macros` and `dump` the crate has two dependencies, and builds in half the time |
 //!
-//! **A program that hangs** shows what its goroutines do on SIGQUIT (`kill -QUIT`, Ctrl-\\), and
-//! ends ([`runtime::Builder::dump_on_quit`]); [`runtime::stacks`] says the same at any time.
+//! All are on by default.
 //!
+//! # Environment variables
+//! They are read when the runtime starts.
+//!
+//! | | |
+//! |---|---|
+//! | `GOMAXPROCS` | how many processors there are ([`runtime::procs`]); the CPUs, unless said |
+//! | `GOROUTINES_STACK_SIZE` | bytes of a goroutine's stack, as `65536`, `64K`, `1M` ([`runtime::Builder::stack_size`]); 256 KiB unless said, in debug builds 1 MiB |
+//!
+//! # Guide
+//! | chapter | |
+//! |---|---|
+//! | [Ten minutes](guide::start) | a first program; each tool once |
+//! | [Porting](guide::porting) | a program that has threads: what changes, and what does not |
+//! | [Testing](guide::testing) | tests as goroutines, time limits, what is printed |
+//! | [Hangs and leaks](guide::hangs) | what a program that hangs can tell |
+//! | [Profiling](guide::profiling) | perf, pprof-rs, what threads are called |
+//! | [Shutdown](guide::shutdown) | Ctrl-C, contexts, what main's end does |
+//! | [Tokio](guide::tokio) | goroutines for tasks, futures for goroutines |
+//! | [Plug-ins](guide::plugins) | shared libraries that are opened by `dlopen` |
+//! | [Limits](guide::limits) | what holds a thread, what is not supported |
+//! | [Tuning](guide::tuning) | each setting, with its unit and default |
+//! | [Is this sound?](guide::soundness) | objections by name, with answers and tests |
+//! | [Errors](guide::errors) | each message, with its cause and exit status |
+//!
+//! # A program that hangs
+//! It shows what its goroutines do on SIGQUIT (`kill -QUIT`, Ctrl-\\), and ends
+//! ([`runtime::Builder::dump_on_quit`]); [`runtime::stacks`] says the same at any time.
+//!
+//! # Platforms
 //! Supported: x86-64 Linux with glibc 2.35 or later, dynamically linked.
 
 // In the order of what they stand on, but for circles (`cargo xtask tidy` counts them).
@@ -76,16 +116,21 @@ pub mod chan;
 pub mod context;
 mod future;
 pub mod group;
+// Its programs block in std.
+#[cfg(any(all(doc, not(doctest)), all(doctest, feature = "intercept")))]
+pub mod guide;
 pub mod runtime;
 pub mod sync;
 pub mod thread;
 pub mod time;
 
 pub use future::block_on;
+#[cfg(feature = "macros")]
 pub use goroutines_macros::{main, test};
 pub use runtime::run;
 pub use sync::WaitGroup;
 
+#[cfg(feature = "macros")]
 #[doc(hidden)]
 pub use goroutines_macros::__select;
 
@@ -137,6 +182,7 @@ pub fn __may_not_allocate() -> bool {
 /// drop(stop);
 /// assert_eq!(sum.join().unwrap(), 55);
 /// ```
+#[cfg(feature = "macros")]
 #[macro_export]
 macro_rules! select {
     ($($cases:tt)*) => { $crate::__select! { $crate, false; $($cases)* } };
@@ -157,6 +203,7 @@ macro_rules! select {
 ///     recv(receive_other) -> _ => unreachable!(),
 /// }
 /// ```
+#[cfg(feature = "macros")]
 #[macro_export]
 macro_rules! select_biased {
     ($($cases:tt)*) => { $crate::__select! { $crate, true; $($cases)* } };
@@ -194,6 +241,8 @@ where
     // SAFETY: f and its result borrow nothing.
     match unsafe { thread::start(f, thread::Options::default(), location) } {
         Ok(handle) => handle,
-        Err(e) => panic!("failed to start a goroutine: {e}"),
+        Err(e) => {
+            panic!("failed to start a goroutine: {e}{}", base::limits::hint(&e).as_str())
+        }
     }
 }

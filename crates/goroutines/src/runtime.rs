@@ -1,14 +1,16 @@
 //! The scheduler's controls. (Go: package `runtime`.)
 
-use crate::base::sys;
+use crate::base::{limits, sys};
 use crate::g::reason::WaitReason;
 use crate::g::{G, current};
+use crate::sched::trial::{Family, Trial, Verdict};
 use crate::sched::{SCHED, boot, exit, locked, park, stw, syscall};
 use crate::thread::{self, Goexit, Options};
 use std::io;
 use std::panic::{Location, resume_unwind};
 use std::process::ExitCode;
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 pub use crate::observe::account::{GoroutineInfo, GoroutineState, goroutines};
@@ -209,10 +211,10 @@ impl Builder {
         self
     }
 
-    /// Bytes of a goroutine's stack where [`thread::Builder::stack_size`] says nothing: 256 KiB, or
-    /// what the environment variable `GOROUTINES_STACK_SIZE` says (`65536`, `64K`, `1M`). Rounded up
-    /// to a power of two
-    /// from 16 KiB. These are addresses; memory is used as touched.
+    /// Bytes of a goroutine's stack where [`thread::Builder::stack_size`] says nothing: what the
+    /// environment variable `GOROUTINES_STACK_SIZE` says (`65536`, `64K`, `1M`), else 256 KiB, or
+    /// 1 MiB where this crate is built with debug assertions. Rounded up to a power of two from
+    /// 16 KiB. These are addresses; memory is used as touched.
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.config.stack_bytes = Some(bytes);
         self
@@ -302,7 +304,7 @@ impl Builder {
         if let Err(e) = self.start() {
             panic!("goroutines: {e}");
         }
-        run_main(f, stack, false)
+        run_main(f, stack, false, Location::caller())
     }
 }
 
@@ -312,9 +314,14 @@ const MAIN_STACK_BYTES: usize = 8 << 20;
 /// for.
 ///
 /// The first `run` of a process makes `f` goroutine 1. The calling thread blocks meanwhile. Called
-/// in a goroutine, it just calls `f`. If all goroutines are asleep, and nothing in the process
-/// could wake one, the process ends with Go's `fatal error: all goroutines are asleep - deadlock!`,
-/// a dump of all goroutines, and exit status 2.
+/// in a goroutine, it just calls `f`.
+///
+/// # Deadlock
+/// If all goroutines are asleep, and nothing in the process could wake one, the process ends with
+/// Go's `fatal error: all goroutines are asleep - deadlock!`, a dump of all goroutines, and exit
+/// status 2. Threads outside the runtime that wait for another thread, without a time-out, can't
+/// wake one by themselves. Whatever else they do (sleep, read, compute, wait with a time-out), they
+/// may; so may a timer, a descriptor that is waited for, and a signal's handler.
 ///
 /// # Panics
 /// If the runtime can't be started; and with `f`'s panic.
@@ -332,7 +339,7 @@ where
     R: Send,
 {
     boot::ensure();
-    run_main(f, MAIN_STACK_BYTES, false)
+    run_main(f, MAIN_STACK_BYTES, false, Location::caller())
 }
 
 /// What `#[goroutines::main]` calls: as [`run`], for a caller that ends the process when it
@@ -346,31 +353,96 @@ where
     R: Send,
 {
     boot::ensure();
-    run_main(f, MAIN_STACK_BYTES, true)
+    run_main(f, MAIN_STACK_BYTES, true, Location::caller())
 }
 
-/// What `#[goroutines::test]` calls: as [`run`], but a test that has not ended after `limit` panics
-/// on the calling thread, when it has printed the stacks of all goroutines.
+/// What is done about goroutines that outlive their test.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leaks {
+    /// Nothing.
+    Ignore,
+    /// They are named on stderr.
+    Tell,
+    /// The test fails.
+    Fail,
+}
+
+/// The goroutines of a test that has ended, which have a moment to end as well.
+fn left_of(family: Family) -> Vec<GoroutineInfo> {
+    const PATIENCE: Duration = Duration::from_millis(100);
+    let start = Instant::now();
+    loop {
+        let left = crate::observe::account::among(|task| family.has(task));
+        if left.is_empty() || start.elapsed() >= PATIENCE {
+            return left;
+        }
+        sys::sleep(Duration::from_millis(1));
+    }
+}
+
+fn tell_of_leaks(name: &str, left: &[GoroutineInfo], fail: bool) {
+    use std::fmt::Write;
+    let mut text = format!("{name} has ended, and goroutines that it has started have not:");
+    for one in left {
+        let _ = write!(text, "\n{one}");
+    }
+    assert!(!fail, "{text}");
+    eprintln!("{text}");
+}
+
+/// What `#[goroutines::test]` calls: as [`run`], but a test that has not ended after `limit`, or
+/// that can't end as all goroutines are asleep, panics on the calling thread, when it has printed
+/// the stacks of all goroutines.
 #[doc(hidden)]
 #[track_caller]
-pub fn run_test<F>(name: &'static str, limit: Option<Duration>, f: F) -> ExitCode
+pub fn run_test<F>(name: &'static str, limit: Option<Duration>, leaks: Leaks, f: F) -> ExitCode
 where
     F: FnOnce() -> ExitCode + Send + 'static,
 {
-    let Some(limit) = limit.filter(|_| current::g().is_none()) else { return run(f) };
+    if current::g().is_some() {
+        return run(f);
+    }
     let (done, waits) = std::sync::mpsc::sync_channel(1);
+    let at = Location::caller();
+    let trial = Arc::new(Trial::new());
+    let ended = Arc::clone(&trial);
     // The thread that waits in `run` can't leave it, so it is another one.
     let waiter = std::thread::Builder::new().name(name.into()).spawn(move || {
-        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(f)));
+        let run = || {
+            boot::ensure();
+            let family = Family::new();
+            let body = move || {
+                family.begin();
+                f()
+            };
+            let code = run_main(body, MAIN_STACK_BYTES, false, at);
+            (code, if leaks == Leaks::Ignore { Vec::new() } else { left_of(family) })
+        };
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
         let _ = done.send(result);
+        ended.end();
     });
     if let Err(e) = waiter {
         panic!("no thread can be made for the test {name}: {e}");
     }
-    match waits.recv_timeout(limit) {
-        Ok(Ok(code)) => code,
-        Ok(Err(payload)) => resume_unwind(payload),
-        Err(_) => {
+    match trial.wait(limit) {
+        Verdict::Ended => match waits.recv() {
+            Ok(Ok((code, left))) => {
+                if !left.is_empty() {
+                    tell_of_leaks(name, &left, leaks == Leaks::Fail);
+                }
+                code
+            }
+            Ok(Err(payload)) => resume_unwind(payload),
+            Err(_) => panic!("the thread of the test {name} has gone without a result"),
+        },
+        Verdict::Asleep => {
+            eprintln!("{name}: all goroutines are asleep - deadlock!\n\n{}", stacks());
+            panic!("{name}: all goroutines are asleep - deadlock!");
+        }
+        Verdict::TimedOut => {
+            let limit = limit.unwrap_or_default();
             eprintln!("{name} has not ended after {limit:?}; all goroutines:\n{}", stacks());
             panic!(
                 "{name} has not ended after {limit:?} \
@@ -380,8 +452,7 @@ where
     }
 }
 
-#[track_caller]
-fn run_main<F, R>(f: F, stack_bytes: usize, is_last: bool) -> R
+fn run_main<F, R>(f: F, stack_bytes: usize, is_last: bool, at: &'static Location<'static>) -> R
 where
     F: FnOnce() -> R + Send,
     R: Send,
@@ -420,9 +491,9 @@ where
     let options =
         Options { name: Some("main".into()), stack_bytes: Some(stack_bytes), ..Options::default() };
     // SAFETY: this thread stays here until the goroutine has ended, or for ever.
-    let main = match unsafe { thread::start(body, options, Location::caller()) } {
+    let main = match unsafe { thread::start(body, options, at) } {
         Ok(main) => main,
-        Err(e) => panic!("failed to start the main goroutine: {e}"),
+        Err(e) => panic!("failed to start the main goroutine: {e}{}", limits::hint(&e).as_str()),
     };
     // Counted now, not before: until here this thread could still start goroutines. If main has
     // ended by now, it has counted this thread out already.
@@ -436,12 +507,13 @@ where
         Ok(Some(Err(payload))) | Err(payload) => resume_unwind(payload),
         Ok(None) => loop {
             // Main called goexit: the others go on, and nobody comes back here.
-            sys::sleep(Duration::from_secs(3600));
+            sys::futex_wait(&AtomicU32::new(0), 0, None);
         },
     }
 }
 
-/// The stacks of all goroutines that have begun to run, as the dump of a deadlock shows them.
+/// The stacks of all goroutines that have begun to run, as the dump of a deadlock shows them; the
+/// caller's is the first.
 ///
 /// Stops the world while it walks the stacks (some microseconds each); one that is blocked in a
 /// call or runs on without a processor meanwhile has no stack to show. (Go: `runtime.Stack`.)

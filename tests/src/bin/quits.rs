@@ -70,7 +70,17 @@ fn work(how: &str) {
             _ => {}
         }
     }
-    println!("ready");
+    let _tells = go(|| {
+        let sleeps = || {
+            use runtime::GoroutineState::{Syscall, Waiting};
+            runtime::goroutines().iter().any(|g| g.id == 1 && matches!(g.state, Waiting | Syscall))
+        };
+        // (Where the call is not taken over, nobody is told of it.)
+        while cfg!(feature = "intercept") && !sleeps() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        println!("ready");
+    });
     sleep_for_long();
 }
 

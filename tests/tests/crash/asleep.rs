@@ -1,7 +1,8 @@
 //! All goroutines asleep: found, told, dumped, ended with status 2.
 
 use crate::victim;
-use goroutines_tests::Ended;
+use goroutines_tests::{Ended, run_to_end};
+use std::process::Command;
 use std::time::Duration;
 
 const DEADLOCK: &str = "fatal error: all goroutines are asleep - deadlock!\n";
@@ -58,7 +59,7 @@ fn every_goroutine_is_dumped() {
             (2..=4).map(|id| format!("goroutine {id} [sync.WaitGroup.Wait]:")).collect();
         let mut wanted = vec![MAIN_WAITS];
         wanted.extend(others.iter().map(|header| (header.as_str(), group)));
-        wanted.push(("goroutine 5 [thread::park]:", "victim::asleep::parks_for_ever"));
+        wanted.push(("goroutine 5 \"parker\" [thread::park]:", "victim::asleep::parks_for_ever"));
         expect_deadlock(ended, &wanted);
     });
 }
@@ -113,6 +114,24 @@ fn in_a_call_that_wants_itself() {
     victim("singleflight", |ended| {
         expect_deadlock(ended, &[(MAIN_WAITS.0, "victim::asleep::wants_its_own_key")]);
     });
+}
+
+/// A program without names shows addresses, with what `addr2line` wants.
+#[test]
+fn without_names() {
+    let program = std::env::temp_dir().join(format!("victim.{}", std::process::id()));
+    std::fs::copy(env!("CARGO_BIN_EXE_victim"), &program).unwrap();
+    let strip = Command::new("strip").arg(&program).status().unwrap();
+    assert!(strip.success());
+    let ended = run_to_end(Command::new(&program).arg("park"));
+    std::fs::remove_file(&program).unwrap();
+    ended.expect_status(2);
+    assert!(ended.stderr.starts_with(DEADLOCK), "{ended}");
+    let frames = dumped(&ended)[0].1;
+    let file = program.to_str().unwrap();
+    let is_frame = |line: &str| line.starts_with("0x") && line.contains(&format!(" ({file}+0x"));
+    assert!(frames.lines().filter(|line| is_frame(line)).count() >= 3, "{ended}");
+    assert!(frames.contains("\ncreated at\n"), "{ended}");
 }
 
 /// Go: `TestSimpleDeadlock`.

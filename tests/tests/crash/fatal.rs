@@ -1,6 +1,7 @@
 //! Panics, overflows, limits, misuse, and main's end.
 
 use crate::{victim, victim_at};
+use goroutines_tests::proc::STACK_BYTES;
 use goroutines_tests::{Ended, run_to_end};
 use std::process::Command;
 use std::time::Duration;
@@ -61,20 +62,23 @@ fn a_panic_in_main_ends_the_process_in_gos_way_where_wanted() {
     });
 }
 
+const DEFAULT_KIB: usize = STACK_BYTES >> 10;
+
 /// Go: `TestStackOverflow`. Here a stack has a guard, and the process is aborted.
 #[test]
 fn stack_overflows_are_told() {
     let all = [
-        ("overflow", 2, 256),
+        ("overflow", 2, DEFAULT_KIB),
         ("overflow_small", 2, 64),
-        ("overflow_default_size", 2, 1024),
+        ("overflow_default_size", 2, 2048),
         ("overflow_main", 1, 8192),
         ("overflow_main_size", 1, 128),
     ];
     for (scenario, id, kib) in all {
         victim(scenario, |ended| {
             ended.expect_signal(libc::SIGABRT);
-            let text = format!("\ngoroutine {id} [running]: stack overflow ({kib} KiB)\n");
+            let name = if scenario == "overflow_small" { " \"small\"" } else { "" };
+            let text = format!("\ngoroutine {id}{name} [running]: stack overflow ({kib} KiB)\n");
             ended.expect_stderr(&text);
             ended.expect_stderr("\ncreated at tests/src/bin/victim/");
             // How to raise it.
@@ -86,7 +90,7 @@ fn stack_overflows_are_told() {
 #[test]
 fn the_environment_sets_the_stacks_size() {
     let said = [("524288", 512), ("512K", 512), ("1M", 1024), ("2 MiB", 2048)];
-    let ignored = [("lots", 256), ("-5", 256), ("1e20", 256), ("", 256)];
+    let ignored = ["lots", "-5", "1e20", ""].map(|value| (value, DEFAULT_KIB));
     for (value, kib) in said.into_iter().chain(ignored) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_victim"));
         command.arg("overflow").env("GOROUTINES_STACK_SIZE", value);
@@ -96,7 +100,7 @@ fn the_environment_sets_the_stacks_size() {
         let is_told = ended.stderr.contains(&format!(
             "goroutines: GOROUTINES_STACK_SIZE={value} is not a number of bytes (65536, 64K, 1M): ignored\n"
         ));
-        assert_eq!(is_told, kib == 256 && !value.is_empty(), "{ended}");
+        assert_eq!(is_told, ignored.contains(&(value, kib)) && !value.is_empty(), "{ended}");
     }
 }
 
@@ -111,6 +115,32 @@ fn other_faults_are_as_without_us() {
     victim("bad_access", |ended| {
         ended.expect_signal(libc::SIGSEGV);
         assert!(!ended.stderr.contains("stack overflow"), "{ended}");
+    });
+}
+
+#[test]
+fn no_threads() {
+    victim("no_threads", |ended| {
+        if ended.text() == "not root\n" {
+            return;
+        }
+        ended.expect_status(2);
+        let text = "runtime: failed to create new OS thread (have 2 already; errno=11)\n\
+                    runtime: may need to increase max user processes \
+                    (ulimit -u, or pids.max of the cgroup)\nfatal error: newosproc\n";
+        assert_eq!(ended.stderr, text, "{ended}");
+        assert!(ended.took < Duration::from_secs(10), "{ended}");
+    });
+}
+
+#[test]
+fn no_addresses() {
+    victim("no_addresses", |ended| {
+        ended.expect_status(101);
+        ended.expect_stderr(
+            "Cannot allocate memory (os error 12) \
+             (the process may have 50000000 bytes of addresses: ulimit -v)\n",
+        );
     });
 }
 

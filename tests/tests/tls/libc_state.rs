@@ -2,6 +2,7 @@
 
 use goroutines::go;
 use goroutines::thread::{self, yield_now};
+use goroutines_tests::proc::STACK_BYTES;
 use goroutines_tests::{join_all, on_procs, work};
 use std::ffi::c_void;
 use std::mem::MaybeUninit;
@@ -131,7 +132,7 @@ fn pthread_getattr_np_knows_the_goroutines_stack() {
         // As with glibc's threads, the thread-locals (20 KB of them in this program) are part of it.
         let tls_bytes = 40 << 10;
         contains_here((8 << 20) - tls_bytes); // main's
-        join_all((0..8).map(|_| go(move || contains_here((256 << 10) - tls_bytes))));
+        join_all((0..8).map(|_| go(move || contains_here(STACK_BYTES - tls_bytes))));
         let big = thread::Builder::new().stack_size(2 << 20);
         big.spawn(move || contains_here((2 << 20) - tls_bytes)).unwrap().join().unwrap();
         // An ordinary thread's is still its own.

@@ -99,87 +99,66 @@ pub fn float_words() -> u64 {
     u64::from(mxcsr) | u64::from(x87) << 32
 }
 
-/// Copies `bytes`, a multiple of 16, then compares; whether both were equal. Another thread may
-/// write to either meanwhile, so the compiler is told nothing of what is read and written.
+/// Whether both are equal, of 16 `bytes` or more. Another thread may write to either meanwhile, so
+/// the compiler is told nothing of what is read; `to` is read first, in each block.
 ///
 /// # Safety
-/// * Both ranges are valid, and don't overlap.
+/// * Both ranges are valid.
 #[inline]
-pub(crate) unsafe fn copy_and_compare(from: *const u8, to: *mut u8, bytes: usize) -> bool {
-    debug_assert!(bytes.is_multiple_of(16));
+pub(crate) unsafe fn equal(from: *const u8, to: *const u8, bytes: usize) -> bool {
+    debug_assert!(bytes >= 16);
     let blocks = bytes & !63;
     let equal: usize;
-    // SAFETY: accesses within the caller's ranges.
+    // SAFETY: accesses within the caller's ranges. The last block may lie over the one before.
     unsafe {
         std::arch::asm!(
+            // Equal bytes leave zeroes in {sum}.
+            "pxor {sum}, {sum}",
             "xor {i:e}, {i:e}",
-            "cmp {i}, {blocks}",
-            "jae 3f",
+            "test {blocks}, {blocks}",
+            "jz 3f",
             "2:",
+            "movdqu {b}, [{to} + {i}]",
+            "movdqu {d}, [{to} + {i} + 16]",
             "movdqu {a}, [{from} + {i}]",
-            "movdqu {b}, [{from} + {i} + 16]",
-            "movdqu {c}, [{from} + {i} + 32]",
-            "movdqu {d}, [{from} + {i} + 48]",
-            "movdqu [{to} + {i}], {a}",
-            "movdqu [{to} + {i} + 16], {b}",
-            "movdqu [{to} + {i} + 32], {c}",
-            "movdqu [{to} + {i} + 48], {d}",
+            "movdqu {c}, [{from} + {i} + 16]",
+            "pxor {a}, {b}",
+            "pxor {c}, {d}",
+            "por {sum}, {a}",
+            "por {sum}, {c}",
+            "movdqu {b}, [{to} + {i} + 32]",
+            "movdqu {d}, [{to} + {i} + 48]",
+            "movdqu {a}, [{from} + {i} + 32]",
+            "movdqu {c}, [{from} + {i} + 48]",
+            "pxor {a}, {b}",
+            "pxor {c}, {d}",
+            "por {sum}, {a}",
+            "por {sum}, {c}",
             "add {i}, 64",
             "cmp {i}, {blocks}",
             "jb 2b",
             "3:",
-            "cmp {i}, {bytes}",
-            "jae 5f",
+            "cmp {i}, {last}",
+            "jge 5f",
             "4:",
+            "movdqu {b}, [{to} + {i}]",
             "movdqu {a}, [{from} + {i}]",
-            "movdqu [{to} + {i}], {a}",
+            "pxor {a}, {b}",
+            "por {sum}, {a}",
             "add {i}, 16",
-            "cmp {i}, {bytes}",
-            "jb 4b",
+            "cmp {i}, {last}",
+            "jl 4b",
             "5:",
-            // Equal bytes leave zeroes in {sum}.
-            "pxor {sum}, {sum}",
-            "xor {i:e}, {i:e}",
-            "cmp {i}, {blocks}",
-            "jae 7f",
-            "6:",
-            "movdqu {a}, [{from} + {i}]",
-            "movdqu {b}, [{to} + {i}]",
-            "movdqu {c}, [{from} + {i} + 16]",
-            "movdqu {d}, [{to} + {i} + 16]",
-            "pxor {a}, {b}",
-            "pxor {c}, {d}",
-            "por {sum}, {a}",
-            "por {sum}, {c}",
-            "movdqu {a}, [{from} + {i} + 32]",
-            "movdqu {b}, [{to} + {i} + 32]",
-            "movdqu {c}, [{from} + {i} + 48]",
-            "movdqu {d}, [{to} + {i} + 48]",
-            "pxor {a}, {b}",
-            "pxor {c}, {d}",
-            "por {sum}, {a}",
-            "por {sum}, {c}",
-            "add {i}, 64",
-            "cmp {i}, {blocks}",
-            "jb 6b",
-            "7:",
-            "cmp {i}, {bytes}",
-            "jae 9f",
-            "8:",
-            "movdqu {a}, [{from} + {i}]",
-            "movdqu {b}, [{to} + {i}]",
+            "movdqu {b}, [{to} + {last}]",
+            "movdqu {a}, [{from} + {last}]",
             "pxor {a}, {b}",
             "por {sum}, {a}",
-            "add {i}, 16",
-            "cmp {i}, {bytes}",
-            "jb 8b",
-            "9:",
             "pxor {a}, {a}",
             "pcmpeqb {sum}, {a}",
             "pmovmskb {equal:e}, {sum}",
             from = in(reg) from,
             to = in(reg) to,
-            bytes = in(reg) bytes,
+            last = in(reg) bytes - 16,
             blocks = in(reg) blocks,
             i = out(reg) _,
             equal = out(reg) equal,
@@ -188,10 +167,28 @@ pub(crate) unsafe fn copy_and_compare(from: *const u8, to: *mut u8, bytes: usize
             c = out(xmm_reg) _,
             d = out(xmm_reg) _,
             sum = out(xmm_reg) _,
-            options(nostack),
+            options(nostack, readonly),
         );
     }
     equal == 0xffff
+}
+
+/// Copies. Another thread may write to either meanwhile; what is written is seen by it before the
+/// caller reads anything else.
+///
+/// # Safety
+/// * Both ranges are valid, and don't overlap.
+pub(crate) unsafe fn copy_and_publish(from: *const u8, to: *mut u8, bytes: usize) {
+    // SAFETY: accesses within the caller's ranges; the word on the stack keeps its value.
+    unsafe {
+        std::arch::asm!(
+            "rep movsb",
+            "lock or dword ptr [rsp], 0",
+            inout("rcx") bytes => _,
+            inout("rsi") from => _,
+            inout("rdi") to => _,
+        );
+    }
 }
 
 /// Saves the running context in `save`, continues `to`, and hands it `word`.

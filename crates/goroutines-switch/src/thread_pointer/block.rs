@@ -18,14 +18,15 @@
 //!   meanwhile is seen by ld.so's walk over the list, or when the block is laid out.
 //! * B2: the template is the last on libc's list, and carriers are behind it, so libc (which adds
 //!   in front) and carriers never write the same links. Carriers are never taken off.
-//! * B3: ld.so writes the template before the carriers. So a copy that equals the template after it
-//!   was made is right: what ld.so writes later, it writes to the carrier too.
+//! * B3: ld.so writes the template before the carriers. So a carrier that equals the template, once
+//!   all that was written to it is seen by all, is right: what ld.so writes later, it writes to the
+//!   carrier too.
 //! * B4: what lies no further under the thread pointer than the program's own TLS was laid out
 //!   before `main`, for modules that are never unloaded, and is not written again: it is copied
 //!   without a look.
 
 use super::glibc::{FIRST_TID, Facts, facts, generation};
-use crate::arch::copy_and_compare;
+use crate::arch::{copy_and_publish, equal};
 use std::io;
 use std::ops::Range;
 use std::sync::OnceLock;
@@ -236,34 +237,39 @@ pub(crate) unsafe fn reset_tls(tls: Tls) {
                 How::Copied => {
                     std::ptr::copy_nonoverlapping(from as *const u8, to as *mut u8, bytes);
                 }
-                How::Compared => while !copy(from as *const u8, to as *mut u8, bytes) {},
+                How::Compared => follow(from as *const u8, to as *mut u8, bytes),
                 How::Zeroed => zero(to as *mut u8, bytes),
             }
         }
     }
 }
 
-/// Copies; whether both were equal afterwards.
+/// Makes `to` equal to `from`, which ld.so may write meanwhile, and `to` after it (B3).
+///
+/// Mostly it is, and is left alone. A copy is compared once the other processors have seen it: one
+/// that ld.so's next write to `to` had overtaken, on its way out of the processor's store buffer,
+/// would undo that, and look right here.
 ///
 /// # Safety
-/// * As for [`copy_and_compare`].
+/// * Both ranges are valid, and don't overlap.
 #[inline]
-unsafe fn copy(from: *const u8, to: *mut u8, bytes: usize) -> bool {
-    const BLOCK: usize = 16;
+unsafe fn follow(from: *const u8, to: *mut u8, bytes: usize) {
     // SAFETY: the caller's ranges.
     unsafe {
-        if bytes < BLOCK {
-            return (0..bytes).all(|i| {
-                to.add(i).write_volatile(from.add(i).read_volatile());
-                to.add(i).read_volatile() == from.add(i).read_volatile()
-            });
+        while !is_equal(from, to, bytes) {
+            copy_and_publish(from, to, bytes);
         }
-        // The last block may lie over the one before: byte for byte, the rest cost as much as a
-        // hundred instructions.
-        let last = bytes - BLOCK;
-        copy_and_compare(from, to, bytes & !(BLOCK - 1))
-            && (bytes.is_multiple_of(BLOCK)
-                || copy_and_compare(from.add(last), to.add(last), BLOCK))
+    }
+}
+
+#[inline]
+unsafe fn is_equal(from: *const u8, to: *const u8, bytes: usize) -> bool {
+    // SAFETY: the caller's ranges.
+    unsafe {
+        if bytes >= 16 {
+            return equal(from, to, bytes);
+        }
+        (0..bytes).all(|i| to.add(i).read_volatile() == from.add(i).read_volatile())
     }
 }
 

@@ -4,6 +4,7 @@
 pub(crate) mod atomic;
 pub(crate) mod fatal;
 pub(crate) mod gather;
+pub(crate) mod limits;
 pub(crate) mod line;
 pub(crate) mod lock;
 pub(crate) mod lock_word;
@@ -16,3 +17,4 @@ pub(crate) mod origin;
 pub(crate) mod rand;
 pub(crate) mod stay;
 pub(crate) mod sys;
+pub(crate) mod unwind;

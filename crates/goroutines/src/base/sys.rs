@@ -102,7 +102,6 @@ pub(crate) fn take_signal(set: u64) -> Option<libc::siginfo_t> {
 }
 
 /// The process's id.
-#[cfg(feature = "intercept")]
 pub(crate) fn own_pid() -> u32 {
     pid() as u32
 }
@@ -313,6 +312,36 @@ pub(crate) fn read_file<'b>(path: &[u8], buf: &'b mut [u8]) -> Option<&'b [u8]> 
     }
 }
 
+/// A directory that is read.
+pub(crate) struct Directory(usize);
+
+impl Directory {
+    /// `path` ends with a NUL.
+    pub(crate) fn open(path: &[u8]) -> Option<Self> {
+        assert!(path.last() == Some(&0), "a C string");
+        let flags = (libc::O_RDONLY | libc::O_CLOEXEC | libc::O_DIRECTORY) as usize;
+        let at = libc::AT_FDCWD as isize as usize;
+        // SAFETY: a NUL-terminated path.
+        let fd = unsafe { raw(libc::SYS_openat, [at, path.as_ptr() as usize, flags, 0, 0, 0]) };
+        usize::try_from(fd).ok().map(Self)
+    }
+
+    /// The next entries, as `getdents64` has them; none are left if it is empty.
+    pub(crate) fn read<'b>(&self, buf: &'b mut [u8]) -> Option<&'b [u8]> {
+        let args = [self.0, buf.as_mut_ptr() as usize, buf.len(), 0, 0, 0];
+        // SAFETY: a writable buffer.
+        let n = unsafe { raw(libc::SYS_getdents64, args) };
+        usize::try_from(n).ok().map(|n| &buf[..n])
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        // SAFETY: a descriptor of ours.
+        unsafe { raw(libc::SYS_close, [self.0, 0, 0, 0, 0, 0]) };
+    }
+}
+
 /// What tells an open file from all others: its device and its number there. Zeroes for a
 /// descriptor that is none.
 pub(crate) fn file_of(fd: i32) -> (libc::dev_t, libc::ino_t) {
@@ -366,6 +395,10 @@ impl<const N: usize> Text<N> {
             }
         }
         self.push(std::str::from_utf8(&digits[at..]).unwrap_or(""))
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        std::str::from_utf8(self.bytes()).unwrap_or("")
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {

@@ -65,6 +65,7 @@ pub use receiver::{IntoIter, Iter, Receiver, TryIter};
 pub use sender::Sender;
 
 #[doc(no_inline)]
+#[cfg(feature = "macros")]
 pub use crate::{select, select_biased};
 
 use crate::base::sys;

@@ -40,6 +40,8 @@ pub(crate) struct Task {
     pub(crate) mask: Cell<u64>,
     /// The runtime's own: not counted.
     pub(crate) is_system: bool,
+    /// The test that it was started in, directly or not; 0: in none.
+    pub(crate) family: Cell<u32>,
     /// For `thread/join.rs`: the waiter for its end; the handle that names it.
     pub(crate) joiner: AtomicPtr<()>,
     pub(crate) thread: AtomicPtr<()>,
@@ -71,6 +73,7 @@ impl Task {
             #[cfg(feature = "intercept")]
             mask: Cell::new(0),
             is_system,
+            family: Cell::new(0),
             joiner: AtomicPtr::new(null_mut()),
             thread: AtomicPtr::new(null_mut()),
         }

@@ -26,6 +26,8 @@ mod direct;
 #[cfg(feature = "intercept")]
 mod dns;
 #[cfg(feature = "intercept")]
+pub(crate) mod effect;
+#[cfg(feature = "intercept")]
 mod epoll_ctl;
 #[cfg(feature = "intercept")]
 mod fd;

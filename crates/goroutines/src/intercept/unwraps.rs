@@ -20,11 +20,13 @@
 //! [`Run`]: crate::sched::ambient::Run
 
 use super::io::block;
+use crate::base::unwind;
 use crate::g::G;
 use crate::netpoll::{self, Kind};
 use crate::sched::ambient::{self, Cut};
 use libc::{c_int, c_void, pollfd};
 use std::io;
+use std::ops::ControlFlow;
 use std::process::{Child, Command, ExitStatus, Output};
 
 /// What the child of a `spawn` that forks writes where it can't run its program: an `errno`, and
@@ -36,39 +38,16 @@ const NO_PROGRAM_BYTES: usize = 8;
 /// Frames that are looked at: std's own are few.
 const FRAMES: u32 = 32;
 
-unsafe extern "C" {
-    // Of the unwinder that std brings along.
-    fn _Unwind_Backtrace(
-        step: extern "C" fn(*mut c_void, *mut c_void) -> c_int,
-        walk: *mut c_void,
-    ) -> c_int;
-    fn _Unwind_GetRegionStart(frame: *mut c_void) -> usize;
-}
-
-struct Walk<'a> {
-    wanted: &'a [usize],
-    left: u32,
-    found: bool,
-}
-
-extern "C" fn step(frame: *mut c_void, walk: *mut c_void) -> c_int {
-    const GO_ON: c_int = 0;
-    const STOP: c_int = 4;
-    // SAFETY: is_below()'s.
-    let walk = unsafe { &mut *walk.cast::<Walk<'_>>() };
-    // SAFETY: a frame that the unwinder shows.
-    walk.found = walk.wanted.contains(&unsafe { _Unwind_GetRegionStart(frame) });
-    walk.left -= 1;
-    if walk.found || walk.left == 0 { STOP } else { GO_ON }
-}
-
 /// Whether the caller was called, some frames above, by one of the functions at these addresses.
 #[cold]
 fn is_below(wanted: &[usize]) -> bool {
-    let mut walk = Walk { wanted, left: FRAMES, found: false };
-    // SAFETY: `step` gets what it takes.
-    unsafe { _Unwind_Backtrace(step, (&raw mut walk).cast()) };
-    walk.found
+    let (mut left, mut found) = (FRAMES, false);
+    unwind::each(|frame| {
+        found = wanted.contains(&frame.function());
+        left -= 1;
+        if found || left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    found
 }
 
 fn reads_output() -> bool {

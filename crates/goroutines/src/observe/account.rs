@@ -57,32 +57,43 @@ impl GoroutineInfo {
     }
 }
 
-/// As the header of a dump: `goroutine 7 [sync.WaitGroup.Wait, 2 minutes]: created by …`.
+/// As a dump begins: `goroutine 7 "worker" [sync.WaitGroup.Wait, 2 minutes] created at …`. Main has
+/// no name in it.
 impl std::fmt::Display for GoroutineInfo {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.header())?;
+        match self.creator {
+            Some(id) => write!(f, " created at {} by goroutine {id}", self.created_at),
+            None => write!(f, " created at {}", self.created_at),
+        }
+    }
+}
+
+impl GoroutineInfo {
+    /// What it is, and what it does.
+    pub(crate) fn header(&self) -> String {
+        use std::fmt::Write;
         let doing = self.wait_reason.unwrap_or(match self.state {
             GoroutineState::Runnable => "runnable",
             GoroutineState::Running => "running",
             GoroutineState::Syscall => "syscall",
             GoroutineState::Waiting => "waiting",
         });
-        write!(f, "goroutine {} [{doing}", self.id)?;
-        match self.waiting.map_or(0, |w| w.as_secs() / 60) {
-            0 => {}
-            1 => write!(f, ", 1 minute")?,
-            n => write!(f, ", {n} minutes")?,
+        let mut text = format!("goroutine {}", self.id);
+        if let Some(name) = self.name().filter(|name| *name != "main") {
+            let _ = write!(text, " {name:?}");
         }
+        let _ = write!(text, " [{doing}");
+        let _ = match self.waiting.map_or(0, |w| w.as_secs() / 60) {
+            0 => Ok(()),
+            1 => write!(text, ", 1 minute"),
+            n => write!(text, ", {n} minutes"),
+        };
         if self.locked_to_thread {
-            write!(f, ", locked to thread")?;
+            text.push_str(", locked to thread");
         }
-        write!(f, "]")?;
-        if let Some(name) = self.name() {
-            write!(f, " {name:?}")?;
-        }
-        match self.creator {
-            Some(id) => write!(f, " created at {} by goroutine {id}", self.created_at),
-            None => write!(f, " created at {}", self.created_at),
-        }
+        text.push(']');
+        text
     }
 }
 
@@ -91,11 +102,16 @@ impl std::fmt::Display for GoroutineInfo {
 #[must_use]
 pub fn goroutines() -> Vec<GoroutineInfo> {
     boot::ensure();
+    among(|_| true)
+}
+
+/// Those whose tasks are wanted.
+pub(crate) fn among(wanted: impl Fn(&Task) -> bool) -> Vec<GoroutineInfo> {
     let mut room = exit::alive() as usize + 64;
     loop {
         // The vector is made before: in a stopped world nothing may be allocated.
         let mut all = Vec::with_capacity(room);
-        let whole = stw::stopped_world(|| (None, collect(&mut all)));
+        let whole = stw::stopped_world(|| (None, collect(&mut all, &wanted)));
         if whole {
             all.sort_by_key(|g: &GoroutineInfo| g.id);
             return all;
@@ -105,7 +121,7 @@ pub fn goroutines() -> Vec<GoroutineInfo> {
 }
 
 /// Fills `all`, in a stopped world; false if it is too small.
-fn collect(all: &mut Vec<GoroutineInfo>) -> bool {
+fn collect(all: &mut Vec<GoroutineInfo>, wanted: &dyn Fn(&Task) -> bool) -> bool {
     let now = sys::coarse_nanotime();
     let mut fits = true;
     let mut add = |info: Option<GoroutineInfo>| {
@@ -115,9 +131,9 @@ fn collect(all: &mut Vec<GoroutineInfo>) -> bool {
         }
     };
     for gp in every_g() {
-        add(info(gp, now));
+        add(info(gp, now).filter(|_| gp.task().is_some_and(wanted)));
     }
-    each_unbegun(|task| add(info_of_task(task, now)));
+    each_unbegun(|task| add(info_of_task(task, now).filter(|_| wanted(task))));
     fits
 }
 

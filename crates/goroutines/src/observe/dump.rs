@@ -5,38 +5,46 @@
 //! collected there; names are looked up afterwards, on this stack.
 
 use super::account::{GoroutineInfo, every_g, info};
-use crate::base::{fatal, sys};
-use crate::g::G;
+use super::frames::{self, Frame};
+use crate::base::{fatal, sys, unwind};
 use crate::g::status::State;
+use crate::g::{G, current};
 use crate::sched::{exit, stw};
 use goroutines_switch::borrow;
-use std::ffi::c_void;
 use std::fmt::Write;
+use std::ops::ControlFlow;
 
 const FRAMES: usize = 100;
 
 /// The addresses of a stack's frames.
 struct Walk {
-    at: [*mut c_void; FRAMES],
+    at: [usize; FRAMES],
     len: usize,
 }
 
-unsafe extern "C" fn walk(data: *mut u8) {
-    // SAFETY: the Walk that `stack_of` passes.
-    let walk = unsafe { &mut *data.cast::<Walk>() };
-    // SAFETY: without synchronization it must not run twice at once: a dump is alone.
-    unsafe {
-        backtrace::trace_unsynchronized(|frame| {
-            walk.at[walk.len] = frame.ip();
-            walk.len += 1;
-            walk.len < FRAMES
+impl Walk {
+    const fn new() -> Self {
+        Self { at: [0; FRAMES], len: 0 }
+    }
+
+    /// The caller's stack.
+    fn here(&mut self) {
+        unwind::each(|frame| {
+            self.at[self.len] = frame.ip();
+            self.len += 1;
+            if self.len < FRAMES { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });
     }
 }
 
+unsafe extern "C" fn walk(data: *mut u8) {
+    // SAFETY: the Walk that `stack_of` passes.
+    unsafe { &mut *data.cast::<Walk>() }.here();
+}
+
 /// Walks the stack of a goroutine that is off its stack, and can't be resumed meanwhile.
 fn stack_of(gp: &'static G) -> Walk {
-    let mut found = Walk { at: [std::ptr::null_mut(); FRAMES], len: 0 };
+    let mut found = Walk::new();
     // SAFETY: suspended; the caller says that nobody continues it; `walk` neither unwinds nor
     // switches.
     unsafe { borrow(gp.context.get(), walk, (&raw mut found).cast()) };
@@ -75,13 +83,21 @@ pub(crate) fn print_all() {
     }
 }
 
-/// The stacks of all goroutines, as a dump shows them. (Go: `runtime.Stack` with `all`.)
+/// The stacks of all goroutines, as a dump shows them, the caller's first. (Go: `runtime.Stack`
+/// with `all`.)
 pub(crate) fn stacks() -> String {
+    let own = current::g().map(G::id);
+    let mut here = Walk::new();
+    here.here();
+    let mut here = Some(here);
     let mut room = exit::alive() as usize + 64;
     loop {
         let mut all = Vec::with_capacity(room);
         if stw::stopped_world(|| (None, collect(&mut all))) {
-            all.sort_by_key(|entry: &Entry| entry.info.id);
+            all.sort_by_key(|entry: &Entry| (Some(entry.info.id) != own, entry.info.id));
+            if let Some(first) = all.first_mut().filter(|entry| Some(entry.info.id) == own) {
+                first.stack = here.take();
+            }
             return all.iter().map(text).collect();
         }
         room *= 2;
@@ -90,9 +106,7 @@ pub(crate) fn stacks() -> String {
 
 fn text(entry: &Entry) -> String {
     let info = &entry.info;
-    let header = info.to_string();
-    let header = header.split_inclusive(']').next().unwrap_or("");
-    let mut text = format!("\n{header}:\n");
+    let mut text = format!("\n{}:\n", info.header());
     match &entry.stack {
         Some(stack) => print_frames(&mut text, stack),
         None => text.push_str("\tgoroutine running on another thread; stack unavailable\n"),
@@ -104,89 +118,10 @@ fn text(entry: &Entry) -> String {
     text
 }
 
-/// One function of a stack, perhaps inlined into the next.
-struct Frame {
-    name: String,
-    file: Option<String>,
-    line: Option<u32>,
-}
-
-impl Frame {
-    fn print(&self, text: &mut String) {
-        let _ = writeln!(text, "{}()", self.name);
-        if let (Some(file), Some(line)) = (&self.file, self.line) {
-            let _ = writeln!(text, "\t{file}:{line}");
-        }
-    }
-
-    /// Whether its name says where it is: that of an inlined function may be bare, but for its type
-    /// arguments.
-    fn has_path(&self) -> bool {
-        let bare =
-            self.name.find('<').filter(|at| *at > 0).map_or(&*self.name, |at| &self.name[..at]);
-        bare.contains("::")
-    }
-
-    /// Whether it is something that users call, by a name that says where it is.
-    fn tells(&self) -> bool {
-        self.has_path() && !self.name.starts_with("goroutines::sched::")
-    }
-
-    /// Whether it is the runtime's, and not of the walk itself.
-    fn is_of_the_runtime(&self) -> bool {
-        self.name.contains("goroutines::") && !self.name.starts_with("goroutines::observe::")
-    }
-
-    /// Whether it is the runtime's or std's: by its file, where that is known (names of inlined
-    /// functions may lack their path), else by its name.
-    fn is_ours(&self) -> bool {
-        const NAMES: [&str; 12] = [
-            "goroutines::",
-            "goroutines_switch::",
-            "backtrace::",
-            "std::panicking::",
-            "std::panic::",
-            "core::panic::",
-            "core::ops::function::",
-            "__rust_try",
-            "_Unwind_Backtrace",
-            "<core::panic::unwind_safe::AssertUnwindSafe",
-            "<alloc::boxed::Box",
-            "<goroutines::",
-        ];
-        if NAMES[2..11].iter().any(|name| self.name.starts_with(name)) {
-            return true;
-        }
-        match &self.file {
-            Some(file) => {
-                let ours = [file!(), goroutines_switch::SOURCE].map(directory);
-                let others = ["/library/std/src/", "/library/core/src/", "/library/alloc/src/"];
-                ours.iter().chain(&others).any(|part| file.contains(part))
-                    || file.contains("/backtrace-")
-            }
-            None => NAMES.iter().any(|name| self.name.starts_with(name)),
-        }
-    }
-}
-
-/// The directory `src` of the crate that `file` is in, with the name of the crate's own.
-fn directory(file: &'static str) -> &'static str {
-    file.find("src/").map_or(file, |at| &file[..at + 4])
-}
-
 /// From the user's call into the runtime to where the goroutine began. The runtime's frames below
 /// and above say nothing.
 fn print_frames(text: &mut String, walk: &Walk) {
-    let mut frames = Vec::new();
-    for ip in &walk.at[..walk.len] {
-        backtrace::resolve(*ip, |symbol| {
-            if let Some(name) = symbol.name() {
-                let name = format!("{name:#}");
-                let file = symbol.filename().map(|file| file.display().to_string());
-                frames.push(Frame { name, file, line: symbol.lineno() });
-            }
-        });
-    }
+    let frames = frames::of(&walk.at[..walk.len]);
     let first = frames.iter().position(|frame| !frame.is_ours());
     let last = frames.iter().rposition(|frame| !frame.is_ours());
     match (first, last) {
@@ -196,9 +131,11 @@ fn print_frames(text: &mut String, walk: &Walk) {
             let called = first.checked_sub(1).filter(|at| frames[*at].tells());
             frames[called.unwrap_or(first)..=last].iter().for_each(|frame| frame.print(text));
         }
-        // Inlined into what started it, and without debug information: all there is.
-        _ => frames.iter().filter(|frame| frame.is_of_the_runtime()).for_each(|frame| {
-            frame.print(text);
-        }),
+        // Inlined into what started it, and without debug information; or without names at all.
+        _ => {
+            let any = frames.iter().any(Frame::is_of_the_runtime);
+            let tells = |frame: &&Frame| frame.is_of_the_runtime() || !any && frame.is_unnamed();
+            frames.iter().filter(tells).for_each(|frame| frame.print(text));
+        }
     }
 }

@@ -22,8 +22,9 @@ pub(crate) struct Config {
     pub(crate) no_quit_dump: bool,
 }
 
-/// Bytes of a goroutine's stack where nothing else is said: addresses, not memory.
-pub(crate) const STACK_BYTES: usize = 256 << 10;
+/// Bytes of a goroutine's stack where nothing else is said: addresses, not memory. Frames of code
+/// that is not optimised are several times as large.
+pub(crate) const STACK_BYTES: usize = if cfg!(debug_assertions) { 1 << 20 } else { 256 << 10 };
 
 static ONCE: Once = Once::new();
 
@@ -54,7 +55,8 @@ pub(crate) fn ensure() {
 #[cold]
 fn start_default() {
     if let Err(e) = start(&Config::default()) {
-        panic!("goroutines: the runtime can't be started: {e}");
+        let hint = crate::base::limits::hint(&e);
+        panic!("goroutines: the runtime can't be started: {e}{}", hint.as_str());
     }
 }
 
@@ -90,6 +92,8 @@ fn boot(config: &Config) -> io::Result<()> {
     }
     crate::intercept::fork::watch();
     crate::intercept::credentials::install();
+    #[cfg(feature = "intercept")]
+    crate::intercept::effect::check();
     SCHED.started.store(true, Ordering::Release);
     Ok(())
 }

@@ -3,13 +3,15 @@
 //! Looked at by the monitor when it is about to sleep because all Ps are idle. (Go looks whenever
 //! an M goes idle; here that costs the Ms nothing, and a deadlock is found some milliseconds
 //! later.) There is a deadlock if no M runs or is about to, no goroutine is runnable, and the
-//! process has no other thread that could wake one. A goroutine that blocks its thread keeps its M
-//! from being idle; so this never fires while anything in the process could still end a wait. Where
-//! another thread exists, the monitor looks again from time to time: it may end without waking
-//! anybody.
+//! process has no other thread that could wake one: all of them sleep too, until another wakes them
+//! (`others.rs`). A goroutine that blocks its thread keeps its M from being idle; so this never
+//! fires while anything in the process could still end a wait. Where another thread is not asleep,
+//! the monitor looks again from time to time: it may end without waking anybody.
+//!
+//! Tests that wait for their main goroutine fail (`trial.rs`); else the process ends.
 
 use super::sysmon::{maker, onlooker};
-use super::{SCHED, Shared, StaticGuard, exit};
+use super::{SCHED, Shared, StaticGuard, exit, others, trial};
 use crate::base::{fatal, sys};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -41,6 +43,7 @@ pub(crate) fn check(shared: StaticGuard<Shared>) -> Verdict {
     // A directory of tasks has a link for each, and two of its own.
     match sys::links(b"/proc/self/task\0") {
         Some(links) if links.saturating_sub(2) <= before.threads => {}
+        Some(_) if others::are_asleep() => {}
         _ => return Verdict::NotYet,
     }
     // A thread that has just ended may have readied a goroutine before; one that ran since may have
@@ -49,11 +52,13 @@ pub(crate) fn check(shared: StaticGuard<Shared>) -> Verdict {
     if handler_may_wake() {
         return Verdict::NotYet;
     }
-    if !anybody_waits && stillness(&SCHED.lock()) == Some(before) {
-        report()
-    } else {
-        Verdict::NotYet
+    if anybody_waits || stillness(&SCHED.lock()) != Some(before) {
+        return Verdict::NotYet;
     }
+    if !trial::fail_all() {
+        report();
+    }
+    Verdict::NotYet
 }
 
 /// Whether the program has a handler that might wake a goroutine, by whatever name it was

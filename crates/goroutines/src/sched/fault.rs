@@ -87,7 +87,13 @@ extern "C" fn handler(signal: c_int, info: *mut libc::siginfo_t, context: *mut c
 fn overflow(gp: &'static G) -> ! {
     let goid = gp.id();
     let mut out = sys::Text::<600>::new();
-    out.push("\ngoroutine ").push_number(goid).push(" [running]: stack overflow (");
+    out.push("\ngoroutine ").push_number(goid);
+    // (The handle is the task's too: nothing is freed here.)
+    let thread = gp.task().and_then(crate::thread::thread_if_made);
+    if let Some(name) = thread.as_ref().and_then(|thread| thread.name()).filter(|_| goid != 1) {
+        out.push(" \"").push(name).push("\"");
+    }
+    out.push(" [running]: stack overflow (");
     out.push_number(gp.carrier().class().stack_bytes() as u64 >> 10).push(" KiB)\n");
     if let Some(task) = gp.task() {
         out.push("created at ").push(task.location.file());

@@ -110,11 +110,13 @@ fn begin(task: &Task, creator: Option<&'static G>) {
         task.goid.store(next_goid(pp), Ordering::Relaxed);
     }
     task.creator.set(creator.map_or(0, G::id));
-    task.created_ns.set(sys::coarse_nanotime());
+    let now = if pp.is_some() { SCHED.clock.now() } else { sys::coarse_nanotime() };
+    task.created_ns.set(now);
     task.float.set(goroutines_switch::float_words());
     if task.is_system {
         return;
     }
+    super::trial::inherit(task, creator);
     #[cfg(feature = "intercept")]
     crate::signals::masks::inherit(task, creator);
     match pp {

@@ -16,8 +16,9 @@
 //! * waiting: `wait.rs` (waits that end in several ways), `watch.rs` (timers and the poller),
 //!   `later.rs` (functions that are called at a time), `ambient.rs` (the context that ends waits),
 //!   `syscall.rs` (coming back without a P);
-//! * the monitor: `sysmon.rs`, `deadlock.rs`, `scavenge.rs` (memory of stacks), `stw.rs` (stopping
-//!   the world, and changing `GOMAXPROCS`), `cpu_time.rs`;
+//! * the monitor: `sysmon.rs`, `deadlock.rs` (with `others.rs`, the threads outside the runtime,
+//!   and `trial.rs`, tests that are told), `scavenge.rs` (memory of stacks), `stw.rs` (stopping
+//!   the world, and changing `GOMAXPROCS`), `clock.rs` (the time that it keeps), `cpu_time.rs`;
 //! * start, and signals: `boot.rs`, `fault.rs` (overflows of stacks), `registers.rs` (extended
 //!   registers).
 //!
@@ -30,6 +31,7 @@
 
 pub(crate) mod ambient;
 pub(crate) mod boot;
+mod clock;
 #[cfg(feature = "intercept")]
 pub(crate) mod cpu_time;
 pub(crate) mod deadlock;
@@ -41,6 +43,7 @@ pub(crate) mod go;
 pub(crate) mod idle;
 pub(crate) mod later;
 pub(crate) mod locked;
+mod others;
 pub(crate) mod park;
 pub(crate) mod preempt;
 pub(crate) mod quit;
@@ -53,6 +56,7 @@ mod steal;
 pub(crate) mod stw;
 pub(crate) mod syscall;
 pub(crate) mod sysmon;
+pub(crate) mod trial;
 pub(crate) mod wait;
 pub(crate) mod wake;
 pub(crate) mod watch;
@@ -136,6 +140,7 @@ pub(crate) struct Sched {
     pub(crate) started: AtomicBool,
     /// A scheduling slice, in ns.
     pub(crate) slice_ns: AtomicU64,
+    pub(crate) clock: clock::Clock,
     pub(crate) max_threads: AtomicU32,
     /// Threads that wait in `run`, which no goroutine's wake-up can come from.
     pub(crate) run_waiters: AtomicI32,
@@ -182,6 +187,7 @@ pub(crate) static SCHED: Sched = Sched {
     sysmon: Line(sysmon::Wake::new()),
     started: AtomicBool::new(false),
     slice_ns: AtomicU64::new(10_000_000),
+    clock: clock::Clock::new(),
     max_threads: AtomicU32::new(10_000),
     run_waiters: AtomicI32::new(0),
     end_waiters: AtomicU32::new(0),
@@ -221,6 +227,7 @@ const _: () = {
     assert!(is_apart(offset_of!(Sched, starved)));
     assert!(is_apart(offset_of!(Sched, gomaxprocs)));
     assert!(is_apart(offset_of!(Sched, slice_ns)));
+    assert!(is_apart(offset_of!(Sched, clock)));
     assert!(is_apart(offset_of!(Sched, stack_class)));
     assert!(is_apart(offset_of!(Sched, end_waiters)));
 };

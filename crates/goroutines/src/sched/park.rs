@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 #[inline]
 pub(crate) fn park(gp: &'static G, reason: WaitReason, commit: impl FnOnce() -> bool) {
     gp.set_reason(reason);
-    gp.waiting_since_ns.set(sys::coarse_nanotime());
+    gp.waiting_since_ns.set(SCHED.clock.now());
     leave_to(gp, pick(gp), move |gp, _| {
         gp.status.set(State::Waiting);
         if !commit() {

@@ -25,6 +25,7 @@ pub(super) use retake::{left_without_p, take};
 
 use super::{SCHED, deadlock, preempt, quit, scavenge, watch};
 use crate::base::sys::{self, Note};
+use crate::base::{fatal, limits};
 use crate::g::task::{Kind, RunList};
 use crate::m::{M, Seen};
 use crate::netpoll;
@@ -123,6 +124,7 @@ impl Wake {
     /// A P is not idle any more. Under the scheduler lock.
     pub(crate) fn wake_from_deep_sleep(&self) {
         if self.deep.load(Ordering::Relaxed) && self.deep.swap(false, Ordering::Relaxed) {
+            SCHED.clock.refresh();
             self.note.wake();
         }
     }
@@ -143,6 +145,7 @@ impl Wake {
 /// # Errors
 /// The system's.
 pub(crate) fn start() -> io::Result<()> {
+    SCHED.clock.refresh();
     if maker::is_used() {
         maker::start()?;
     }
@@ -165,6 +168,7 @@ extern "C" fn main(_: *mut c_void) -> *mut c_void {
         spare: null_mut(),
         room: 0,
         retry: false,
+        threadless_since_ns: None,
         drowse: FIRST_DROWSE,
         starving_since_ns: None,
         next_feed_ns: 0,
@@ -197,6 +201,8 @@ struct Monitor {
     room: usize,
     /// A thread could not be made: try again soon.
     retry: bool,
+    /// Since when there is no M at all, as no thread can be made.
+    threadless_since_ns: Option<u64>,
     /// How long the next drowsy sleep is.
     drowse: Duration,
     /// Since when goroutines wait for stacks while none ends, and how many had ended then.
@@ -290,6 +296,7 @@ impl Monitor {
         self.sleep();
         let made = self.make_threads();
         let now = sys::nanotime();
+        SCHED.clock.set(now);
         self.feed_starved(now);
         let urgent = now < self.urgent_until_ns;
         let mut look = Look { urgent, taken: made, ..Look::default() };
@@ -487,7 +494,10 @@ impl Monitor {
         match self.starving_since_ns {
             Some((since, before)) if before == ended => {
                 if now - since > STARVE_NS && are_users_starved() {
-                    crate::base::fatal::fatal("out of memory for goroutine stacks");
+                    let hint = limits::hint(&io::Error::from_raw_os_error(libc::ENOMEM));
+                    let mut text = sys::Text::<192>::new();
+                    text.push("out of memory for goroutine stacks").push(hint.as_str());
+                    fatal::fatal(text.as_str());
                 }
             }
             _ => self.starving_since_ns = Some((now, ended)),

@@ -2,6 +2,7 @@
 
 use super::Thread;
 use super::join::{JoinHandle, Options, start};
+use crate::base::limits;
 use crate::base::lock::Lock;
 use crate::g::current;
 use crate::g::reason::WaitReason;
@@ -129,7 +130,7 @@ impl<'scope, 'env> Scope<'scope, 'env> {
     {
         match self.start(Options::default(), f, Location::caller()) {
             Ok(handle) => handle,
-            Err(e) => panic!("failed to start a goroutine: {e}"),
+            Err(e) => panic!("failed to start a goroutine: {e}{}", limits::hint(&e).as_str()),
         }
     }
 

@@ -14,6 +14,7 @@ mod foreign_stacks;
 mod harness;
 mod http;
 mod locks;
+mod pools;
 mod postgres;
 mod redis;
 mod servers;

@@ -71,13 +71,13 @@ pub(crate) fn overflow() {
 
 pub(crate) fn overflow_small() {
     run(|| {
-        let small = thread::Builder::new().stack_size(64 << 10);
+        let small = thread::Builder::new().name("small".into()).stack_size(64 << 10);
         small.spawn(|| recurses(0)).unwrap().join().unwrap()
     });
 }
 
 pub(crate) fn overflow_default_size() {
-    Builder::new().stack_size(1 << 20).run(|| go(|| recurses(0)).join().unwrap());
+    Builder::new().stack_size(2 << 20).run(|| go(|| recurses(0)).join().unwrap());
 }
 
 pub(crate) fn overflow_main() {
@@ -112,6 +112,28 @@ pub(crate) fn thread_limit() {
         }
         wg.wait();
     });
+}
+
+/// The system makes one thread, which is the monitor's. (The limit does not hold for root.)
+pub(crate) fn no_threads() {
+    const NOBODY_ELSE: u32 = 61_234;
+    // SAFETY: no memory is involved but the limit; there is one thread.
+    unsafe {
+        let two = libc::rlimit { rlim_cur: 2, rlim_max: 2 };
+        libc::setrlimit(libc::RLIMIT_NPROC, &raw const two);
+        if libc::setuid(NOBODY_ELSE) != 0 {
+            println!("not root");
+            return;
+        }
+    }
+    run(|| println!("a thread was made"));
+}
+
+pub(crate) fn no_addresses() {
+    let limit = libc::rlimit { rlim_cur: 50_000_000, rlim_max: 50_000_000 };
+    // SAFETY: a limit to read.
+    unsafe { libc::setrlimit(libc::RLIMIT_AS, &raw const limit) };
+    run(|| println!("there was room"));
 }
 
 pub(crate) fn negative_counter() {

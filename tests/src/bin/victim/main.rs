@@ -76,6 +76,8 @@ const FATAL: &[(&str, Scenario)] = &[
     ("overflow_thread", fatal::overflow_thread),
     ("bad_access", fatal::bad_access),
     ("thread_limit", fatal::thread_limit),
+    ("no_threads", fatal::no_threads),
+    ("no_addresses", fatal::no_addresses),
     ("negative_counter", fatal::negative_counter),
     ("pthread_exit", fatal::pthread_exit),
     ("exit_in_goroutine", fatal::exit_in_goroutine),

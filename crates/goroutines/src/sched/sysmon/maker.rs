@@ -75,8 +75,11 @@ pub(super) fn start() -> io::Result<()> {
     Ok(())
 }
 
-/// Gives `mp` to a thread that is ready. False if none is: the monitor is told when one is.
-pub(super) fn give(mp: &'static M) -> bool {
+/// Gives `mp` to a thread that is ready.
+///
+/// # Errors
+/// `EAGAIN` if none is: the monitor is told when one is.
+pub(super) fn give(mp: &'static M) -> io::Result<()> {
     let mut ready = READY.lock();
     let is_one = ready.count > 0;
     if is_one {
@@ -90,7 +93,7 @@ pub(super) fn give(mp: &'static M) -> bool {
         sys::futex_wake(&raw const GIVEN, 1);
     }
     WANTED.wake();
-    is_one
+    if is_one { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::EAGAIN)) }
 }
 
 /// The maker: no P waits for it, so it may wait for the program's allocator.

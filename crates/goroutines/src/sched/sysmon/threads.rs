@@ -9,8 +9,12 @@ use crate::m::{M, Seen, altstack};
 use crate::p::P;
 use crate::sched::{SCHED, Shared, run, stw, wake, watch};
 use std::ffi::c_void;
+use std::io;
 use std::ptr::null_mut;
 use std::sync::atomic::Ordering;
+
+/// How long there may be no thread for goroutines, before the process ends.
+const THREADLESS_NS: u64 = 1_000_000_000;
 
 impl Monitor {
     /// Makes threads for the Ps that wait for one. Whether there was one.
@@ -42,15 +46,16 @@ impl Monitor {
             drop(shared);
             mp.spinning.set(pp.wants_spinning.get());
             mp.nextp.store(pp.as_ptr(), Ordering::Release);
-            let has_thread = if maker::is_used() {
+            let started = if maker::is_used() {
                 maker::give(mp)
             } else {
-                crate::m::thread::start(m_main, mp.as_ptr().cast()).is_ok()
+                crate::m::thread::start(m_main, mp.as_ptr().cast())
             };
-            if !has_thread {
-                self.give_back(mp, pp);
+            if let Err(error) = started {
+                self.give_back(mp, pp, &error);
                 return made;
             }
+            self.threadless_since_ns = None;
             made = true;
         }
     }
@@ -81,8 +86,9 @@ impl Monitor {
 
     /// The system makes no further thread: the P waits among the idle ones, for an M that comes
     /// back.
-    fn give_back(&mut self, mp: &'static M, pp: &'static P) {
+    fn give_back(&mut self, mp: &'static M, pp: &'static P, error: &io::Error) {
         self.retry = true;
+        self.give_up_without_threads(error);
         if mp.spinning.replace(false) {
             SCHED.idle.stop_spinning();
         }
@@ -105,6 +111,36 @@ impl Monitor {
             shared.pwaiting = pp.as_ptr();
             shared.mcount += 1;
         }
+    }
+
+    /// Where no M has a thread none comes back: the process ends if that lasts.
+    fn give_up_without_threads(&mut self, error: &io::Error) {
+        // The one that was to have a thread is counted.
+        if SCHED.lock().mcount > 1 {
+            self.threadless_since_ns = None;
+            return;
+        }
+        let now = sys::nanotime();
+        let since = *self.threadless_since_ns.get_or_insert(now);
+        if now - since < THREADLESS_NS {
+            return;
+        }
+        let have = sys::links(b"/proc/self/task\0").map_or(0, |links| links.saturating_sub(2));
+        let errno = error.raw_os_error().unwrap_or(0);
+        let mut out = sys::Text::<256>::new();
+        out.push("runtime: failed to create new OS thread (have ")
+            .push_number(have)
+            .push(" already; errno=")
+            .push_number(errno.unsigned_abs().into())
+            .push(")\n");
+        if errno == libc::EAGAIN {
+            out.push(
+                "runtime: may need to increase max user processes \
+                 (ulimit -u, or pids.max of the cgroup)\n",
+            );
+        }
+        sys::write_all(2, out.bytes());
+        crate::base::fatal::fatal("newosproc");
     }
 
     /// A dead M, or a new one.
