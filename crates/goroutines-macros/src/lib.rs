@@ -131,7 +131,7 @@ fn leaks(text: &LitStr) -> syn::Result<Ident> {
 const LIMIT: Duration = Duration::from_secs(60);
 
 fn expand(args: Args, item: ItemFn, is_test: bool) -> TokenStream {
-    let ItemFn { attrs, vis, sig, block } = &item;
+    let ItemFn { attrs, vis, sig, block, .. } = &item;
     let problem = if sig.asyncness.is_some() {
         Some("a goroutine's function is not async: call blocking functions instead")
     } else if !sig.inputs.is_empty() {
