@@ -5,41 +5,18 @@
 
 mod bursts;
 #[cfg(feature = "intercept")]
-mod golang;
-#[cfg(feature = "intercept")]
 mod nix;
+mod procs;
 #[cfg(feature = "intercept")]
 mod profile;
 mod python;
 mod signals;
 
-use goroutines::{go, runtime};
+use goroutines::go;
+use procs::at_each;
 use std::io::{PipeWriter, Read, Write};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
-use std::time::Duration;
-
-/// A body that takes longer hangs.
-const LIMIT: Duration = Duration::from_secs(200);
-
-/// Runs `body` at `GOMAXPROCS` 1, 2 and 4, with short slices. One test at a time: the runtime is the process's.
-fn at_each(body: impl Fn(usize) + Sync) {
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    // Started by the first test.
-    let _ = runtime::Builder::new().time_slice(Duration::from_millis(1)).start();
-    for procs in [1, 2, 4] {
-        let (_done, waits) = mpsc::channel::<()>();
-        std::thread::spawn(move || {
-            if waits.recv_timeout(LIMIT) == Err(mpsc::RecvTimeoutError::Timeout) {
-                eprintln!("hangs at {procs}");
-                std::process::abort();
-            }
-        });
-        runtime::gomaxprocs(procs);
-        goroutines::run(|| body(procs));
-    }
-}
 
 /// Runs `body` beside goroutines that compute, that wait in the kernel without a word, and that read pipes of their
 /// own, which nobody else may close or read.

@@ -1,8 +1,17 @@
 //! Go's runtime in the process (`-buildmode=c-shared`), called from goroutines of ours: its stacks are small, it
 //! changes handlers by raw system calls (newer ones take our signal), and it collects its garbage while we preempt its code.
+//!
+//! A program of its own: Go's runtime has all handlers that are there run on alternate stacks, and std's have no room for
+//! a profiler's.
 
-use crate::at_each;
+#![cfg(feature = "intercept")]
+#![expect(clippy::unwrap_used, reason = "a test may fail so")]
+
+#[path = "../children/procs.rs"]
+mod procs;
+
 use goroutines::{go, thread};
+use procs::at_each;
 use std::ffi::{CStr, CString, c_int, c_long};
 use std::mem::transmute;
 use std::path::Path;
@@ -68,7 +77,7 @@ impl Go {
 fn build(go: &Path) -> std::path::PathBuf {
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let library = dir.join("libgolang.so");
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/children/golang/lib.go");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golang/lib.go");
     let built = Command::new(go)
         .args(["build", "-buildmode=c-shared", "-o"])
         .args([&library, &source])
@@ -132,7 +141,7 @@ fn handler_of_slices() -> usize {
 
 #[test]
 fn a_library_of_gos() {
-    goroutines::run(|| ());
+    procs::start();
     let before = handler_of_slices();
     let Some(lib) = Go::load() else { return };
     // SAFETY: a handler of the right type; and the library's function.
